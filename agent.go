@@ -1,0 +1,226 @@
+package caxton
+
+import "time"
+
+// An AgentType tells config agents (a prompt and tools in a file) from WASM agents.
+type AgentType string
+
+// The types of agents.
+const (
+	ConfigAgent AgentType = "config"
+	WASMAgent   AgentType = "wasm"
+)
+
+// An AgentState says what an agent is doing.
+type AgentState string
+
+// The states of an agent.
+const (
+	AgentLoaded    AgentState = "loaded"    // deployed, not started yet
+	AgentRunning   AgentState = "running"   // takes messages
+	AgentSuspended AgentState = "suspended" // takes none until resumed; its messages wait
+	AgentDraining  AgentState = "draining"  // finishes what it has, takes no more
+	AgentStopped   AgentState = "stopped"   // ended
+	AgentFailed    AgentState = "failed"    // broke down; restarts after a pause, or its file is faulty
+)
+
+// An Agent is something that answers messages. It keeps its ID over all its versions.
+type Agent struct {
+	ID         AgentID
+	Name       string // as declared
+	Slug       string // Slug(Name)
+	Stem       string // file name without extension, or "" when it came through the API
+	Type       AgentType
+	Version    int // number of the active version, from 1
+	Versions   int // how many there are
+	MinVersion int // conversations pinned to an older version move up to the active one
+	Definition Definition
+	Suspended  bool   // an operator's wish; survives restarts
+	Source     string // path of its file, or "api"
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+// An AgentVersion is one immutable deployment of an agent.
+type AgentVersion struct {
+	AgentID    AgentID
+	Number     int    // from 1, without gaps
+	Hash       string // SHA-256 of Text, hex
+	Author     string // who deployed it
+	Source     string // path of the file, or "api"
+	Format     string // "markdown", "toml", "json" or "yaml"
+	Text       []byte // the definition as it was given
+	Definition Definition
+	CreatedAt  time.Time
+}
+
+// An AgentStatus is how an agent fares on this node.
+type AgentStatus struct {
+	AgentID      AgentID
+	State        AgentState
+	Since        time.Time // in this state since
+	Version      int
+	Queued       int // messages waiting
+	InFlight     int // messages being handled
+	Handled      int64
+	Failed       int64
+	Restarts     int64
+	LastError    string
+	LastErrorAt  time.Time
+	LastActivity time.Time
+	LatencyP50   time.Duration // of recent turns; 0 before the first
+	LatencyP99   time.Duration
+	NextRestart  time.Time // for failed agents; zero when it will not restart by itself
+}
+
+// A Definition is everything an agent's file says. Zero fields mean the documented defaults.
+type Definition struct {
+	Name          string
+	Version       string // semantic version as declared, or ""
+	Description   string
+	Author        string
+	Tags          []string
+	Capabilities  []Capability
+	Priority      int // for the strategy "priority": 0 to 1000, default 50
+	Critical      bool
+	Tools         []ToolGrant
+	SystemPrompt  string
+	Documentation string // Markdown: the body of the file
+	Templates     Templates
+	Parameters    map[string]any
+	LLM           LLMSettings
+	Memory        MemorySettings
+	Conversation  ConversationSettings
+	Performance   PerformanceSettings
+	Limits        ResourceLimits
+	ToolConfig    map[string]map[string]any
+	Metadata      map[string]map[string]any // capability_metadata
+	Schedule      Schedule
+	Extra         map[string]any // keys that are accepted and have no effect yet
+}
+
+// A ToolGrant allows an agent one tool. The empty lists add nothing to the server's policy.
+type ToolGrant struct {
+	Name         string
+	AllowedHosts []string // for http_client: only these hosts, within what the server allows
+	AllowedPaths []string // for file_read: only below these, within the sandbox
+}
+
+// Templates shape the prompt that carries a message to the model. "" means the default:
+// the message's text. See internal/prompt for the language.
+type Templates struct {
+	User    string // any performative
+	Request string
+	Query   string
+	Inform  string
+}
+
+// LLMSettings choose and tune the model of an agent. Zero fields fall back to the server's.
+type LLMSettings struct {
+	Provider         string
+	Model            string
+	Fallback         []string // further providers, in order
+	Temperature      *float64 // 0 to 2
+	TopP             *float64 // 0 to 1
+	FrequencyPenalty *float64
+	PresencePenalty  *float64
+	MaxTokens        int
+	Timeout          time.Duration
+}
+
+// MemorySettings say whether and how an agent remembers.
+type MemorySettings struct {
+	Enabled             bool
+	Scope               string // agent, workspace or global; default agent
+	Backend             string
+	Retention           time.Duration
+	MaxEntities         int
+	SimilarityThreshold float64
+	MaxResults          int
+	CacheTTL            time.Duration
+}
+
+// ConversationSettings bound what of a conversation a model is shown.
+type ConversationSettings struct {
+	MaxTurns      int           // 0: no limit
+	Timeout       time.Duration // idle time after which it ends
+	ContextTokens int           // budget for history, in estimated tokens; default 4096
+	ContextTurns  int           // at most this many messages of history; 0: as many as fit
+}
+
+// PerformanceSettings bound what an agent may take.
+type PerformanceSettings struct {
+	MaxConcurrent  int           // turns at once; default 10
+	RequestTimeout time.Duration // for one turn; default the server's runtime.execution_timeout
+	MaxSteps       int           // model calls in one turn; default 8
+	QueueSize      int           // messages waiting; default the server's
+}
+
+// ResourceLimits bound a WASM agent. Zero fields mean the server's.
+type ResourceLimits struct {
+	MaxMemoryBytes   Size
+	MaxFuel          int64
+	MaxExecutionTime time.Duration
+	MaxMessageSize   Size
+	MaxCPU           time.Duration
+}
+
+// A Schedule starts conversations by the clock.
+type Schedule struct {
+	Enabled  bool
+	Cron     string // five fields
+	Timezone string // IANA name; default UTC
+}
+
+// HasTool reports whether the definition grants the named tool.
+func (d *Definition) HasTool(name string) bool {
+	for _, t := range d.Tools {
+		if t.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// A Deployment tells what a deploy, reload or rollback did.
+type Deployment struct {
+	Agent       Agent
+	Created     bool // the agent did not exist before
+	Changed     bool // a new version is active; false when the definition is the one already active
+	FromVersion int  // 0 when created
+	Warnings    []Issue
+	Duration    time.Duration
+}
+
+// A FileFault is an agent file that cannot be loaded, shown as a failed agent until it is mended.
+type FileFault struct {
+	Path    string
+	Stem    string
+	AgentID AgentID // the agent whose good version keeps running, or ""
+	Err     *Error
+	At      time.Time
+}
+
+// A ReloadStatus is the result of the last reload of an agent or a file.
+type ReloadStatus struct {
+	Stem        string
+	AgentID     AgentID
+	State       string // "reloaded", "unchanged", "failed", "removed", "pending"
+	FromVersion int
+	ToVersion   int
+	At          time.Time
+	Duration    time.Duration
+	Error       string
+	Issues      []Issue
+}
+
+// A LogLine is one line of an agent's own log.
+type LogLine struct {
+	ID      int64
+	At      time.Time
+	Level   string // DEBUG, INFO, WARN, ERROR
+	AgentID AgentID
+	Agent   string // slug or file stem
+	Message string
+	Attrs   map[string]any
+}

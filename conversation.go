@@ -1,0 +1,182 @@
+package caxton
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// A ConversationState says whether a conversation goes on.
+type ConversationState string
+
+// The states of a conversation.
+const (
+	ConversationActive   ConversationState = "active"   // a message in it waits to be handled
+	ConversationIdle     ConversationState = "idle"     // nothing waits; a new message may come
+	ConversationArchived ConversationState = "archived" // closed; kept for reading
+)
+
+// A Conversation is a thread of messages with one append-only log.
+type Conversation struct {
+	ID           ConversationID
+	Parent       ConversationID // the conversation it came out of, or ""
+	State        ConversationState
+	Participants []string // names, in order of appearance
+	Messages     int      // number of messages in it
+	CreatedAt    time.Time
+	LastActivity time.Time
+}
+
+// A RecordKind says what a Record tells. Kinds are only ever added.
+type RecordKind string
+
+// The kinds of records.
+const (
+	RecordMessage      RecordKind = "message"       // a message was accepted, with how its receiver was chosen
+	RecordLeased       RecordKind = "leased"        // a worker took the message
+	RecordReleased     RecordKind = "released"      // the worker gave it back: retry later
+	RecordModelCalled  RecordKind = "model_called"  // a model answered
+	RecordToolIntended RecordKind = "tool_intended" // a tool is about to run
+	RecordToolReturned RecordKind = "tool_returned" // the tool came back
+	RecordSettled      RecordKind = "settled"       // the message is done with
+)
+
+// A Record is one thing that happened in a conversation. State is a fold of records.
+type Record struct {
+	ConversationID ConversationID
+	Seq            int64 // position in the conversation's log, from 1, without gaps; given by the journal
+	At             time.Time
+	Kind           RecordKind
+	MessageID      MessageID       // the message it is about; for records of a turn the message being handled
+	AgentID        AgentID         // the agent that acts, or ""
+	Body           json.RawMessage // what it says: the JSON of the body type of its kind
+}
+
+// LeasedBody is the body of RecordLeased.
+type LeasedBody struct {
+	Attempt int `json:"attempt"` // from 1
+	Version int `json:"version"` // the agent's version that handles it
+}
+
+// ReleasedBody is the body of RecordReleased.
+type ReleasedBody struct {
+	Attempt   int       `json:"attempt"`
+	Error     string    `json:"error"`
+	NotBefore time.Time `json:"not_before"` // when it will be tried again
+}
+
+// ModelCalledBody is the body of RecordModelCalled: enough to repeat the turn without
+// calling the model.
+type ModelCalledBody struct {
+	Step         int             `json:"step"` // position in the turn's tool loop, from 0
+	Provider     string          `json:"provider"`
+	Model        string          `json:"model"`
+	RequestHash  string          `json:"request_hash"` // SHA-256 of the request, hex
+	Text         string          `json:"text,omitempty"`
+	ToolCalls    json.RawMessage `json:"tool_calls,omitempty"`
+	Stop         string          `json:"stop"`
+	InputTokens  int             `json:"input_tokens"`
+	OutputTokens int             `json:"output_tokens"`
+	Millis       int64           `json:"ms"`
+}
+
+// ToolIntendedBody is the body of RecordToolIntended, written before the tool runs.
+type ToolIntendedBody struct {
+	Step       int             `json:"step"`
+	CallID     string          `json:"call_id"`
+	Tool       string          `json:"tool"`
+	Arguments  json.RawMessage `json:"arguments"`
+	ArgsHash   string          `json:"args_hash"`  // SHA-256 of the arguments, hex
+	Key        string          `json:"key"`        // idempotency key: the same when the call is repeated
+	Idempotent bool            `json:"idempotent"` // the tool may be run again under the same key
+}
+
+// ToolReturnedBody is the body of RecordToolReturned, written after the tool ran.
+type ToolReturnedBody struct {
+	CallID    string          `json:"call_id"`
+	Tool      string          `json:"tool"`
+	Text      string          `json:"text"`           // what the model reads
+	Data      json.RawMessage `json:"data,omitempty"` // the structured result, if any
+	BlobHash  string          `json:"blob,omitempty"` // SHA-256 of the full result kept beside the log, hex
+	MediaType string          `json:"media_type,omitempty"`
+	IsError   bool            `json:"is_error,omitempty"`
+	Millis    int64           `json:"ms"`
+}
+
+// An Outcome says how the handling of a message ended.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeDone    Outcome = "done"    // handled; its outputs are in the log
+	OutcomeFailed  Outcome = "failed"  // given up; a failure reply is in the log
+	OutcomeUnknown Outcome = "unknown" // stopped: an effect may or may not have happened
+)
+
+// SettledBody is the body of RecordSettled. A lease that ends before its own record was
+// written is told by this one alone.
+type SettledBody struct {
+	Outcome  Outcome   `json:"outcome"`
+	Attempt  int       `json:"attempt"`
+	Version  int       `json:"version"`
+	LeasedAt time.Time `json:"leased_at"`
+	Error    string    `json:"error,omitempty"` // for failed and unknown
+	Code     string    `json:"code,omitempty"`
+}
+
+// A Delivery is a message on its way to one agent, or to the outside when the message's
+// ReceiverID is "".
+type Delivery struct {
+	Message   Message
+	Routing   Routing
+	Version   int       // the agent's version that handles it
+	Attempt   int       // how often it was leased so far
+	NotBefore time.Time // not to be leased earlier; zero for at once
+}
+
+// A Lease is a delivery in the hands of one worker.
+type Lease struct {
+	Delivery
+	LeasedAt time.Time
+}
+
+// A Settlement ends a lease: acknowledgement and outputs, stored in one step or not at all.
+type Settlement struct {
+	Lease   Lease
+	Outcome Outcome
+	Error   string // for failed and unknown: safe to show
+	Code    string
+	Outputs []Delivery
+	At      time.Time
+}
+
+// A Receipt tells a sender what became of its message.
+type Receipt struct {
+	MessageID      MessageID
+	ConversationID ConversationID
+	AgentID        AgentID
+	Agent          string // the receiving agent's slug
+	Routing        Routing
+	AcceptedAt     time.Time
+	Duplicate      bool // the ID was accepted before; nothing was sent again
+}
+
+// A MessageStatus is what the journal knows of one message.
+type MessageStatus struct {
+	Message Message
+	Routing Routing
+	Settled bool
+	Outcome Outcome // once settled
+	Error   string
+	Replies []Message
+}
+
+// A Turn is one handling of one message by an agent: what a handler is given. Past holds
+// the records that earlier attempts left in the log, oldest first: their model answers and
+// tool results are used again and not repeated.
+type Turn struct {
+	Message Message
+	Agent   Agent
+	Version AgentVersion
+	Attempt int
+	Past    []Record
+}

@@ -1,0 +1,83 @@
+package caxton
+
+import (
+	"crypto/sha1" //nolint:gosec // RFC 9562 defines version 5 identifiers by SHA-1; it guards nothing
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// A MessageID identifies one message for ever: a UUID, or any text of 1 to 128 printable
+// ASCII characters a caller chose. Accepting the same ID twice delivers once.
+type MessageID string
+
+// A ConversationID identifies a conversation: a UUID, or a text as for MessageID.
+type ConversationID string
+
+// An AgentID identifies an agent for its whole life, over all its versions: a UUID.
+type AgentID string
+
+// CheckID returns an Invalid error unless s is 1 to 128 printable ASCII characters without
+// spaces or slashes, the form of an identifier a caller may choose.
+func CheckID(s string) error {
+	ok := len(s) >= 1 && len(s) <= 128
+	for i := 0; ok && i < len(s); i++ {
+		ok = s[i] > ' ' && s[i] < 0x7f && s[i] != '/'
+	}
+	if !ok {
+		return Errorf(Invalid, "id_invalid", "%.140q is not an identifier", s).
+			WithHint("use 1 to 128 printable ASCII characters without spaces and slashes")
+	}
+	return nil
+}
+
+// DeriveMessageID returns the ID of the output at position of the message in: always the
+// same for the same input, so that a repeated delivery repeats IDs and duplicates fall
+// away. It is a version 5 UUID (RFC 9562, section 5.5).
+func DeriveMessageID(in MessageID, position int) MessageID {
+	b := binary.BigEndian.AppendUint64([]byte(in), uint64(position)) //nolint:gosec // a position is never negative
+	return MessageID(uuid5("caxton:output:", b))
+}
+
+// KeyedMessageID returns the ID of the message that a caller sends under an idempotency
+// key: always the same for the same key.
+func KeyedMessageID(key string) MessageID {
+	return MessageID(uuid5("caxton:key:", []byte(key)))
+}
+
+func uuid5(space string, name []byte) string {
+	h := sha1.Sum(append([]byte(space), name...)) //nolint:gosec // see the import
+	h[6] = h[6]&0x0f | 0x50
+	h[8] = h[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])
+}
+
+// Slug returns the form of an agent's name that fits a URL and a file name: lower-case
+// words joined by hyphens. Words end at spaces, punctuation, and where lower case meets
+// upper case: Slug("DataAnalyzer") is "data-analyzer", Slug("HTTPServer v2") is
+// "http-server-v2". A name without letters or digits has the slug "".
+func Slug(name string) string {
+	rs := []rune(name)
+	var b strings.Builder
+	word := false // the last rune written belongs to a word
+	for i, r := range rs {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			word = false
+			continue
+		}
+		if unicode.IsUpper(r) && word {
+			prev := rs[i-1]
+			next := i+1 < len(rs) && unicode.IsLower(rs[i+1])
+			if !unicode.IsUpper(prev) || next {
+				word = false
+			}
+		}
+		if !word && b.Len() > 0 {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+		word = true
+	}
+	return b.String()
+}
