@@ -51,6 +51,36 @@ type Record struct {
 	Body           json.RawMessage // what it says: the JSON of the body type of its kind
 }
 
+// MessageBody is the body of RecordMessage.
+type MessageBody struct {
+	Message LoggedMessage `json:"message"`
+	Routing Routing       `json:"routing,omitzero"`
+	Version int           `json:"version,omitempty"` // the receiving agent's version
+}
+
+// LoggedMessage is the form of a Message in the log: the same fields, named for JSON.
+type LoggedMessage struct {
+	ID             MessageID       `json:"message_id"`
+	ConversationID ConversationID  `json:"conversation_id"`
+	Performative   Performative    `json:"performative"`
+	Sender         string          `json:"sender,omitempty"`
+	SenderID       AgentID         `json:"sender_id,omitempty"`
+	Receiver       string          `json:"receiver,omitempty"`
+	ReceiverID     AgentID         `json:"receiver_id,omitempty"`
+	Capability     Capability      `json:"capability,omitzero"`
+	Content        json.RawMessage `json:"content"`
+	Language       string          `json:"language,omitempty"`
+	Ontology       string          `json:"ontology,omitempty"`
+	Protocol       string          `json:"protocol,omitempty"`
+	ReplyWith      string          `json:"reply_with,omitempty"`
+	InReplyTo      string          `json:"in_reply_to,omitempty"`
+	ReplyBy        time.Time       `json:"reply_by,omitzero"`
+	Priority       int             `json:"priority,omitempty"`
+	Strategy       Strategy        `json:"strategy,omitempty"`
+	CreatedAt      time.Time       `json:"created_at"`
+	TraceParent    string          `json:"traceparent,omitempty"`
+}
+
 // LeasedBody is the body of RecordLeased.
 type LeasedBody struct {
 	Attempt int `json:"attempt"` // from 1
@@ -115,12 +145,13 @@ const (
 // SettledBody is the body of RecordSettled. A lease that ends before its own record was
 // written is told by this one alone.
 type SettledBody struct {
-	Outcome  Outcome   `json:"outcome"`
-	Attempt  int       `json:"attempt"`
-	Version  int       `json:"version"`
-	LeasedAt time.Time `json:"leased_at"`
-	Error    string    `json:"error,omitempty"` // for failed and unknown
-	Code     string    `json:"code,omitempty"`
+	Outcome  Outcome     `json:"outcome"`
+	Attempt  int         `json:"attempt"`
+	Version  int         `json:"version"`
+	LeasedAt time.Time   `json:"leased_at"`
+	Error    string      `json:"error,omitempty"` // for failed and unknown
+	Code     string      `json:"code,omitempty"`
+	Outputs  []MessageID `json:"outputs,omitempty"` // the messages it led to
 }
 
 // A Delivery is a message on its way to one agent, or to the outside when the message's
@@ -131,6 +162,16 @@ type Delivery struct {
 	Version   int       // the agent's version that handles it
 	Attempt   int       // how often it was leased so far
 	NotBefore time.Time // not to be leased earlier; zero for at once
+}
+
+// Body returns the body of the record that accepts d.
+func (d *Delivery) Body() MessageBody {
+	return MessageBody{LoggedMessage(d.Message), d.Routing, d.Version}
+}
+
+// Delivery returns the delivery that was accepted with this body, without its attempts.
+func (b *MessageBody) Delivery() Delivery {
+	return Delivery{Message: Message(b.Message), Routing: b.Routing, Version: b.Version}
 }
 
 // A Lease is a delivery in the hands of one worker.

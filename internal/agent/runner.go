@@ -1,0 +1,424 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caxton/caxton"
+)
+
+// A runner runs one agent. Its goroutine leases messages; workers handle them.
+type runner struct {
+	s     *Supervisor
+	pings chan chan struct{} // unbuffered: whoever pings waits until the goroutine takes it
+	kick  chan struct{}      // capacity 1: something below changed
+
+	mu       sync.Mutex // guards all below
+	agent    caxton.Agent
+	removed  bool
+	again    bool // an operator wants a restart
+	state    caxton.AgentState
+	since    time.Time
+	running  int   // version that takes messages, 0 before the first
+	tried    int   // version whose start was tried last
+	startErr error // why it failed, nil when it runs
+	handlers map[int]bound
+	used     []int         // versions in handlers, last used last
+	changed  chan struct{} // closed and replaced at each change of state
+	inFlight int
+	handled  int64
+	failed   int64
+	restarts int64
+	streak   int // panics in a row
+	backoff  time.Duration
+	restart0 time.Time // when it restarts by itself
+	lastErr  string
+	lastErrT time.Time
+	lastWork time.Time
+	recent   ring
+}
+
+// A bound is a version with its handler.
+type bound struct {
+	handler Handler
+	version caxton.AgentVersion
+}
+
+// keptHandlers bounds how many versions of an agent keep their handlers at hand.
+const keptHandlers = 8
+
+func newRunner(s *Supervisor, a caxton.Agent) *runner {
+	return &runner{
+		s: s, agent: a, pings: make(chan chan struct{}), kick: make(chan struct{}, 1),
+		state: caxton.AgentLoaded, since: s.cfg.Now(), handlers: map[int]bound{}, changed: make(chan struct{}),
+	}
+}
+
+func (r *runner) slug() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.agent.Slug
+}
+
+func (r *runner) change(a caxton.Agent) {
+	r.mu.Lock()
+	r.agent = a
+	r.mu.Unlock()
+	r.poke()
+}
+
+func (r *runner) remove() {
+	r.mu.Lock()
+	r.removed = true
+	r.mu.Unlock()
+	r.poke()
+}
+
+func (r *runner) poke() {
+	select {
+	case r.kick <- struct{}{}:
+	default: // the goroutine will look anyway
+	}
+}
+
+func (r *runner) restart(ctx context.Context) error {
+	r.mu.Lock()
+	if r.agent.Suspended {
+		defer r.mu.Unlock()
+		return caxton.Errorf(caxton.Conflict, "agent_suspended", "agent %s is suspended", r.agent.Slug).WithHint("resume it instead")
+	}
+	r.again = true
+	before := r.restarts
+	r.mu.Unlock()
+	r.poke()
+	for {
+		r.mu.Lock()
+		done, err, changed := r.restarts > before, r.startErr, r.changed
+		r.mu.Unlock()
+		if done {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return caxton.Errorf(caxton.Timeout, "restart_timeout", "the agent did not restart in time").WithCause(ctx.Err())
+		}
+	}
+}
+
+// setState changes the state and wakes those who wait for it. r.mu is held.
+func (r *runner) setState(st caxton.AgentState) {
+	if r.state != st {
+		r.state, r.since = st, r.s.cfg.Now()
+	}
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+func (r *runner) available() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.agent.Suspended && !r.removed && (r.state == caxton.AgentRunning || r.state == caxton.AgentLoaded)
+}
+
+func (r *runner) ready(ctx context.Context, version int) error {
+	for {
+		r.mu.Lock()
+		ok := r.running == version || r.agent.Suspended ||
+			r.agent.Version != version && r.running == r.agent.Version // superseded meanwhile
+		var err error
+		if r.tried == version {
+			err = r.startErr
+		}
+		changed := r.changed
+		r.mu.Unlock()
+		switch {
+		case ok:
+			return nil
+		case err != nil:
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return caxton.Errorf(caxton.Timeout, "agent_start_timeout", "version %d of the agent did not start in time", version).WithCause(ctx.Err())
+		}
+	}
+}
+
+func (r *runner) status() caxton.AgentStatus {
+	queued := r.s.source.Pending(r.id())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := caxton.AgentStatus{
+		AgentID: r.agent.ID, State: r.state, Since: r.since, Version: cmp.Or(r.running, r.agent.Version),
+		Queued: max(0, queued-r.inFlight), InFlight: r.inFlight, Handled: r.handled, Failed: r.failed, Restarts: r.restarts,
+		LastError: r.lastErr, LastErrorAt: r.lastErrT, LastActivity: r.lastWork,
+	}
+	if r.state == caxton.AgentFailed {
+		st.NextRestart = r.restart0
+	}
+	times := r.recent.values()
+	slices.Sort(times)
+	st.LatencyP50, st.LatencyP99 = quantile(times, 0.50), quantile(times, 0.99)
+	return st
+}
+
+func (r *runner) id() caxton.AgentID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.agent.ID
+}
+
+// wish is what the runner's goroutine should be doing.
+type wish struct {
+	agent     caxton.Agent
+	removed   bool
+	suspended bool
+	start     bool          // make the handler of agent.Version now
+	wait      time.Duration // or in so long; negative: never
+	running   bool
+}
+
+func (r *runner) wish() wish {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := wish{agent: r.agent, removed: r.removed, suspended: r.agent.Suspended, wait: -1}
+	if w.removed || w.suspended {
+		return w
+	}
+	switch {
+	case r.again, r.tried < r.agent.Version, r.tried > r.agent.Version, r.state == caxton.AgentSuspended:
+		w.start = true // asked for, or another version than the one tried: newer, or a rollback
+	case r.state == caxton.AgentFailed:
+		if w.wait = r.restart0.Sub(r.s.cfg.Now()); w.wait <= 0 {
+			w.start = true
+		}
+	default:
+		w.running = r.state == caxton.AgentRunning
+	}
+	return w
+}
+
+// run leases messages and hands them to workers until ctx ends or the agent is removed; then
+// it waits for the workers. Turns run under the context turns, which outlives ctx by the
+// drain timeout.
+func (r *runner) run(ctx, turns context.Context) {
+	var workers sync.WaitGroup
+	defer func() {
+		r.mark(caxton.AgentDraining)
+		workers.Wait()
+		if r.wish().removed {
+			if err := r.s.source.Drop(context.WithoutCancel(ctx), r.id()); err != nil {
+				r.s.cfg.Logger.ErrorContext(ctx, "messages of a removed agent not failed", "agent", r.slug(), "error", err)
+			}
+		}
+		r.mark(caxton.AgentStopped)
+	}()
+	signal := r.s.source.Signal(r.id())
+	for {
+		w := r.wish()
+		if w.removed || ctx.Err() != nil {
+			return
+		}
+		if w.suspended {
+			r.suspend(&workers)
+		} else if w.start {
+			r.start(ctx, w.agent)
+			continue
+		}
+		if w.running {
+			r.dispatch(ctx, turns, &workers)
+			if ctx.Err() != nil {
+				return
+			}
+		}
+		var restart <-chan time.Time
+		var t *time.Timer
+		if w.wait >= 0 {
+			t = time.NewTimer(w.wait)
+			restart = t.C
+		}
+		mail := signal
+		if !w.running {
+			mail = nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-r.kick:
+		case <-restart:
+		case <-mail:
+		case answer := <-r.pings:
+			close(answer)
+		}
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+func (r *runner) mark(st caxton.AgentState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setState(st)
+}
+
+// suspend lets turns in flight finish and takes no more.
+func (r *runner) suspend(workers *sync.WaitGroup) {
+	r.mu.Lock()
+	if r.state == caxton.AgentSuspended {
+		r.mu.Unlock()
+		return
+	}
+	r.setState(caxton.AgentDraining)
+	r.mu.Unlock()
+	workers.Wait()
+	r.mark(caxton.AgentSuspended)
+}
+
+// start makes the handler of the agent's active version. When that fails, an older version
+// that runs goes on; without one the agent is failed and tried again later.
+func (r *runner) start(ctx context.Context, a caxton.Agent) {
+	ctx, cancel := context.WithTimeout(ctx, r.s.cfg.StartupTimeout)
+	defer cancel()
+	r.mu.Lock()
+	if r.again {
+		clear(r.handlers)
+		r.used = r.used[:0]
+	}
+	r.mu.Unlock()
+	_, err := r.bind(ctx, a.Version)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.again || r.state == caxton.AgentFailed {
+		r.restarts++
+	}
+	r.again = false
+	r.tried, r.startErr = a.Version, err
+	if err == nil {
+		r.running = a.Version
+		r.setState(caxton.AgentRunning)
+		return
+	}
+	r.note(err)
+	r.s.cfg.Logger.ErrorContext(ctx, "agent did not start", "agent", a.Slug, "agent_id", a.ID, "version", a.Version, "error", err)
+	if r.running > 0 && r.state == caxton.AgentRunning {
+		r.setState(caxton.AgentRunning) // the version before goes on
+		return
+	}
+	r.failLocked()
+}
+
+// failLocked stops the agent for a growing pause. r.mu is held.
+func (r *runner) failLocked() {
+	r.backoff = min(r.s.cfg.RestartMax, max(r.s.cfg.RestartInitial, 2*r.backoff))
+	r.restart0 = r.s.cfg.Now().Add(r.backoff)
+	r.setState(caxton.AgentFailed)
+}
+
+// note remembers an error for Status. r.mu is held.
+func (r *runner) note(err error) {
+	r.lastErr, r.lastErrT = publicMessage(err), r.s.cfg.Now()
+}
+
+// bind returns a version with its handler, making the handler when needed.
+func (r *runner) bind(ctx context.Context, version int) (bound, error) {
+	r.mu.Lock()
+	b, ok := r.handlers[version]
+	id := r.agent.ID
+	r.mu.Unlock()
+	if ok {
+		return b, nil
+	}
+	v, err := r.s.versions.Version(ctx, id, version)
+	if err != nil {
+		return bound{}, err
+	}
+	h, err := r.s.factory(ctx, v)
+	if err != nil {
+		return bound{}, err
+	}
+	b = bound{h, v}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, twice := r.handlers[version]; !twice {
+		r.used = append(r.used, version)
+	}
+	r.handlers[version] = b
+	for len(r.used) > keptHandlers {
+		old := r.used[0]
+		if old == r.running {
+			old = r.used[1]
+		}
+		r.used = slices.DeleteFunc(r.used, func(n int) bool { return n == old })
+		delete(r.handlers, old)
+	}
+	return b, nil
+}
+
+// dispatch gives messages to workers until there is none, or all workers are busy, or the
+// agent should no longer run.
+func (r *runner) dispatch(ctx, turns context.Context, workers *sync.WaitGroup) {
+	for {
+		r.mu.Lock()
+		width := cmp.Or(r.agent.Definition.Performance.MaxConcurrent, r.s.cfg.PerAgent)
+		free := r.state == caxton.AgentRunning && !r.agent.Suspended && !r.removed && !r.again && r.inFlight < width
+		r.mu.Unlock()
+		if !free {
+			return // a worker that ends pokes
+		}
+		select {
+		case r.s.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		l, ok := r.s.source.Next(ctx, r.id())
+		if !ok {
+			<-r.s.slots
+			return
+		}
+		r.mu.Lock()
+		r.inFlight++
+		r.mu.Unlock()
+		workers.Go(func() {
+			r.work(turns, l)
+			<-r.s.slots
+			r.mu.Lock()
+			r.inFlight--
+			full := r.inFlight+1 >= width
+			r.mu.Unlock()
+			if full {
+				r.poke()
+			}
+		})
+	}
+}
+
+// A ring keeps the last turn times.
+type ring struct {
+	times [256]time.Duration
+	n     int
+}
+
+func (g *ring) add(d time.Duration) {
+	g.times[g.n%len(g.times)] = d
+	g.n++
+}
+
+func (g *ring) values() []time.Duration {
+	return slices.Clone(g.times[:min(g.n, len(g.times))])
+}
+
+// quantile returns the q-quantile of sorted times by the nearest rank, 0 when there are none.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+func jitter() float64 { return rand.Float64() } //nolint:gosec // spreads retries; no secret

@@ -1,0 +1,231 @@
+package router
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/caxton/caxton"
+)
+
+// Signal returns the channel that tells that Next may have something for the agent. One
+// receiver only: each ring is heard once. After a ring, call Next until it has nothing.
+func (r *Router) Signal(id caxton.AgentID) <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.box(id).signal
+}
+
+// Next leases the agent's next message, if there is one. The caller must end the lease with
+// Settle or Release; a lease left open is given out again after a restart.
+func (r *Router) Next(ctx context.Context, id caxton.AgentID) (caxton.Lease, bool) {
+	r.mu.Lock()
+	b := r.boxes[id]
+	if b == nil || len(b.ready) == 0 {
+		r.mu.Unlock()
+		return caxton.Lease{}, false
+	}
+	it := heap.Pop(&b.ready).(*item)
+	b.queued--
+	b.inFlight++
+	now := r.cfg.Now()
+	l := caxton.Lease{Delivery: it.delivery, LeasedAt: now}
+	l.Attempt++
+	r.leases[l.Message.ID] = &leaseMark{lease: l, written: it.recovered}
+	r.mu.Unlock()
+	r.metrics.waiting.Observe(now.Sub(it.since).Seconds())
+	if it.recovered {
+		if err := r.journal.Leased(ctx, l); err != nil {
+			r.cfg.Logger.WarnContext(ctx, "lease not recorded", "message_id", l.Message.ID, "error", err)
+		}
+	}
+	return l, true
+}
+
+// Past returns what earlier attempts at the leased message left in the log.
+func (r *Router) Past(ctx context.Context, l caxton.Lease) ([]caxton.Record, error) {
+	return r.journal.Turn(ctx, l.Message.ConversationID, l.Message.ID)
+}
+
+// Settle ends a lease. The router completes the outputs: each gets an ID that follows from
+// the input's, and those for agents are queued. Settling twice is a Conflict and changes nothing.
+func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
+	in := &s.Lease.Message
+	s.At = r.cfg.Now()
+	for i := range s.Outputs {
+		r.complete(&s.Outputs[i], in, i, s.At)
+	}
+	err := r.journal.Settle(ctx, s)
+	if err != nil && caxton.KindOf(err) != caxton.Conflict {
+		return err // the lease stays open: the caller may try again
+	}
+	r.mu.Lock()
+	_, held := r.leases[in.ID]
+	delete(r.leases, in.ID)
+	b := r.box(in.ReceiverID)
+	if held {
+		b.inFlight--
+		b.settled(s.Outcome == caxton.OutcomeDone)
+		b.next(in.ConversationID)
+	}
+	if ex := r.open[in.ID]; ex != nil {
+		if len(s.Outputs) > 0 {
+			ex.reply, ex.has = s.Outputs[0].Message, true
+		}
+		if ex.done != nil {
+			close(ex.done)
+		}
+		delete(r.open, in.ID)
+	}
+	if err == nil {
+		for i := range s.Outputs {
+			if d := &s.Outputs[i]; d.Message.ReceiverID != "" {
+				r.open[d.Message.ID] = &exchange{}
+				r.queue(d, false)
+			}
+		}
+	}
+	r.mu.Unlock()
+	if err == nil {
+		r.metrics.settled.WithLabelValues(string(s.Outcome)).Inc()
+		r.metrics.handling.Observe(s.At.Sub(s.Lease.LeasedAt).Seconds())
+	}
+	return err
+}
+
+// complete fills in what the router knows of an output.
+func (r *Router) complete(d *caxton.Delivery, in *caxton.Message, position int, at time.Time) {
+	m := &d.Message
+	m.ID = caxton.DeriveMessageID(in.ID, position)
+	m.CreatedAt = at
+	m.Performative = cmp.Or(m.Performative, caxton.Inform)
+	m.Priority = cmp.Or(m.Priority, in.Priority)
+	if m.ConversationID == "" {
+		m.ConversationID = in.ConversationID
+	}
+	m.SenderID = in.ReceiverID
+	if m.Sender == "" {
+		m.Sender = in.Receiver
+		if a, err := r.dir.Agent(in.ReceiverID); err == nil {
+			m.Sender = a.Slug
+		}
+	}
+	if m.ReceiverID == "" {
+		return
+	}
+	d.Routing.Strategy = caxton.DirectAddress
+	if a, err := r.dir.Agent(m.ReceiverID); err == nil {
+		d.Version = a.Version
+	} else {
+		m.ReceiverID = "" // its receiver is gone: it stays in the log
+	}
+}
+
+// Release gives a lease back: the message will be handed out again after the delay, before
+// any later message of its conversation. cause is safe to show.
+func (r *Router) Release(ctx context.Context, l caxton.Lease, cause string, delay time.Duration) error {
+	at := r.cfg.Now().Add(delay)
+	if err := r.journal.Release(ctx, l, cause, at); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, held := r.leases[l.Message.ID]; held {
+		delete(r.leases, l.Message.ID)
+		b := r.box(l.Message.ReceiverID)
+		b.inFlight--
+		b.settled(false)
+	}
+	l.NotBefore = at
+	r.delay(&item{delivery: l.Delivery, since: r.cfg.Now()})
+	r.metrics.retries.Inc()
+	return nil
+}
+
+// Abandon forgets a lease without a word: the process is stopping, and the message will be
+// handed out again after the restart.
+func (r *Router) Abandon(l caxton.Lease) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, held := r.leases[l.Message.ID]; held {
+		delete(r.leases, l.Message.ID)
+		r.box(l.Message.ReceiverID).inFlight--
+	}
+}
+
+// A Load says how busy an agent's mailbox is.
+type Load struct {
+	Queued   int
+	InFlight int
+	Health   float64 // share of recent turns that went well, 0 to 1
+}
+
+// Load returns the load of an agent's mailbox.
+func (r *Router) Load(id caxton.AgentID) Load {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.boxes[id]
+	if b == nil {
+		return Load{Health: 1}
+	}
+	return Load{Queued: b.queued, InFlight: b.inFlight, Health: b.health}
+}
+
+// Pending returns how many messages wait for the agent or are being handled by it.
+func (r *Router) Pending(id caxton.AgentID) int {
+	l := r.Load(id)
+	return l.Queued + l.InFlight
+}
+
+// Drop settles as failed everything that waits for an agent that was removed.
+func (r *Router) Drop(ctx context.Context, id caxton.AgentID) error {
+	r.mu.Lock()
+	b := r.boxes[id]
+	if b == nil {
+		r.mu.Unlock()
+		return nil
+	}
+	items := append([]*item{}, b.ready...)
+	b.ready = nil
+	for _, q := range b.busy {
+		if q != nil {
+			items = append(items, q.waiting...)
+			q.waiting = nil
+		}
+	}
+	kept := r.delayed[:0]
+	for _, it := range r.delayed {
+		if it.delivery.Message.ReceiverID == id {
+			items = append(items, it)
+		} else {
+			kept = append(kept, it)
+		}
+	}
+	clear(r.delayed[len(kept):])
+	r.delayed = kept
+	heap.Init(&r.delayed)
+	b.queued = 0
+	r.mu.Unlock()
+	for _, it := range items {
+		if err := r.fail(ctx, it.delivery, "agent_removed", "the agent was removed before it handled the message"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail settles a delivery that nobody will handle, with a failure reply.
+func (r *Router) fail(ctx context.Context, d caxton.Delivery, code, message string) error {
+	content, err := json.Marshal(map[string]any{"error": map[string]string{"type": code, "details": message}})
+	if err != nil {
+		return err
+	}
+	reply := d.Message.Reply(caxton.Failure, content)
+	return r.Settle(ctx, caxton.Settlement{
+		Lease:   caxton.Lease{Delivery: d, LeasedAt: r.cfg.Now()},
+		Outcome: caxton.OutcomeFailed, Error: message, Code: code,
+		Outputs: []caxton.Delivery{{Message: reply}},
+	})
+}

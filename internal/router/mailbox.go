@@ -1,0 +1,173 @@
+package router
+
+import (
+	"cmp"
+	"container/heap"
+	"time"
+
+	"github.com/caxton/caxton"
+)
+
+// A mailbox holds what waits for one agent. Messages of one conversation leave it one at a
+// time and in order; among conversations the higher priority goes first, then the older
+// message. The Router's mutex guards it.
+type mailbox struct {
+	ready    readyHeap
+	busy     map[caxton.ConversationID]*convQueue // conversations with a message ready, delayed or leased
+	queued   int                                  // messages in ready, in busy queues, and delayed
+	reserved int                                  // places taken by messages on their way into the journal
+	inFlight int
+	arrivals uint64
+	signal   chan struct{} // capacity 1: something may be ready
+	health   float64       // moving average of turns that went well, 0 to 1
+}
+
+// A convQueue holds the messages of a conversation that come after the one at work.
+type convQueue struct{ waiting []*item }
+
+// An item is one waiting delivery.
+type item struct {
+	delivery  caxton.Delivery
+	since     time.Time
+	arrival   uint64
+	recovered bool // came back after a crash: its lease is written down before it is handled
+}
+
+func newMailbox() *mailbox {
+	return &mailbox{busy: map[caxton.ConversationID]*convQueue{}, signal: make(chan struct{}, 1), health: 1}
+}
+
+// box returns the mailbox of an agent, making it when needed. r.mu is held.
+func (r *Router) box(id caxton.AgentID) *mailbox {
+	b := r.boxes[id]
+	if b == nil {
+		b = newMailbox()
+		r.boxes[id] = b
+	}
+	return b
+}
+
+func (b *mailbox) push(d *caxton.Delivery, now time.Time) {
+	b.pushItem(&item{delivery: *d, since: now})
+}
+
+// pushItem queues a new delivery behind those of its conversation.
+func (b *mailbox) pushItem(it *item) {
+	b.queued++
+	b.arrivals++
+	it.arrival = b.arrivals
+	conv := it.delivery.Message.ConversationID
+	if q, busy := b.busy[conv]; busy {
+		if q == nil {
+			q = &convQueue{}
+			b.busy[conv] = q
+		}
+		q.waiting = append(q.waiting, it)
+		return
+	}
+	b.busy[conv] = nil
+	heap.Push(&b.ready, it)
+	b.ring()
+}
+
+// again makes a delivery ready whose conversation is already held for it.
+func (b *mailbox) again(it *item) {
+	heap.Push(&b.ready, it)
+	b.ring()
+}
+
+// next makes the conversation's following message ready, or frees the conversation.
+func (b *mailbox) next(conv caxton.ConversationID) {
+	q := b.busy[conv]
+	if q == nil || len(q.waiting) == 0 {
+		delete(b.busy, conv)
+		return
+	}
+	it := q.waiting[0]
+	q.waiting[0] = nil
+	q.waiting = q.waiting[1:]
+	b.again(it)
+}
+
+func (b *mailbox) ring() {
+	select {
+	case b.signal <- struct{}{}:
+	default: // it rings already
+	}
+}
+
+// settled notes how a turn ended.
+func (b *mailbox) settled(well bool) {
+	const weight = 0.05 // about the last twenty turns count
+	v := 0.0
+	if well {
+		v = 1
+	}
+	b.health += weight * (v - b.health)
+}
+
+// readyHeap orders items by priority, then arrival.
+type readyHeap []*item
+
+func (h readyHeap) Len() int { return len(h) }
+func (h readyHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	return cmp.Or(cmp.Compare(b.delivery.Message.Priority, a.delivery.Message.Priority), cmp.Compare(a.arrival, b.arrival)) < 0
+}
+func (h readyHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *readyHeap) Push(x any)   { *h = append(*h, x.(*item)) }
+func (h *readyHeap) Pop() any {
+	old := *h
+	it := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return it
+}
+
+// delayHeap orders items by the time they are due.
+type delayHeap []*item
+
+func (h delayHeap) Len() int { return len(h) }
+func (h delayHeap) Less(i, j int) bool {
+	return h[i].delivery.NotBefore.Before(h[j].delivery.NotBefore)
+}
+func (h delayHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *delayHeap) Push(x any)   { *h = append(*h, x.(*item)) }
+func (h *delayHeap) Pop() any {
+	old := *h
+	it := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return it
+}
+
+// delay keeps an item until it is due. Its conversation stays held: what comes after it
+// waits too. r.mu is held.
+func (r *Router) delay(it *item) {
+	b := r.box(it.delivery.Message.ReceiverID)
+	b.queued++
+	b.arrivals++
+	it.arrival = b.arrivals
+	if _, held := b.busy[it.delivery.Message.ConversationID]; !held {
+		b.busy[it.delivery.Message.ConversationID] = nil
+	}
+	heap.Push(&r.delayed, it)
+	select {
+	case r.wake <- struct{}{}:
+	default: // Run will look anyway
+	}
+}
+
+// handOutDue moves due items into their mailboxes and returns the time until the next one,
+// or -1 when there is none. r.mu is held.
+func (r *Router) handOutDue(now time.Time) time.Duration {
+	for len(r.delayed) > 0 {
+		it := r.delayed[0]
+		if wait := it.delivery.NotBefore.Sub(now); wait > 0 {
+			return wait
+		}
+		heap.Pop(&r.delayed)
+		r.box(it.delivery.Message.ReceiverID).again(it)
+	}
+	return -1
+}

@@ -1,0 +1,408 @@
+package router
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Journal keeps the log of every conversation. *sqlite.DB and *memjournal.Journal provide it.
+type Journal interface {
+	Accept(ctx context.Context, d caxton.Delivery, fresh bool) (stored caxton.Delivery, duplicate bool, err error)
+	Leased(ctx context.Context, leases ...caxton.Lease) error
+	Release(ctx context.Context, l caxton.Lease, cause string, notBefore time.Time) error
+	Settle(ctx context.Context, s caxton.Settlement) error
+	Pending(ctx context.Context) ([]caxton.Delivery, error)
+	Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error)
+	Message(ctx context.Context, id caxton.MessageID) (caxton.MessageStatus, error)
+	PinnedVersion(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (int, error)
+	Conversation(ctx context.Context, id caxton.ConversationID) (caxton.Conversation, error)
+	Conversations(ctx context.Context, q caxton.ConversationQuery) ([]caxton.Conversation, string, error)
+	Records(ctx context.Context, id caxton.ConversationID, after int64, limit int) ([]caxton.Record, error)
+}
+
+// A Directory knows the agents. *registry.Registry provides it.
+type Directory interface {
+	Agent(id caxton.AgentID) (caxton.Agent, error)
+	Resolve(ref string) (caxton.Agent, error)
+	Providers(c caxton.Capability) []caxton.Agent
+	Capabilities() []caxton.Capability
+}
+
+// Config tunes a Router. Zero fields mean the defaults given here.
+type Config struct {
+	Strategy   caxton.Strategy              // best_match
+	QueueSize  int                          // messages waiting per agent, unless its definition says otherwise: 1000
+	LeaseAfter time.Duration                // a lease that lasts longer is written down: 25 ms
+	MaxMessage caxton.Size                  // content of one message: 1 MiB
+	Available  func(id caxton.AgentID) bool // whether an agent takes messages now; nil means always
+	Logger     *slog.Logger                 // discards
+	Registerer prometheus.Registerer        // a registry of its own
+	Now        func() time.Time             // time.Now
+	NewID      func() string                // UUID version 7 (RFC 9562)
+}
+
+// A Router routes messages. It is safe for concurrent use.
+type Router struct {
+	journal Journal
+	dir     Directory
+	cfg     Config
+	metrics metrics
+	closed  atomic.Bool // no new messages are taken
+	turns   sync.Map    // caxton.Capability → *atomic.Uint64, for round_robin
+
+	mu      sync.Mutex // guards all below
+	boxes   map[caxton.AgentID]*mailbox
+	open    map[caxton.MessageID]*exchange // accepted and not settled
+	leases  map[caxton.MessageID]*leaseMark
+	delayed delayHeap
+	wake    chan struct{} // capacity 1: Run looks at the delayed messages again
+}
+
+// An exchange is an unsettled message and who waits for the answer to it.
+type exchange struct {
+	done  chan struct{}  // closed when settled; nil until somebody waits
+	reply caxton.Message // the first output
+	has   bool           // there is a reply
+}
+
+// A leaseMark is a lease in somebody's hands.
+type leaseMark struct {
+	lease   caxton.Lease
+	written bool
+}
+
+// New returns a Router over the journal and the directory. It starts nothing.
+func New(journal Journal, dir Directory, cfg Config) *Router {
+	cfg.Strategy = cmp.Or(cfg.Strategy, caxton.DefaultStrategy)
+	cfg.QueueSize = cmp.Or(cfg.QueueSize, 1000)
+	cfg.LeaseAfter = cmp.Or(cfg.LeaseAfter, 25*time.Millisecond)
+	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, caxton.MiB)
+	if cfg.Available == nil {
+		cfg.Available = func(caxton.AgentID) bool { return true }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.NewID == nil {
+		cfg.NewID = newUUID
+	}
+	r := &Router{
+		journal: journal, dir: dir, cfg: cfg,
+		boxes: map[caxton.AgentID]*mailbox{}, open: map[caxton.MessageID]*exchange{},
+		leases: map[caxton.MessageID]*leaseMark{}, wake: make(chan struct{}, 1),
+	}
+	r.metrics = newMetrics(cfg.Registerer, r)
+	return r
+}
+
+func newUUID() string {
+	id, err := uuid.NewV7()
+	if err != nil {
+		id = uuid.New() // only without a source of randomness, where New panics
+	}
+	return id.String()
+}
+
+// Close makes Send refuse new messages as Unavailable. What was accepted goes on.
+func (r *Router) Close() { r.closed.Store(true) }
+
+// Send accepts a message: it finds the receiver, stores the message, and queues it. When
+// Send returns without error the message will be handled, whatever happens to the process,
+// within what the journal's durability promises. A message whose ID was accepted before is
+// not sent again: its receipt says so. Errors: Invalid (the message), NotFound (the receiver
+// or capability), Exhausted (the mailbox is full), TooLarge, Unavailable (stopping, or no
+// agent of the capability takes messages).
+func (r *Router) Send(ctx context.Context, m caxton.Message) (caxton.Receipt, error) {
+	if r.closed.Load() {
+		return caxton.Receipt{}, caxton.Errorf(caxton.Unavailable, "draining", "the server is stopping").WithHint("send the message again when it is back")
+	}
+	fresh := m.ID == ""
+	if fresh {
+		m.ID = caxton.MessageID(r.cfg.NewID())
+	}
+	m.Performative = cmp.Or(m.Performative, caxton.Request)
+	m.Priority = cmp.Or(m.Priority, caxton.DefaultPriority)
+	m.Sender = cmp.Or(m.Sender, "user")
+	if err := m.Check(); err != nil {
+		return caxton.Receipt{}, err
+	}
+	if caxton.Size(len(m.Content)) > r.cfg.MaxMessage {
+		return caxton.Receipt{}, caxton.Errorf(caxton.TooLarge, "message_too_large", "the content has %d bytes, %s is the limit", len(m.Content), r.cfg.MaxMessage).
+			WithHint("send less, or raise messaging.max_message_size")
+	}
+	if !fresh {
+		if rc, known, err := r.known(ctx, m.ID); known || err != nil {
+			return rc, err
+		}
+	}
+	now := r.cfg.Now()
+	if !m.ReplyBy.IsZero() && !m.ReplyBy.After(now) {
+		return caxton.Receipt{}, caxton.Errorf(caxton.Timeout, "reply_by_passed", "the deadline reply_by has passed already").WithHint("give a later reply_by, or none")
+	}
+	m.CreatedAt = now
+	continued := m.ConversationID != ""
+	if !continued {
+		m.ConversationID = caxton.ConversationID(r.cfg.NewID())
+	}
+	agent, routing, err := r.choose(ctx, &m, continued)
+	if err != nil {
+		r.metrics.refused.WithLabelValues(string(caxton.KindOf(err))).Inc()
+		return caxton.Receipt{}, err
+	}
+	m.ReceiverID = agent.ID
+	m.Receiver = cmp.Or(m.Receiver, agent.Slug)
+	version := agent.Version
+	if continued {
+		if version, err = r.pinned(ctx, &m, agent); err != nil {
+			return caxton.Receipt{}, err
+		}
+	}
+	return r.accept(ctx, caxton.Delivery{Message: m, Routing: routing, Version: version}, agent, fresh)
+}
+
+// pinned returns the version that handles a message of a running conversation: the one it
+// began with, unless a deployment told conversations to move on.
+func (r *Router) pinned(ctx context.Context, m *caxton.Message, a caxton.Agent) (int, error) {
+	v, err := r.journal.PinnedVersion(ctx, m.ConversationID, a.ID)
+	if err != nil {
+		return 0, err
+	}
+	if v < a.MinVersion || v == 0 {
+		v = a.Version
+	}
+	return v, nil
+}
+
+// known returns the receipt of a message that was accepted before.
+func (r *Router) known(ctx context.Context, id caxton.MessageID) (caxton.Receipt, bool, error) {
+	st, err := r.journal.Message(ctx, id)
+	if caxton.KindOf(err) == caxton.NotFound {
+		return caxton.Receipt{}, false, nil
+	}
+	if err != nil {
+		return caxton.Receipt{}, false, err
+	}
+	return receipt(&caxton.Delivery{Message: st.Message, Routing: st.Routing}, true), true, nil
+}
+
+func receipt(d *caxton.Delivery, duplicate bool) caxton.Receipt {
+	return caxton.Receipt{
+		MessageID: d.Message.ID, ConversationID: d.Message.ConversationID, AgentID: d.Message.ReceiverID,
+		Agent: d.Message.Receiver, Routing: d.Routing, AcceptedAt: d.Message.CreatedAt, Duplicate: duplicate,
+	}
+}
+
+// accept stores and queues a delivery. A place in the mailbox is taken first, so that a
+// stored message never lacks one.
+func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Agent, fresh bool) (caxton.Receipt, error) {
+	start := time.Now()
+	r.mu.Lock()
+	box := r.box(agent.ID)
+	limit := cmp.Or(agent.Definition.Performance.QueueSize, r.cfg.QueueSize)
+	if box.queued+box.reserved >= limit {
+		r.mu.Unlock()
+		r.metrics.refused.WithLabelValues(string(caxton.Exhausted)).Inc()
+		return caxton.Receipt{}, caxton.Errorf(caxton.Exhausted, "queue_full", "%d messages wait for %s already", limit, agent.Slug).
+			WithHint("send again later, or raise agents.queue_size")
+	}
+	box.reserved++
+	r.mu.Unlock()
+
+	stored, duplicate, err := r.journal.Accept(ctx, d, fresh)
+
+	r.mu.Lock()
+	box.reserved--
+	if err == nil && !duplicate {
+		r.open[d.Message.ID] = &exchange{}
+		box.push(&d, r.cfg.Now())
+	}
+	r.mu.Unlock()
+	if err != nil {
+		return caxton.Receipt{}, err
+	}
+	if duplicate {
+		return receipt(&stored, true), nil
+	}
+	r.metrics.accepted.WithLabelValues(string(d.Message.Performative)).Inc()
+	r.metrics.accepting.Observe(time.Since(start).Seconds())
+	if _, err := r.dir.Agent(agent.ID); err != nil { // removed meanwhile: nobody would come for it
+		if err := r.Drop(context.WithoutCancel(ctx), agent.ID); err != nil {
+			return caxton.Receipt{}, err
+		}
+	}
+	rc := receipt(&d, false)
+	rc.Agent = agent.Slug
+	return rc, nil
+}
+
+// Await waits until the message is settled and returns the first reply to it. Errors:
+// Timeout when ctx's deadline passes, Canceled when ctx is cancelled, NotFound with the code
+// no_reply when it was handled without an answer, or with message_not_found.
+func (r *Router) Await(ctx context.Context, id caxton.MessageID) (caxton.Message, error) {
+	r.mu.Lock()
+	ex := r.open[id]
+	if ex == nil {
+		r.mu.Unlock()
+		return r.settledReply(ctx, id)
+	}
+	if ex.done == nil {
+		ex.done = make(chan struct{})
+	}
+	r.mu.Unlock()
+	select {
+	case <-ex.done:
+		if !ex.has {
+			return caxton.Message{}, errNoReply(id)
+		}
+		return ex.reply, nil
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return caxton.Message{}, caxton.Errorf(caxton.Timeout, "reply_timeout", "no reply to %s in time", id).
+				WithHint("it is still being handled; ask for the message again later")
+		}
+		return caxton.Message{}, caxton.Errorf(caxton.Canceled, "canceled", "the caller left").WithCause(ctx.Err())
+	}
+}
+
+func (r *Router) settledReply(ctx context.Context, id caxton.MessageID) (caxton.Message, error) {
+	st, err := r.journal.Message(ctx, id)
+	if err != nil {
+		return caxton.Message{}, err
+	}
+	if len(st.Replies) == 0 {
+		return caxton.Message{}, errNoReply(id)
+	}
+	return st.Replies[0], nil
+}
+
+func errNoReply(id caxton.MessageID) error {
+	return caxton.Errorf(caxton.NotFound, "no_reply", "message %s was handled without a reply", id)
+}
+
+// Status returns what the journal knows of a message, or NotFound.
+func (r *Router) Status(ctx context.Context, id caxton.MessageID) (caxton.MessageStatus, error) {
+	return r.journal.Message(ctx, id)
+}
+
+// Conversation returns one conversation, or NotFound.
+func (r *Router) Conversation(ctx context.Context, id caxton.ConversationID) (caxton.Conversation, error) {
+	return r.journal.Conversation(ctx, id)
+}
+
+// Conversations returns a page of conversations and the cursor of the next page.
+func (r *Router) Conversations(ctx context.Context, q caxton.ConversationQuery) ([]caxton.Conversation, string, error) {
+	return r.journal.Conversations(ctx, q)
+}
+
+// Records returns part of a conversation's log, or NotFound.
+func (r *Router) Records(ctx context.Context, id caxton.ConversationID, after int64, limit int) ([]caxton.Record, error) {
+	return r.journal.Records(ctx, id, after, limit)
+}
+
+// Recover queues what the journal holds as pending. Call it once, after the directory is
+// loaded and before agents run. Messages for agents that are gone fail.
+func (r *Router) Recover(ctx context.Context) (int, error) {
+	ds, err := r.journal.Pending(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for i := range ds {
+		d := &ds[i]
+		r.mu.Lock()
+		if r.open[d.Message.ID] != nil {
+			r.mu.Unlock()
+			continue
+		}
+		r.open[d.Message.ID] = &exchange{}
+		r.mu.Unlock()
+		if _, err := r.dir.Agent(d.Message.ReceiverID); err != nil {
+			if err := r.fail(ctx, *d, "agent_removed", "the agent was removed before it handled the message"); err != nil {
+				return i, err
+			}
+			continue
+		}
+		r.mu.Lock()
+		r.queue(d, true)
+		r.mu.Unlock()
+	}
+	return len(ds), nil
+}
+
+// queue puts a stored delivery where it belongs: its mailbox, or with the delayed ones.
+// r.mu is held.
+func (r *Router) queue(d *caxton.Delivery, recovered bool) {
+	now := r.cfg.Now()
+	it := &item{delivery: *d, since: now, recovered: recovered}
+	if d.NotBefore.After(now) {
+		r.delay(it)
+		return
+	}
+	r.box(d.Message.ReceiverID).pushItem(it)
+}
+
+// Run writes down leases that last and hands out retries when they are due, until ctx ends.
+func (r *Router) Run(ctx context.Context) error {
+	sweep := time.NewTicker(r.cfg.LeaseAfter)
+	defer sweep.Stop()
+	for {
+		r.mu.Lock()
+		next := r.handOutDue(r.cfg.Now())
+		r.mu.Unlock()
+		var due <-chan time.Time
+		var t *time.Timer
+		if next >= 0 {
+			t = time.NewTimer(next)
+			due = t.C
+		}
+		select {
+		case <-ctx.Done():
+			if t != nil {
+				t.Stop()
+			}
+			return nil
+		case <-sweep.C:
+			r.writeLeases(ctx)
+		case <-due:
+		case <-r.wake:
+		}
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// writeLeases records the leases that have lasted for a while: should the process die now,
+// the attempt counts.
+func (r *Router) writeLeases(ctx context.Context) {
+	limit := r.cfg.Now().Add(-r.cfg.LeaseAfter)
+	var ls []caxton.Lease
+	r.mu.Lock()
+	for _, lm := range r.leases {
+		if !lm.written && lm.lease.LeasedAt.Before(limit) {
+			lm.written = true
+			ls = append(ls, lm.lease)
+		}
+	}
+	r.mu.Unlock()
+	if len(ls) == 0 {
+		return
+	}
+	if err := r.journal.Leased(ctx, ls...); err != nil {
+		r.cfg.Logger.WarnContext(ctx, "leases not recorded", "count", len(ls), "error", err)
+	}
+}

@@ -1,0 +1,407 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/driver"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Durability says what an acknowledged write survives.
+type Durability string
+
+// The levels that a file can give; "memory" is not kept in a file at all.
+const (
+	Full   Durability = "full"   // a power cut: synced before the acknowledgement
+	Normal Durability = "normal" // the death of the process, not a power cut
+)
+
+// Config says where and how to keep the file. Zero fields mean the defaults given here.
+type Config struct {
+	Path               string                // the database file; its directory exists
+	Durability         Durability            // Normal
+	MaxBatch           int                   // writes in one commit at most: 256
+	Readers            int                   // read-only connections: 4, or the number of CPUs if larger
+	CheckpointInterval time.Duration         // between checkpoints of the write-ahead log: 500 ms
+	Logger             *slog.Logger          // discards
+	Registerer         prometheus.Registerer // a registry of its own
+	Now                func() time.Time      // time.Now
+}
+
+// A DB is an open database file. It is safe for concurrent use; writes wait until Run runs.
+type DB struct {
+	cfg     Config
+	writer  *sqlite3.Conn // owned by the writer goroutine once Run runs
+	read    *sql.DB
+	jobs    chan *job
+	stopped chan struct{} // closed when Run has ended: no write will be done any more
+	running atomic.Bool
+	stmts   statements
+	seqs    map[int64]int64 // next sequence number by conversation; the writer goroutine's
+	convs   map[caxton.ConversationID]int64
+	touched map[int64]int64 // newest record by conversation, not yet in conversations.updated_at
+	metrics metrics
+}
+
+// A job is one caller's write. fn may run twice: when a batch fails, its jobs are repeated
+// one by one, so it must not change anything but the database and what it overwrites.
+type job struct {
+	fn   func(*sqlite3.Conn) error
+	done chan error // capacity 1, so the writer never waits for a caller
+}
+
+type metrics struct {
+	batch  prometheus.Histogram
+	commit prometheus.Histogram
+	check  prometheus.Histogram
+}
+
+// Open opens the file, creating it if missing, and brings its schema up to date. A schema
+// newer than this program is a Conflict; a file that is no database is Internal with a hint.
+func Open(ctx context.Context, cfg Config) (*DB, error) {
+	if cfg.Durability == "" {
+		cfg.Durability = Normal
+	}
+	if cfg.MaxBatch <= 0 {
+		cfg.MaxBatch = 256
+	}
+	if cfg.Readers <= 0 {
+		cfg.Readers = max(4, runtime.NumCPU())
+	}
+	if cfg.CheckpointInterval <= 0 {
+		cfg.CheckpointInterval = 500 * time.Millisecond
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	w, err := openConn(ctx, cfg.Path, cfg.Durability)
+	if err != nil {
+		return nil, storageError("open "+cfg.Path, err)
+	}
+	if err := migrate(w); err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	read, err := driver.Open(readDSN(cfg.Path), func(c *sqlite3.Conn) error {
+		return c.Exec(`PRAGMA busy_timeout=5000; PRAGMA query_only=ON`)
+	})
+	if err != nil {
+		_ = w.Close()
+		return nil, storageError("open "+cfg.Path, err)
+	}
+	read.SetMaxOpenConns(cfg.Readers)
+	read.SetMaxIdleConns(cfg.Readers)
+	db := &DB{
+		cfg: cfg, writer: w, read: read,
+		jobs:    make(chan *job, 4*cfg.MaxBatch), // a few batches: more callers simply wait
+		stopped: make(chan struct{}),
+		seqs:    map[int64]int64{}, convs: map[caxton.ConversationID]int64{}, touched: map[int64]int64{},
+	}
+	if err := db.stmts.prepare(w); err != nil {
+		_ = db.Close()
+		return nil, storageError("prepare statements", err)
+	}
+	db.metrics = newMetrics(cfg.Registerer)
+	return db, nil
+}
+
+func newMetrics(reg prometheus.Registerer) metrics {
+	m := metrics{
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "caxton_journal_batch_size", Help: "Writes that shared one commit.",
+			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256},
+		}),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "caxton_journal_commit_seconds", Help: "Time of one group commit.",
+			Buckets: []float64{1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, .25, 1},
+		}),
+		check: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "caxton_journal_checkpoint_seconds", Help: "Time of one checkpoint of the write-ahead log.",
+			Buckets: []float64{1e-4, 1e-3, 1e-2, 5e-2, .25, 1, 5},
+		}),
+	}
+	reg.MustRegister(m.batch, m.commit, m.check)
+	return m
+}
+
+func openConn(ctx context.Context, path string, d Durability) (*sqlite3.Conn, error) {
+	c, err := sqlite3.OpenContext(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	sync := "NORMAL"
+	if d == Full {
+		sync = "FULL"
+	}
+	err = c.Exec(`PRAGMA busy_timeout=5000;
+		PRAGMA journal_mode=WAL;
+		PRAGMA synchronous=` + sync + `;
+		PRAGMA wal_autocheckpoint=0;
+		PRAGMA temp_store=MEMORY;
+		PRAGMA cache_size=-65536;
+		PRAGMA foreign_keys=ON`)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	c.SetInterrupt(context.WithoutCancel(ctx))
+	return c, nil
+}
+
+func readDSN(path string) string {
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "mode=ro"}).String()
+}
+
+// Run does the writes that callers ask for, and the checkpoints, until ctx ends; then it
+// finishes what was asked before, writes the log back into the file, and returns. It may
+// run once.
+func (db *DB) Run(ctx context.Context) error {
+	if !db.running.CompareAndSwap(false, true) {
+		return caxton.Errorf(caxton.Internal, "sqlite_run_twice", "the database is already running")
+	}
+	var wg sync.WaitGroup
+	checkCtx, stopChecks := context.WithCancel(ctx)
+	defer stopChecks()
+	wg.Go(func() { db.checkpoints(checkCtx) })
+	db.writeUntil(ctx)
+	close(db.stopped)
+	stopChecks()
+	wg.Wait()
+	db.finish()
+	return nil
+}
+
+// Close releases the file. Call it when Run has returned, or was never called.
+func (db *DB) Close() error {
+	db.stmts.close()
+	return errors.Join(db.read.Close(), db.writer.Close())
+}
+
+// write runs fn in a transaction on the writer connection and returns when it is committed
+// to the configured durability. fn may run twice and must not keep the connection. Once
+// queued, the write is done even if ctx ends; ctx only bounds the wait for a place in the queue.
+func (db *DB) write(ctx context.Context, fn func(*sqlite3.Conn) error) error {
+	j := &job{fn: fn, done: make(chan error, 1)}
+	select {
+	case db.jobs <- j:
+	default:
+		select {
+		case db.jobs <- j:
+		case <-ctx.Done():
+			return caxton.Errorf(caxton.Timeout, "storage_busy", "the write waited too long").WithCause(ctx.Err())
+		case <-db.stopped:
+			return errStopped()
+		}
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-db.stopped:
+		select { // it may have been done just before the end
+		case err := <-j.done:
+			return err
+		default:
+			return errStopped()
+		}
+	}
+}
+
+// post queues fn like write and does not wait for it. A full queue drops it and reports
+// false: use it only for what may be lost.
+func (db *DB) post(fn func(*sqlite3.Conn) error) bool {
+	select {
+	case db.jobs <- &job{fn: fn, done: make(chan error, 1)}:
+		return true
+	default:
+		return false
+	}
+}
+
+func errStopped() error {
+	return caxton.Errorf(caxton.Unavailable, "storage_stopped", "the server is stopping").WithHint("send the request again when it is back")
+}
+
+// writeUntil gathers jobs into batches until ctx ends and the queue is empty.
+func (db *DB) writeUntil(ctx context.Context) {
+	flush := time.NewTicker(500 * time.Millisecond)
+	defer flush.Stop()
+	batch := make([]*job, 0, db.cfg.MaxBatch)
+	for {
+		batch = batch[:0]
+		select {
+		case j := <-db.jobs:
+			batch = append(batch, j)
+		case <-flush.C:
+			if len(db.touched) > 0 {
+				batch = append(batch, &job{fn: db.flushTouched, done: make(chan error, 1)})
+			}
+		case <-ctx.Done():
+			select {
+			case j := <-db.jobs:
+				batch = append(batch, j)
+			default:
+				if len(db.touched) > 0 {
+					db.commit([]*job{{fn: db.flushTouched, done: make(chan error, 1)}})
+				}
+				return
+			}
+		}
+	more:
+		for len(batch) > 0 && len(batch) < db.cfg.MaxBatch {
+			select {
+			case j := <-db.jobs:
+				batch = append(batch, j)
+			default:
+				break more
+			}
+		}
+		if len(batch) > 0 {
+			db.commit(batch)
+		}
+	}
+}
+
+// commit does a batch in one transaction and answers each job. If it fails, the jobs are
+// done one by one, so that a bad one spoils only itself.
+func (db *DB) commit(batch []*job) {
+	start := time.Now()
+	err := db.transact(batch)
+	if err != nil {
+		db.forget()
+		if len(batch) > 1 {
+			for _, j := range batch {
+				one := db.transact([]*job{j})
+				if one != nil {
+					db.forget()
+				}
+				j.done <- storageError("write", one)
+			}
+			return
+		}
+	}
+	db.metrics.batch.Observe(float64(len(batch)))
+	db.metrics.commit.Observe(time.Since(start).Seconds())
+	for _, j := range batch {
+		j.done <- storageError("write", err)
+	}
+}
+
+func (db *DB) transact(batch []*job) error {
+	if err := db.stmts.begin.Exec(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	for _, j := range batch {
+		if err := j.fn(db.writer); err != nil {
+			return db.rollback(err)
+		}
+	}
+	if err := db.stmts.commit.Exec(); err != nil {
+		return db.rollback(fmt.Errorf("commit: %w", err))
+	}
+	return nil
+}
+
+func (db *DB) rollback(cause error) error {
+	if db.writer.GetAutocommit() {
+		return cause // SQLite rolled back by itself
+	}
+	if err := db.writer.Exec(`ROLLBACK`); err != nil {
+		return errors.Join(cause, err)
+	}
+	return cause
+}
+
+// forget drops what the writer remembers of the tables, after a rollback made it doubtful.
+func (db *DB) forget() {
+	clear(db.seqs)
+	clear(db.convs)
+}
+
+// checkpoints moves the write-ahead log into the file from time to time, on a connection
+// of its own, so that no commit has to.
+func (db *DB) checkpoints(ctx context.Context) {
+	c, err := openConn(ctx, db.cfg.Path, db.cfg.Durability)
+	if err != nil {
+		db.cfg.Logger.ErrorContext(ctx, "checkpoint connection failed", "error", err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+	t := time.NewTicker(db.cfg.CheckpointInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		start := time.Now()
+		if _, _, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE); err != nil && !errors.Is(err, sqlite3.BUSY) {
+			db.cfg.Logger.WarnContext(ctx, "checkpoint failed", "error", err)
+		}
+		db.metrics.check.Observe(time.Since(start).Seconds())
+	}
+}
+
+// finish writes the whole log back, so that the file alone is complete after a clean stop.
+func (db *DB) finish() {
+	if _, _, err := db.writer.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil && !errors.Is(err, sqlite3.BUSY) {
+		db.cfg.Logger.Warn("last checkpoint failed", "error", err)
+	}
+}
+
+// storageError gives err the Kind its SQLite code means; nil and *caxton.Error pass.
+func storageError(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var ce *caxton.Error
+	if errors.As(err, &ce) {
+		return err
+	}
+	switch {
+	case errors.Is(err, sqlite3.FULL):
+		return caxton.Errorf(caxton.Exhausted, "disk_full", "%s: the disk is full", what).
+			WithHint("free space in the data directory; nothing was half written").WithCause(err)
+	case errors.Is(err, sqlite3.READONLY), errors.Is(err, sqlite3.PERM), errors.Is(err, sqlite3.CANTOPEN):
+		return caxton.Errorf(caxton.Unavailable, "storage_unwritable", "%s: the database cannot be written", what).
+			WithHint("check the owner and mode of the data directory and its files").WithCause(err)
+	case errors.Is(err, sqlite3.CORRUPT), errors.Is(err, sqlite3.NOTADB):
+		return caxton.Errorf(caxton.Unavailable, "storage_corrupt", "%s: the database file is damaged", what).
+			WithHint("stop the server and restore the file from a backup; keep the damaged one for repair").WithCause(err)
+	case errors.Is(err, sqlite3.IOERR):
+		return caxton.Errorf(caxton.Unavailable, "storage_io", "%s: the disk did not do as asked", what).
+			WithHint("check the disk and the system log").WithCause(err)
+	}
+	return caxton.Errorf(caxton.Internal, "storage_failed", "%s failed", what).WithCause(err)
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}

@@ -1,0 +1,180 @@
+package sqlite_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/journaltest"
+	"github.com/caxton/caxton/internal/sqlite"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open returns a running database on path; stop ends it as a clean shutdown does.
+func open(t *testing.T, path string, d sqlite.Durability) (db *sqlite.DB, stop func()) {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, Durability: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- db.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(stop)
+	return db, stop
+}
+
+func TestJournal(t *testing.T) {
+	for _, d := range []sqlite.Durability{sqlite.Normal, sqlite.Full} {
+		t.Run(string(d), func(t *testing.T) {
+			journaltest.TestJournal(t, func(t *testing.T) journaltest.Journal {
+				db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), d)
+				return db
+			})
+		})
+	}
+}
+
+func TestJournalSurvivesReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	db, stop := open(t, path, sqlite.Normal)
+	settled, pending := journaltest.Delivery("c1", "m1", 0), journaltest.Delivery("c1", "m2", 1)
+	for _, d := range []caxton.Delivery{settled, pending} {
+		if _, _, err := db.Accept(t.Context(), d, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Settle(t.Context(), journaltest.Done(journaltest.Lease(settled), "hi")); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	db, _ = open(t, path, sqlite.Full)
+	ds, err := db.Pending(t.Context())
+	if err != nil || len(ds) != 1 || ds[0].Message.ID != "m2" {
+		t.Fatalf("Pending = %+v, %v, want m2", ds, err)
+	}
+	if err := db.Settle(t.Context(), journaltest.Done(journaltest.Lease(pending), "hi")); err != nil {
+		t.Fatal(err)
+	}
+	rs, err := db.Records(t.Context(), "c1", 4, 0)
+	if err != nil || len(rs) != 2 || rs[0].Seq != 5 {
+		t.Errorf("Records after 4 = %+v, %v, want two from 5 on", rs, err)
+	}
+}
+
+func TestWriteAfterStop(t *testing.T) {
+	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "caxton.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := db.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = db.Accept(t.Context(), journaltest.Delivery("c", "m", 0), true)
+	if got := caxton.KindOf(err); got != caxton.Unavailable {
+		t.Errorf("Accept after the end: kind %q (%v), want unavailable", got, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	notDB := filepath.Join(dir, "text.db")
+	writeFile(t, notDB, "this is a text and no database, however long one looks at it; and it goes on for a while so that a header fits")
+	newer := filepath.Join(dir, "newer.db")
+	db, stop := open(t, newer, sqlite.Normal)
+	_ = db
+	stop()
+	setUserVersion(t, newer, 9999)
+	tests := []struct {
+		name, path string
+		want       caxton.Kind
+	}{
+		{"a text file", notDB, caxton.Unavailable},
+		{"a newer schema", newer, caxton.Conflict},
+		{"a missing directory", filepath.Join(dir, "no", "such", "x.db"), caxton.Unavailable},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := sqlite.Open(t.Context(), sqlite.Config{Path: tt.path})
+			if got := caxton.KindOf(err); got != tt.want {
+				t.Errorf("Open: kind %q (%v), want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestAgentLogs(t *testing.T) {
+	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)
+	for _, l := range []caxton.LogLine{
+		{Level: "INFO", AgentID: "a1", Agent: "greeter", Message: "one", Attrs: map[string]any{"n": 1.0}},
+		{Level: "ERROR", AgentID: "a1", Agent: "greeter", Message: "two"},
+		{Level: "WARN", Agent: "broken", Message: "three"},
+	} {
+		if !db.LogAgent([]caxton.LogLine{l}) {
+			t.Fatal("LogAgent dropped a line")
+		}
+	}
+	if _, err := db.CountStart(t.Context()); err != nil { // waits for the writes before it
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		q    caxton.LogQuery
+		want string
+	}{
+		{"all", caxton.LogQuery{}, "one two three "},
+		{"of an agent", caxton.LogQuery{AgentID: "a1"}, "one two "},
+		{"of a file", caxton.LogQuery{Agent: "broken"}, "three "},
+		{"the last", caxton.LogQuery{Tail: 1}, "three "},
+		{"at least errors", caxton.LogQuery{Level: "ERROR"}, "two "},
+		{"after an ID", caxton.LogQuery{After: 2}, "three "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			lines, err := db.AgentLogs(t.Context(), tt.q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, l := range lines {
+				got += l.Message + " "
+			}
+			if got != tt.want {
+				t.Errorf("AgentLogs = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestCountStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	for want := range int64(3) {
+		db, stop := open(t, path, sqlite.Normal)
+		if got, err := db.CountStart(t.Context()); got != want || err != nil {
+			t.Errorf("CountStart = %d, %v, want %d", got, err, want)
+		}
+		stop()
+	}
+}

@@ -1,0 +1,355 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caxton/caxton"
+)
+
+// Pending returns every delivery that was accepted and not settled, oldest first: what a
+// server resumes when it starts.
+func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT p.attempt, p.not_before, r.body
+		FROM pending p JOIN records r ON r.conv=p.conv AND r.seq=p.seq
+		ORDER BY r.at, p.conv, p.seq`)
+	if err != nil {
+		return nil, storageError("read pending messages", err)
+	}
+	return collect(rows, func(rows *sql.Rows) (caxton.Delivery, error) {
+		var attempt int
+		var notBefore int64
+		var body []byte
+		if err := rows.Scan(&attempt, &notBefore, &body); err != nil {
+			return caxton.Delivery{}, err
+		}
+		d, err := decodeDelivery(body)
+		d.Attempt, d.NotBefore = attempt, fromMicros(notBefore)
+		return d, err
+	})
+}
+
+// Turn returns what the log holds about the handling of one message, oldest first: every
+// record about it but the message itself.
+func (db *DB) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT c.cid, r.seq, r.at, r.kind, r.msg, r.agent, r.body
+		FROM conversations c JOIN records r ON r.conv=c.id
+		WHERE c.cid=? AND r.msg=? AND r.kind<>'message' ORDER BY r.seq`, string(conv), string(id))
+	if err != nil {
+		return nil, storageError("read turn", err)
+	}
+	return collect(rows, scanRecord)
+}
+
+// History returns the messages of a conversation that came before the message given, oldest
+// first, at most the last limit of them. An unknown message counts as the end of the log.
+func (db *DB) History(ctx context.Context, conv caxton.ConversationID, before caxton.MessageID, limit int) ([]caxton.Message, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT body FROM (
+			SELECT r.seq, r.body FROM conversations c JOIN records r ON r.conv=c.id
+			WHERE c.cid=?1 AND r.kind='message'
+			  AND r.seq < coalesce((SELECT m.seq FROM messages m WHERE m.id=?2 AND m.conv=c.id), 9223372036854775807)
+			ORDER BY r.seq DESC LIMIT ?3)
+		ORDER BY seq`, string(conv), string(before), limit)
+	if err != nil {
+		return nil, storageError("read history", err)
+	}
+	return collect(rows, func(rows *sql.Rows) (caxton.Message, error) {
+		var body []byte
+		if err := rows.Scan(&body); err != nil {
+			return caxton.Message{}, err
+		}
+		d, err := decodeDelivery(body)
+		return d.Message, err
+	})
+}
+
+// Records returns a conversation's log from the record after the given position, oldest
+// first, at most limit records (0 means 1000). An unknown conversation is NotFound.
+func (db *DB) Records(ctx context.Context, conv caxton.ConversationID, after int64, limit int) ([]caxton.Record, error) {
+	if limit <= 0 || limit > 1000 {
+		limit = 1000
+	}
+	rows, err := db.read.QueryContext(ctx, `SELECT c.cid, r.seq, r.at, r.kind, r.msg, r.agent, r.body
+		FROM conversations c JOIN records r ON r.conv=c.id
+		WHERE c.cid=? AND r.seq>? ORDER BY r.seq LIMIT ?`, string(conv), after, limit)
+	if err != nil {
+		return nil, storageError("read records", err)
+	}
+	rs, err := collect(rows, scanRecord)
+	if err == nil && len(rs) == 0 {
+		_, err = db.Conversation(ctx, conv)
+	}
+	return rs, err
+}
+
+func scanRecord(rows *sql.Rows) (caxton.Record, error) {
+	var r caxton.Record
+	var at int64
+	var body []byte
+	err := rows.Scan(&r.ConversationID, &r.Seq, &at, &r.Kind, &r.MessageID, &r.AgentID, &body)
+	r.At, r.Body = fromMicros(at), json.RawMessage(body)
+	return r, err
+}
+
+// Message returns what the journal knows of a message, or NotFound.
+func (db *DB) Message(ctx context.Context, id caxton.MessageID) (caxton.MessageStatus, error) {
+	var st caxton.MessageStatus
+	d, err := db.delivery(ctx, id)
+	if err != nil {
+		return st, err
+	}
+	st.Message, st.Routing = d.Message, d.Routing
+	var body []byte
+	err = db.read.QueryRowContext(ctx, `SELECT r.body FROM messages m JOIN records r ON r.conv=m.conv AND r.seq>m.seq
+		WHERE m.id=? AND r.kind='settled' AND r.msg=m.id LIMIT 1`, string(id)).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		st.Settled = d.Message.ReceiverID == "" // a message to the outside has arrived
+		return st, nil
+	}
+	if err != nil {
+		return st, storageError("read message", err)
+	}
+	var sb caxton.SettledBody
+	if err := json.Unmarshal(body, &sb); err != nil {
+		return st, caxton.Errorf(caxton.Internal, "journal_unreadable", "a stored record cannot be read").WithCause(err)
+	}
+	st.Settled, st.Outcome, st.Error = true, sb.Outcome, sb.Error
+	for _, out := range sb.Outputs {
+		o, err := db.delivery(ctx, out)
+		if err != nil {
+			return st, err
+		}
+		st.Replies = append(st.Replies, o.Message)
+	}
+	return st, nil
+}
+
+func (db *DB) delivery(ctx context.Context, id caxton.MessageID) (caxton.Delivery, error) {
+	var body []byte
+	err := db.read.QueryRowContext(ctx, `SELECT r.body FROM messages m JOIN records r ON r.conv=m.conv AND r.seq=m.seq WHERE m.id=?`, string(id)).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return caxton.Delivery{}, caxton.Errorf(caxton.NotFound, "message_not_found", "there is no message %s", id)
+	}
+	if err != nil {
+		return caxton.Delivery{}, storageError("read message", err)
+	}
+	return decodeDelivery(body)
+}
+
+// PinnedVersion returns the version of the agent that the conversation's last message to
+// it was meant for, or 0 when it never had one.
+func (db *DB) PinnedVersion(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (int, error) {
+	var v sql.NullInt64
+	err := db.read.QueryRowContext(ctx, `SELECT json_extract(r.body, '$.version') FROM conversations c JOIN records r ON r.conv=c.id
+		WHERE c.cid=? AND r.kind='message' AND r.agent=? ORDER BY r.seq DESC LIMIT 1`, string(conv), string(agent)).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, storageError("read conversation", err)
+	}
+	return int(v.Int64), nil
+}
+
+const conversationColumns = `c.id, c.cid, c.parent, c.archived, c.created_at,
+	(SELECT r.at FROM records r WHERE r.conv=c.id ORDER BY r.seq DESC LIMIT 1),
+	(SELECT count(*) FROM records r WHERE r.conv=c.id AND r.kind='message'),
+	EXISTS (SELECT 1 FROM pending p WHERE p.conv=c.id),
+	c.updated_at`
+
+// Conversation returns one conversation, or NotFound.
+func (db *DB) Conversation(ctx context.Context, id caxton.ConversationID) (caxton.Conversation, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT `+conversationColumns+` FROM conversations c WHERE c.cid=?`, string(id))
+	if err != nil {
+		return caxton.Conversation{}, storageError("read conversation", err)
+	}
+	cs, err := collect(rows, scanConversation)
+	if err != nil {
+		return caxton.Conversation{}, err
+	}
+	if len(cs) == 0 {
+		return caxton.Conversation{}, errNoConversation(id)
+	}
+	err = db.participants(ctx, cs)
+	return cs[0].Conversation, err
+}
+
+// Conversations returns a page of the conversations that q selects, newest activity first,
+// and the cursor of the next page, "" on the last one. The order may lag behind by the half
+// second in which times of activity are gathered.
+func (db *DB) Conversations(ctx context.Context, q caxton.ConversationQuery) (page []caxton.Conversation, next string, err error) {
+	limit := q.Limit
+	if limit <= 0 || limit > 200 {
+		limit = 50
+	}
+	where, args := []string{"1"}, []any{}
+	if q.Before != "" {
+		at, id, err := parseCursor(q.Before)
+		if err != nil {
+			return nil, "", err
+		}
+		where, args = append(where, `(c.updated_at, c.id) < (?, ?)`), append(args, at, id)
+	}
+	if q.Agent != "" {
+		where, args = append(where, `EXISTS (SELECT 1 FROM records r WHERE r.conv=c.id AND r.agent=?)`), append(args, string(q.Agent))
+	}
+	switch q.State {
+	case "":
+	case caxton.ConversationActive:
+		where = append(where, `EXISTS (SELECT 1 FROM pending p WHERE p.conv=c.id)`)
+	case caxton.ConversationIdle:
+		where = append(where, `c.archived=0 AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.conv=c.id)`)
+	case caxton.ConversationArchived:
+		where = append(where, `c.archived=1`)
+	}
+	args = append(args, limit+1)
+	rows, err := db.read.QueryContext(ctx, `SELECT `+conversationColumns+` FROM conversations c WHERE `+ //nolint:gosec // the conditions are constants, the values are bound
+		strings.Join(where, " AND ")+` ORDER BY c.updated_at DESC, c.id DESC LIMIT ?`, args...)
+	if err != nil {
+		return nil, "", storageError("list conversations", err)
+	}
+	cs, err := collect(rows, scanConversation)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(cs) > limit {
+		cs = cs[:limit]
+		last := cs[limit-1]
+		next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d", last.updated, last.number))
+	}
+	if err := db.participants(ctx, cs); err != nil {
+		return nil, "", err
+	}
+	page = make([]caxton.Conversation, len(cs))
+	for i := range cs {
+		page[i] = cs[i].Conversation
+	}
+	return page, next, nil
+}
+
+func parseCursor(s string) (at, id int64, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		a, i, _ := strings.Cut(string(b), ".")
+		if at, err = strconv.ParseInt(a, 10, 64); err == nil {
+			id, err = strconv.ParseInt(i, 10, 64)
+		}
+	}
+	if err != nil {
+		return 0, 0, caxton.Errorf(caxton.Invalid, "cursor_invalid", "%q is not a cursor", s).WithHint("use the \"next\" of the page before")
+	}
+	return at, id, nil
+}
+
+type conversationRow struct {
+	caxton.Conversation
+	number, updated int64
+}
+
+func scanConversation(rows *sql.Rows) (conversationRow, error) {
+	var c conversationRow
+	var created int64
+	var last sql.NullInt64
+	var archived, active bool
+	err := rows.Scan(&c.number, &c.ID, &c.Parent, &archived, &created, &last, &c.Messages, &active, &c.updated)
+	c.CreatedAt, c.LastActivity = fromMicros(created), fromMicros(max(last.Int64, created))
+	switch {
+	case archived:
+		c.State = caxton.ConversationArchived
+	case active:
+		c.State = caxton.ConversationActive
+	default:
+		c.State = caxton.ConversationIdle
+	}
+	return c, err
+}
+
+// participants fills in who takes part, from the first hundred messages of each.
+func (db *DB) participants(ctx context.Context, cs []conversationRow) error {
+	for i := range cs {
+		rows, err := db.read.QueryContext(ctx, `SELECT coalesce(json_extract(body, '$.message.sender'), ''), coalesce(json_extract(body, '$.message.receiver'), '')
+			FROM records WHERE conv=? AND kind='message' ORDER BY seq LIMIT 100`, cs[i].number)
+		if err != nil {
+			return storageError("read participants", err)
+		}
+		seen := map[string]bool{"": true}
+		_, err = collect(rows, func(rows *sql.Rows) (struct{}, error) {
+			var names [2]string
+			err := rows.Scan(&names[0], &names[1])
+			for _, n := range names {
+				if !seen[n] {
+					seen[n] = true
+					cs[i].Participants = append(cs[i].Participants, n)
+				}
+			}
+			return struct{}{}, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ToolUses counts the calls of every tool by every agent, over the kept history.
+func (db *DB) ToolUses(ctx context.Context) ([]caxton.AgentTools, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT agent, json_extract(body, '$.tool'), count(*)
+		FROM records INDEXED BY records_tools WHERE kind='tool_intended' GROUP BY 1, 2 ORDER BY 1, 2`)
+	if err != nil {
+		return nil, storageError("count tool calls", err)
+	}
+	var uses []caxton.AgentTools
+	_, err = collect(rows, func(rows *sql.Rows) (struct{}, error) {
+		var agent, tool string
+		var n int64
+		err := rows.Scan(&agent, &tool, &n)
+		if len(uses) == 0 || uses[len(uses)-1].AgentID != caxton.AgentID(agent) {
+			uses = append(uses, caxton.AgentTools{AgentID: caxton.AgentID(agent), Uses: map[string]int64{}})
+		}
+		uses[len(uses)-1].Uses[tool] = n
+		return struct{}{}, err
+	})
+	return uses, err
+}
+
+// Size returns the size of the database in bytes: the file's pages, without the write-ahead log.
+func (db *DB) Size(ctx context.Context) (int64, error) {
+	var n int64
+	err := db.read.QueryRowContext(ctx, `SELECT page_count*page_size FROM pragma_page_count(), pragma_page_size()`).Scan(&n)
+	return n, storageError("read size", err)
+}
+
+// Check returns nil when the database answers a query within ctx.
+func (db *DB) Check(ctx context.Context) error {
+	var n int
+	return storageError("check", db.read.QueryRowContext(ctx, `SELECT count(*) FROM meta`).Scan(&n))
+}
+
+// collect scans all rows and closes them. Errors that are not ours become storage errors.
+func collect[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error)) ([]T, error) {
+	defer func() { _ = rows.Close() }()
+	var all []T
+	for rows.Next() {
+		t, err := scan(rows)
+		if err != nil {
+			return nil, storageError("read", err)
+		}
+		all = append(all, t)
+	}
+	return all, storageError("read", rows.Err())
+}
+
+// since returns the oldest time a query wants, in microseconds.
+func since(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
