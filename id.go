@@ -34,10 +34,32 @@ func CheckID(s string) error {
 
 // DeriveMessageID returns the ID of the output at position of the message in: always the
 // same for the same input, so that a repeated delivery repeats IDs and duplicates fall
-// away. It is a version 5 UUID (RFC 9562, section 5.5).
+// away. It is a UUID made from a hash. When the input's ID is a UUID that begins with a time
+// (version 7), or one derived from such, the output's ID begins with the same time and has
+// version 8 (RFC 9562, section 5.8), so that it is stored close to its input; else it has
+// version 5.
 func DeriveMessageID(in MessageID, position int) MessageID {
 	b := binary.BigEndian.AppendUint64([]byte(in), uint64(position)) //nolint:gosec // a position is never negative
-	return MessageID(uuid5("caxton:output:", b))
+	id := uuid5("caxton:output:", b)
+	if in.TimeOrdered() {
+		id = string(in[:14]) + "8" + id[15:]
+	}
+	return MessageID(id)
+}
+
+// TimeOrdered reports whether the ID has the form of a UUID that begins with a time: of
+// version 7, or derived from one by DeriveMessageID. Such IDs sort by age.
+func (id MessageID) TimeOrdered() bool {
+	if len(id) != 36 || id[14] != '7' && id[14] != '8' {
+		return false
+	}
+	for i, c := range []byte(id) {
+		hyphen := i == 8 || i == 13 || i == 18 || i == 23
+		if hyphen != (c == '-') || !hyphen && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // KeyedMessageID returns the ID of the message that a caller sends under an idempotency

@@ -175,6 +175,20 @@ func TestDerivedIDs(t *testing.T) {
 	}
 }
 
+func TestDerivedIDKeepsTheTime(t *testing.T) {
+	in := caxton.MessageID("0199c1f2-3b4d-7abc-8def-0123456789ab")
+	out := caxton.DeriveMessageID(in, 0)
+	again := caxton.DeriveMessageID(out, 0)
+	if !in.TimeOrdered() || !out.TimeOrdered() || out[:14] != in[:14] || again[:14] != in[:14] || out == again || out == caxton.DeriveMessageID(in, 1) {
+		t.Errorf("derived %s and %s from %s", out, again, in)
+	}
+	for _, id := range []caxton.MessageID{"", "m1", "0199c1f2-3b4d-4abc-8def-0123456789ab", "0199c1f2-3b4d-7abc-8def-0123456789aX", "0199c1f213b4d-7abc-8def-0123456789ab"} {
+		if id.TimeOrdered() {
+			t.Errorf("%q counts as ordered by time", id)
+		}
+	}
+}
+
 func TestReply(t *testing.T) {
 	m := caxton.Message{ID: "m1", ConversationID: "c", Sender: "user", ReceiverID: "a1", ReplyWith: "r7"}
 	r := m.Reply(caxton.Inform, caxton.TextContent("x"))

@@ -58,7 +58,9 @@ func (d *directory) Providers(c caxton.Capability) []caxton.Agent {
 	return as
 }
 
-func (d *directory) Capabilities() []caxton.Capability { return []caxton.Capability{capability("help")} }
+func (d *directory) Capabilities() []caxton.Capability {
+	return []caxton.Capability{capability("help")}
+}
 
 func (d *directory) remove(id caxton.AgentID) {
 	d.mu.Lock()
@@ -84,7 +86,7 @@ func capability(s string) caxton.Capability {
 	return c
 }
 
-func agent(id, name, docs string, priority int) caxton.Agent {
+func helper(id, name, docs string, priority int) caxton.Agent {
 	return caxton.Agent{
 		ID: caxton.AgentID(id), Name: name, Slug: caxton.Slug(name), Version: 1, Versions: 1,
 		Definition: caxton.Definition{Name: name, Capabilities: []caxton.Capability{capability("help")}, Documentation: docs, Priority: priority},
@@ -138,7 +140,7 @@ func wantKind(t *testing.T, what string, err error, want caxton.Kind) {
 }
 
 func TestSendAndAwait(t *testing.T) {
-	r, _, _ := newRouter(router.Config{}, agent("a1", "Greeter", "", 0))
+	r, _, _ := newRouter(router.Config{}, helper("a1", "Greeter", "", 0))
 	rc := send(t, r, to("greeter", "hello"))
 	if rc.AgentID != "a1" || rc.Agent != "greeter" || rc.Duplicate || rc.ConversationID == "" {
 		t.Fatalf("receipt = %+v", rc)
@@ -163,7 +165,7 @@ func TestSendAndAwait(t *testing.T) {
 }
 
 func TestSendOncePerID(t *testing.T) {
-	r, _, _ := newRouter(router.Config{}, agent("a1", "Greeter", "", 0))
+	r, _, _ := newRouter(router.Config{}, helper("a1", "Greeter", "", 0))
 	m := to("greeter", "hello")
 	m.ID = "mine"
 	first, again := send(t, r, m), send(t, r, m)
@@ -203,7 +205,7 @@ func TestSendRefuses(t *testing.T) {
 		{"deadline passed", late, caxton.Timeout},
 		{"an ID with spaces", badID, caxton.Invalid},
 	}
-	r, _, j := newRouter(router.Config{MaxMessage: 1000}, agent("a1", "Greeter", "", 0))
+	r, _, j := newRouter(router.Config{MaxMessage: 1000}, helper("a1", "Greeter", "", 0))
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := r.Send(t.Context(), tt.m)
@@ -219,7 +221,7 @@ func TestSendRefuses(t *testing.T) {
 }
 
 func TestQueueFull(t *testing.T) {
-	r, _, _ := newRouter(router.Config{QueueSize: 2}, agent("a1", "Greeter", "", 0))
+	r, _, _ := newRouter(router.Config{QueueSize: 2}, helper("a1", "Greeter", "", 0))
 	send(t, r, to("greeter", "1"))
 	send(t, r, to("greeter", "2"))
 	_, err := r.Send(t.Context(), to("greeter", "3"))
@@ -229,7 +231,7 @@ func TestQueueFull(t *testing.T) {
 }
 
 func TestConversationInOrder(t *testing.T) {
-	r, _, _ := newRouter(router.Config{}, agent("a1", "Greeter", "", 0))
+	r, _, _ := newRouter(router.Config{}, helper("a1", "Greeter", "", 0))
 	m := to("greeter", "1")
 	m.ConversationID = "c"
 	send(t, r, m)
@@ -251,7 +253,7 @@ func TestConversationInOrder(t *testing.T) {
 }
 
 func TestPriorityFirst(t *testing.T) {
-	r, _, _ := newRouter(router.Config{}, agent("a1", "Greeter", "", 0))
+	r, _, _ := newRouter(router.Config{}, helper("a1", "Greeter", "", 0))
 	for _, p := range []int{1, 9, 0, 9} {
 		m := to("greeter", fmt.Sprint(p))
 		m.Priority = p
@@ -269,7 +271,7 @@ func TestPriorityFirst(t *testing.T) {
 
 func TestReleaseComesBackFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _, j := newRouter(router.Config{}, agent("a1", "Greeter", "", 0))
+		r, _, j := newRouter(router.Config{}, helper("a1", "Greeter", "", 0))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.Run(ctx) }()
@@ -304,7 +306,7 @@ func TestReleaseComesBackFirst(t *testing.T) {
 }
 
 func TestRecover(t *testing.T) {
-	r, d, j := newRouter(router.Config{}, agent("a1", "Greeter", "", 0), agent("a2", "Gone", "", 0))
+	r, d, j := newRouter(router.Config{}, helper("a1", "Greeter", "", 0), helper("a2", "Gone", "", 0))
 	one, two := send(t, r, to("greeter", "1")), send(t, r, to("gone", "2"))
 	next(t, r, "a1") // leased, and then the process dies
 	d.remove("a2")
@@ -326,7 +328,7 @@ func TestRecover(t *testing.T) {
 }
 
 func TestDrop(t *testing.T) {
-	r, d, _ := newRouter(router.Config{}, agent("a1", "Greeter", "", 0))
+	r, d, _ := newRouter(router.Config{}, helper("a1", "Greeter", "", 0))
 	var ids []caxton.MessageID
 	for i := range 4 {
 		m := to("greeter", fmt.Sprint(i))
@@ -345,8 +347,8 @@ func TestDrop(t *testing.T) {
 }
 
 func TestStrategies(t *testing.T) {
-	cook := agent("a1", "Cook", "recipes, soup and bread", 10)
-	sailor := agent("a2", "Sailor", "ships, wind and harbours", 900)
+	cook := helper("a1", "Cook", "recipes, soup and bread", 10)
+	sailor := helper("a2", "Sailor", "ships, wind and harbours", 900)
 	ask := func(s caxton.Strategy, text string) caxton.Message {
 		return caxton.Message{Capability: capability("help"), Content: caxton.TextContent(text), Strategy: s}
 	}
@@ -416,7 +418,7 @@ func TestStrategies(t *testing.T) {
 }
 
 func TestConversationKeepsItsVersion(t *testing.T) {
-	r, d, _ := newRouter(router.Config{}, agent("a1", "Greeter", "", 0))
+	r, d, _ := newRouter(router.Config{}, helper("a1", "Greeter", "", 0))
 	m := to("greeter", "x")
 	m.ConversationID = "c"
 	version := func() int {
@@ -440,7 +442,7 @@ func TestConversationKeepsItsVersion(t *testing.T) {
 
 func TestAwaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _, _ := newRouter(router.Config{}, agent("a1", "Greeter", "", 0))
+		r, _, _ := newRouter(router.Config{}, helper("a1", "Greeter", "", 0))
 		rc := send(t, r, to("greeter", "x"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

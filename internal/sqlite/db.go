@@ -48,10 +48,8 @@ type DB struct {
 	stopped chan struct{} // closed when Run has ended: no write will be done any more
 	running atomic.Bool
 	stmts   statements
-	seqs    map[int64]int64 // next sequence number by conversation; the writer goroutine's
-	convs   map[caxton.ConversationID]int64
-	touched map[int64]int64 // newest record by conversation, not yet in conversations.updated_at
 	metrics metrics
+	writing writing // the writer goroutine's
 }
 
 // A job is one caller's write. fn may run twice: when a batch fails, its jobs are repeated
@@ -112,11 +110,15 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		cfg: cfg, writer: w, read: read,
 		jobs:    make(chan *job, 4*cfg.MaxBatch), // a few batches: more callers simply wait
 		stopped: make(chan struct{}),
-		seqs:    map[int64]int64{}, convs: map[caxton.ConversationID]int64{}, touched: map[int64]int64{},
+		writing: newWriting(),
 	}
 	if err := db.stmts.prepare(w); err != nil {
 		_ = db.Close()
 		return nil, storageError("prepare statements", err)
+	}
+	if err := db.recover(); err != nil {
+		_ = db.Close()
+		return nil, storageError("recover the journal", err)
 	}
 	db.metrics = newMetrics(cfg.Registerer)
 	return db, nil
@@ -240,7 +242,7 @@ func errStopped() error {
 
 // writeUntil gathers jobs into batches until ctx ends and the queue is empty.
 func (db *DB) writeUntil(ctx context.Context) {
-	flush := time.NewTicker(500 * time.Millisecond)
+	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
 	batch := make([]*job, 0, db.cfg.MaxBatch)
 	for {
@@ -249,16 +251,16 @@ func (db *DB) writeUntil(ctx context.Context) {
 		case j := <-db.jobs:
 			batch = append(batch, j)
 		case <-flush.C:
-			if len(db.touched) > 0 {
-				batch = append(batch, &job{fn: db.flushTouched, done: make(chan error, 1)})
+			if db.writing.dirty() {
+				batch = append(batch, &job{fn: db.flush, done: make(chan error, 1)})
 			}
 		case <-ctx.Done():
 			select {
 			case j := <-db.jobs:
 				batch = append(batch, j)
 			default:
-				if len(db.touched) > 0 {
-					db.commit([]*job{{fn: db.flushTouched, done: make(chan error, 1)}})
+				if db.writing.dirty() {
+					db.commit([]*job{{fn: db.flush, done: make(chan error, 1)}})
 				}
 				return
 			}
@@ -283,18 +285,11 @@ func (db *DB) writeUntil(ctx context.Context) {
 func (db *DB) commit(batch []*job) {
 	start := time.Now()
 	err := db.transact(batch)
-	if err != nil {
-		db.forget()
-		if len(batch) > 1 {
-			for _, j := range batch {
-				one := db.transact([]*job{j})
-				if one != nil {
-					db.forget()
-				}
-				j.done <- storageError("write", one)
-			}
-			return
+	if err != nil && len(batch) > 1 {
+		for _, j := range batch {
+			j.done <- storageError("write", db.transact([]*job{j}))
 		}
+		return
 	}
 	db.metrics.batch.Observe(float64(len(batch)))
 	db.metrics.commit.Observe(time.Since(start).Seconds())
@@ -303,7 +298,9 @@ func (db *DB) commit(batch []*job) {
 	}
 }
 
-func (db *DB) transact(batch []*job) error {
+func (db *DB) transact(batch []*job) (err error) {
+	db.writing.begin()
+	defer func() { db.writing.end(err == nil) }()
 	if err := db.stmts.begin.Exec(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -326,12 +323,6 @@ func (db *DB) rollback(cause error) error {
 		return errors.Join(cause, err)
 	}
 	return cause
-}
-
-// forget drops what the writer remembers of the tables, after a rollback made it doubtful.
-func (db *DB) forget() {
-	clear(db.seqs)
-	clear(db.convs)
 }
 
 // checkpoints moves the write-ahead log into the file from time to time, on a connection

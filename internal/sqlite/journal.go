@@ -12,38 +12,41 @@ import (
 
 // statements are the prepared statements of the hot path, on the writer connection.
 type statements struct {
-	begin, commit                    *sqlite3.Stmt
-	convFind, convInsert, convTouch  *sqlite3.Stmt
-	seqMax, record                   *sqlite3.Stmt
-	message, messageFind             *sqlite3.Stmt
-	pend, pendDelete, pendUpdate     *sqlite3.Stmt
-	recordBody, convName, pendExists *sqlite3.Stmt
-	blob, logLine                    *sqlite3.Stmt
+	begin, commit              *sqlite3.Stmt
+	convFind, convTouch        *sqlite3.Stmt
+	seqMax, record, recordBody *sqlite3.Stmt
+	message, messageFind       *sqlite3.Stmt
+	messageSettle, messageOpen *sqlite3.Stmt
+	pend, pendDelete           *sqlite3.Stmt
+	metaGet, metaSet           *sqlite3.Stmt
+	blob, logLine              *sqlite3.Stmt
 }
 
-func (s *statements) all() []struct {
+// A prepared is a statement and its text.
+type prepared struct {
 	st  **sqlite3.Stmt
 	sql string
-} {
-	return []struct {
-		st  **sqlite3.Stmt
-		sql string
-	}{
+}
+
+func (s *statements) all() []prepared {
+	return []prepared{
 		{&s.begin, `BEGIN IMMEDIATE`},
 		{&s.commit, `COMMIT`},
-		{&s.convFind, `SELECT id, archived FROM conversations WHERE cid=?1`},
-		{&s.convInsert, `INSERT INTO conversations (cid, parent, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)`},
-		{&s.convTouch, `UPDATE conversations SET updated_at=max(updated_at, ?2) WHERE id=?1`},
+		{&s.convFind, `SELECT archived FROM conversations WHERE cid=?1`},
+		{&s.convTouch, `INSERT INTO conversations (cid, created_at, updated_at) VALUES (?1, ?2, ?3)
+			ON CONFLICT (cid) DO UPDATE SET updated_at=max(updated_at, excluded.updated_at)`},
 		{&s.seqMax, `SELECT coalesce(max(seq), 0) FROM records WHERE conv=?1`},
 		{&s.record, `INSERT INTO records (conv, seq, at, kind, msg, agent, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)`},
-		{&s.message, `INSERT OR IGNORE INTO messages (id, conv, seq) VALUES (?1, ?2, ?3)`},
+		{&s.recordBody, `SELECT body FROM records WHERE conv=?1 AND seq=?2`},
+		{&s.message, `INSERT OR IGNORE INTO messages (id, conv, seq, settled) VALUES (?1, ?2, ?3, ?4)`},
 		{&s.messageFind, `SELECT conv, seq FROM messages WHERE id=?1`},
-		{&s.pend, `INSERT INTO pending (msg, conv, seq, agent, version, attempt, not_before) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)`},
+		{&s.messageSettle, `UPDATE messages SET settled=1 WHERE id=?1 AND settled=0`},
+		{&s.messageOpen, `SELECT 1 FROM messages WHERE id=?1 AND settled=0`},
+		{&s.pend, `INSERT INTO pending (msg, attempt, not_before) VALUES (?1, ?2, ?3)
+			ON CONFLICT (msg) DO UPDATE SET attempt=excluded.attempt, not_before=excluded.not_before`},
 		{&s.pendDelete, `DELETE FROM pending WHERE msg=?1`},
-		{&s.pendUpdate, `UPDATE pending SET attempt=?2, not_before=?3 WHERE msg=?1`},
-		{&s.pendExists, `SELECT 1 FROM pending WHERE msg=?1`},
-		{&s.recordBody, `SELECT at, body FROM records WHERE conv=?1 AND seq=?2`},
-		{&s.convName, `SELECT cid FROM conversations WHERE id=?1`},
+		{&s.metaGet, `SELECT value FROM meta WHERE key=?1`},
+		{&s.metaSet, `INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value=excluded.value`},
 		{&s.blob, `INSERT OR IGNORE INTO blobs (hash, media_type, size, created_at, data) VALUES (?1, ?2, ?3, ?4, ?5)`},
 		{&s.logLine, `INSERT INTO agent_logs (at, level, agent, name, text, attrs) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`},
 	}
@@ -147,97 +150,68 @@ func (db *DB) Accept(ctx context.Context, d caxton.Delivery, fresh bool) (stored
 // accept stores a message in its conversation and makes it pending when an agent is to get it.
 func (db *DB) accept(d *caxton.Delivery, body []byte) error {
 	m := &d.Message
-	conv, err := db.conversation(m.ConversationID, m.CreatedAt)
+	seq, err := db.append(m.ConversationID, m.CreatedAt, caxton.RecordMessage, m.ID, m.ReceiverID, body, true)
 	if err != nil {
 		return err
 	}
-	seq, err := db.append(conv, m.CreatedAt, caxton.RecordMessage, m.ID, m.ReceiverID, body)
-	if err != nil {
-		return err
+	outside := m.ReceiverID == ""
+	settled := int64(0)
+	if outside {
+		settled = 1
 	}
-	if err := exec(db.stmts.message, string(m.ID), conv, seq); err != nil {
+	if err := exec(db.stmts.message, string(m.ID), string(m.ConversationID), seq, settled); err != nil {
 		return err
 	}
 	if db.writer.Changes() == 0 {
 		return caxton.Errorf(caxton.Conflict, "message_known", "message %s was accepted before", m.ID)
 	}
-	if m.ReceiverID == "" {
+	if outside {
 		return nil
 	}
-	return exec(db.stmts.pend, string(m.ID), conv, seq, string(m.ReceiverID), int64(d.Version), int64(d.Attempt), micros(d.NotBefore))
+	ordered := m.ID.TimeOrdered() && m.ID >= db.writing.bound
+	db.writing.tx.opened[m.ID] = !ordered
+	if ordered {
+		return nil // recovery finds it; see flush
+	}
+	return exec(db.stmts.pend, string(m.ID), int64(d.Attempt), micros(d.NotBefore))
 }
 
-// conversation returns the number of a conversation, making it when it is new.
-func (db *DB) conversation(id caxton.ConversationID, at time.Time) (int64, error) {
-	if n, ok := db.convs[id]; ok {
-		return n, nil
-	}
-	var n, archived int64
-	found, err := one(db.stmts.convFind, func(st *sqlite3.Stmt) { n, archived = st.ColumnInt64(0), st.ColumnInt64(1) }, string(id))
-	if err != nil {
-		return 0, err
-	}
-	if archived != 0 {
-		return 0, caxton.Errorf(caxton.Conflict, "conversation_archived", "conversation %s is archived", id).WithHint("start a new conversation")
-	}
-	if !found {
-		if err := exec(db.stmts.convInsert, string(id), "", micros(at)); err != nil {
-			return 0, err
-		}
-		n = db.writer.LastInsertRowID()
-		db.seqs[n] = 1
-	}
-	if len(db.convs) >= maxRemembered {
-		clear(db.convs)
-	}
-	db.convs[id] = n
-	return n, nil
-}
-
-// maxRemembered bounds the writer's maps of recent conversations.
-const maxRemembered = 100_000
-
-// append adds one record to a conversation's log and returns its position.
-func (db *DB) append(conv int64, at time.Time, kind caxton.RecordKind, msg caxton.MessageID, agent caxton.AgentID, body []byte) (int64, error) {
-	seq, ok := db.seqs[conv]
+// append adds one record to a conversation's log and returns its position. A conversation
+// that has no record yet begins with it, if it may. An archived one is a Conflict.
+func (db *DB) append(conv caxton.ConversationID, at time.Time, kind caxton.RecordKind, msg caxton.MessageID, agent caxton.AgentID, body []byte, begin bool) (int64, error) {
+	seq, ok := db.writing.seq(conv)
 	if !ok {
-		if _, err := one(db.stmts.seqMax, func(st *sqlite3.Stmt) { seq = st.ColumnInt64(0) + 1 }, conv); err != nil {
+		archived := false
+		if _, err := one(db.stmts.convFind, func(st *sqlite3.Stmt) { archived = st.ColumnBool(0) }, string(conv)); err != nil {
 			return 0, err
 		}
-		if len(db.seqs) >= maxRemembered {
-			clear(db.seqs)
+		if archived {
+			return 0, caxton.Errorf(caxton.Conflict, "conversation_archived", "conversation %s is archived", conv).WithHint("start a new conversation")
+		}
+		if _, err := one(db.stmts.seqMax, func(st *sqlite3.Stmt) { seq = st.ColumnInt64(0) + 1 }, string(conv)); err != nil {
+			return 0, err
+		}
+		if seq == 1 && !begin {
+			return 0, errNoConversation(conv)
 		}
 	}
 	us := micros(at)
-	if err := exec(db.stmts.record, conv, seq, us, string(kind), string(msg), string(agent), body); err != nil {
+	if err := exec(db.stmts.record, string(conv), seq, us, string(kind), string(msg), string(agent), body); err != nil {
 		return 0, err
 	}
-	db.seqs[conv] = seq + 1
-	if us > db.touched[conv] {
-		db.touched[conv] = us
-	}
+	db.writing.note(conv, seq, us)
 	return seq, nil
 }
 
-// flushTouched writes the times of last activity that were only remembered so far.
-func (db *DB) flushTouched(*sqlite3.Conn) error {
-	for conv, at := range db.touched {
-		if err := exec(db.stmts.convTouch, conv, at); err != nil {
-			return err
-		}
-	}
-	clear(db.touched)
-	return nil
-}
-
 func (db *DB) findMessage(id caxton.MessageID) (d caxton.Delivery, found bool, err error) {
-	var conv, seq int64
-	found, err = one(db.stmts.messageFind, func(st *sqlite3.Stmt) { conv, seq = st.ColumnInt64(0), st.ColumnInt64(1) }, string(id))
+	var conv string
+	var seq int64
+	found, err = one(db.stmts.messageFind, func(st *sqlite3.Stmt) { conv, seq = st.ColumnText(0), st.ColumnInt64(1) }, string(id))
 	if err != nil || !found {
 		return d, false, err
 	}
 	var body []byte
-	if _, err := one(db.stmts.recordBody, func(st *sqlite3.Stmt) { body = append(body, st.ColumnRawText(1)...) }, conv, seq); err != nil {
+	if _, err := one(db.stmts.recordBody, func(st *sqlite3.Stmt) { body = append(body, st.ColumnRawText(0)...) }, conv, seq); err != nil {
 		return d, false, err
 	}
 	d, err = decodeDelivery(body)
@@ -252,24 +226,11 @@ func (db *DB) Append(ctx context.Context, records ...caxton.Record) error {
 	return db.write(ctx, func(*sqlite3.Conn) error {
 		for i := range records {
 			r := &records[i]
-			if _, known := db.convs[r.ConversationID]; !known {
-				found, err := one(db.stmts.convFind, func(*sqlite3.Stmt) {}, string(r.ConversationID))
-				if err != nil {
-					return err
-				}
-				if !found {
-					return errNoConversation(r.ConversationID)
-				}
-			}
-			conv, err := db.conversation(r.ConversationID, now)
-			if err != nil {
-				return err
-			}
 			at := r.At
 			if at.IsZero() {
 				at = now
 			}
-			if _, err := db.append(conv, at, r.Kind, r.MessageID, r.AgentID, r.Body); err != nil {
+			if _, err := db.append(r.ConversationID, at, r.Kind, r.MessageID, r.AgentID, r.Body, false); err != nil {
 				return err
 			}
 		}
@@ -283,11 +244,11 @@ func (db *DB) Leased(ctx context.Context, leases ...caxton.Lease) error {
 	return db.write(ctx, func(*sqlite3.Conn) error {
 		for i := range leases {
 			l := &leases[i]
-			pending, err := one(db.stmts.pendExists, func(*sqlite3.Stmt) {}, string(l.Message.ID))
+			open, err := one(db.stmts.messageOpen, func(*sqlite3.Stmt) {}, string(l.Message.ID))
 			if err != nil {
 				return err
 			}
-			if !pending {
+			if !open {
 				continue
 			}
 			body, err := json.Marshal(caxton.LeasedBody{Attempt: l.Attempt, Version: l.Version})
@@ -297,7 +258,7 @@ func (db *DB) Leased(ctx context.Context, leases ...caxton.Lease) error {
 			if err := db.appendTo(&l.Message, l.LeasedAt, caxton.RecordLeased, body); err != nil {
 				return err
 			}
-			if err := exec(db.stmts.pendUpdate, string(l.Message.ID), int64(l.Attempt), int64(0)); err != nil {
+			if err := db.pend(l.Message.ID, l.Attempt, time.Time{}); err != nil {
 				return err
 			}
 		}
@@ -314,11 +275,15 @@ func (db *DB) Release(ctx context.Context, l caxton.Lease, cause string, notBefo
 	}
 	now := db.cfg.Now()
 	return db.write(ctx, func(*sqlite3.Conn) error {
-		if err := exec(db.stmts.pendUpdate, string(l.Message.ID), int64(l.Attempt), micros(notBefore)); err != nil {
+		open, err := one(db.stmts.messageOpen, func(*sqlite3.Stmt) {}, string(l.Message.ID))
+		if err != nil {
 			return err
 		}
-		if db.writer.Changes() == 0 {
+		if !open {
 			return errSettled(l.Message.ID)
+		}
+		if err := db.pend(l.Message.ID, l.Attempt, notBefore); err != nil {
+			return err
 		}
 		return db.appendTo(&l.Message, now, caxton.RecordReleased, body)
 	})
@@ -346,12 +311,19 @@ func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 		return err
 	}
 	return db.write(ctx, func(*sqlite3.Conn) error {
-		if err := exec(db.stmts.pendDelete, string(s.Lease.Message.ID)); err != nil {
+		id := s.Lease.Message.ID
+		if err := exec(db.stmts.messageSettle, string(id)); err != nil {
 			return err
 		}
 		if db.writer.Changes() == 0 {
-			return errSettled(s.Lease.Message.ID)
+			return errSettled(id)
 		}
+		if db.writing.stored(id) {
+			if err := exec(db.stmts.pendDelete, string(id)); err != nil {
+				return err
+			}
+		}
+		db.writing.tx.closed[id] = true
 		for i := range s.Outputs {
 			if err := db.accept(&s.Outputs[i], bodies[i]); err != nil {
 				return err
@@ -361,13 +333,15 @@ func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 	})
 }
 
+// pend keeps what is known of the attempts at an unsettled message.
+func (db *DB) pend(id caxton.MessageID, attempt int, notBefore time.Time) error {
+	db.writing.tx.opened[id] = true
+	return exec(db.stmts.pend, string(id), int64(attempt), micros(notBefore))
+}
+
 // appendTo adds a record about m to m's conversation.
 func (db *DB) appendTo(m *caxton.Message, at time.Time, kind caxton.RecordKind, body []byte) error {
-	conv, err := db.conversation(m.ConversationID, at)
-	if err != nil {
-		return err
-	}
-	_, err = db.append(conv, at, kind, m.ID, m.ReceiverID, body)
+	_, err := db.append(m.ConversationID, at, kind, m.ID, m.ReceiverID, body, false)
 	return err
 }
 

@@ -22,13 +22,8 @@ func (db *DB) CountStart(ctx context.Context) (restarts int64, err error) {
 			restarts = 0 // a damaged counter starts again
 		}
 	}
-	err = db.write(ctx, func(c *sqlite3.Conn) error {
-		st, _, err := c.Prepare(`INSERT INTO meta (key, value) VALUES ('starts', ?1) ON CONFLICT (key) DO UPDATE SET value=excluded.value`)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = st.Close() }()
-		return exec(st, strconv.FormatInt(restarts+1, 10))
+	err = db.write(ctx, func(*sqlite3.Conn) error {
+		return exec(db.stmts.metaSet, "starts", strconv.FormatInt(restarts+1, 10))
 	})
 	return restarts, err
 }

@@ -17,9 +17,13 @@ import (
 // Pending returns every delivery that was accepted and not settled, oldest first: what a
 // server resumes when it starts.
 func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT p.attempt, p.not_before, r.body
-		FROM pending p JOIN records r ON r.conv=p.conv AND r.seq=p.seq
-		ORDER BY r.at, p.conv, p.seq`)
+	rows, err := db.read.QueryContext(ctx, `SELECT coalesce(p.attempt, 0), coalesce(p.not_before, 0), r.body
+		FROM (SELECT msg AS id FROM pending UNION
+			SELECT id FROM messages WHERE id>=coalesce((SELECT value FROM meta WHERE key='bound'), '') AND settled=0) o
+		JOIN messages m ON m.id=o.id JOIN records r ON r.conv=m.conv AND r.seq=m.seq
+		LEFT JOIN pending p ON p.msg=o.id
+		WHERE m.settled=0
+		ORDER BY r.at, r.conv, r.seq`)
 	if err != nil {
 		return nil, storageError("read pending messages", err)
 	}
@@ -39,9 +43,8 @@ func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
 // Turn returns what the log holds about the handling of one message, oldest first: every
 // record about it but the message itself.
 func (db *DB) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT c.cid, r.seq, r.at, r.kind, r.msg, r.agent, r.body
-		FROM conversations c JOIN records r ON r.conv=c.id
-		WHERE c.cid=? AND r.msg=? AND r.kind<>'message' ORDER BY r.seq`, string(conv), string(id))
+	rows, err := db.read.QueryContext(ctx, `SELECT conv, seq, at, kind, msg, agent, body
+		FROM records WHERE conv=? AND msg=? AND kind<>'message' ORDER BY seq`, string(conv), string(id))
 	if err != nil {
 		return nil, storageError("read turn", err)
 	}
@@ -52,10 +55,10 @@ func (db *DB) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.Me
 // first, at most the last limit of them. An unknown message counts as the end of the log.
 func (db *DB) History(ctx context.Context, conv caxton.ConversationID, before caxton.MessageID, limit int) ([]caxton.Message, error) {
 	rows, err := db.read.QueryContext(ctx, `SELECT body FROM (
-			SELECT r.seq, r.body FROM conversations c JOIN records r ON r.conv=c.id
-			WHERE c.cid=?1 AND r.kind='message'
-			  AND r.seq < coalesce((SELECT m.seq FROM messages m WHERE m.id=?2 AND m.conv=c.id), 9223372036854775807)
-			ORDER BY r.seq DESC LIMIT ?3)
+			SELECT seq, body FROM records
+			WHERE conv=?1 AND kind='message'
+			  AND seq < coalesce((SELECT m.seq FROM messages m WHERE m.id=?2 AND m.conv=?1), 9223372036854775807)
+			ORDER BY seq DESC LIMIT ?3)
 		ORDER BY seq`, string(conv), string(before), limit)
 	if err != nil {
 		return nil, storageError("read history", err)
@@ -76,9 +79,8 @@ func (db *DB) Records(ctx context.Context, conv caxton.ConversationID, after int
 	if limit <= 0 || limit > 1000 {
 		limit = 1000
 	}
-	rows, err := db.read.QueryContext(ctx, `SELECT c.cid, r.seq, r.at, r.kind, r.msg, r.agent, r.body
-		FROM conversations c JOIN records r ON r.conv=c.id
-		WHERE c.cid=? AND r.seq>? ORDER BY r.seq LIMIT ?`, string(conv), after, limit)
+	rows, err := db.read.QueryContext(ctx, `SELECT conv, seq, at, kind, msg, agent, body
+		FROM records WHERE conv=? AND seq>? ORDER BY seq LIMIT ?`, string(conv), after, limit)
 	if err != nil {
 		return nil, storageError("read records", err)
 	}
@@ -147,8 +149,8 @@ func (db *DB) delivery(ctx context.Context, id caxton.MessageID) (caxton.Deliver
 // it was meant for, or 0 when it never had one.
 func (db *DB) PinnedVersion(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (int, error) {
 	var v sql.NullInt64
-	err := db.read.QueryRowContext(ctx, `SELECT json_extract(r.body, '$.version') FROM conversations c JOIN records r ON r.conv=c.id
-		WHERE c.cid=? AND r.kind='message' AND r.agent=? ORDER BY r.seq DESC LIMIT 1`, string(conv), string(agent)).Scan(&v)
+	err := db.read.QueryRowContext(ctx, `SELECT json_extract(r.body, '$.version') FROM records r
+		WHERE r.conv=? AND r.kind='message' AND r.agent=? ORDER BY r.seq DESC LIMIT 1`, string(conv), string(agent)).Scan(&v)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -158,14 +160,24 @@ func (db *DB) PinnedVersion(ctx context.Context, conv caxton.ConversationID, age
 	return int(v.Int64), nil
 }
 
-const conversationColumns = `c.id, c.cid, c.parent, c.archived, c.created_at,
-	(SELECT r.at FROM records r WHERE r.conv=c.id ORDER BY r.seq DESC LIMIT 1),
-	(SELECT count(*) FROM records r WHERE r.conv=c.id AND r.kind='message'),
-	EXISTS (SELECT 1 FROM pending p WHERE p.conv=c.id),
-	c.updated_at`
+const (
+	conversationColumns = `c.cid, c.parent, c.archived, c.created_at,
+		(SELECT r.at FROM records r WHERE r.conv=c.cid ORDER BY r.seq DESC LIMIT 1),
+		(SELECT count(*) FROM records r WHERE r.conv=c.cid AND r.kind='message'),
+		` + conversationActive + `, c.updated_at`
+	conversationActive = `EXISTS (SELECT 1 FROM records r JOIN messages m ON m.id=r.msg WHERE r.conv=c.cid AND r.kind='message' AND m.settled=0)`
+)
+
+// fresh writes the delayed table of conversations, so that a reader sees the newest.
+func (db *DB) fresh(ctx context.Context) error {
+	return db.write(ctx, db.flush)
+}
 
 // Conversation returns one conversation, or NotFound.
 func (db *DB) Conversation(ctx context.Context, id caxton.ConversationID) (caxton.Conversation, error) {
+	if err := db.fresh(ctx); err != nil {
+		return caxton.Conversation{}, err
+	}
 	rows, err := db.read.QueryContext(ctx, `SELECT `+conversationColumns+` FROM conversations c WHERE c.cid=?`, string(id))
 	if err != nil {
 		return caxton.Conversation{}, storageError("read conversation", err)
@@ -182,12 +194,14 @@ func (db *DB) Conversation(ctx context.Context, id caxton.ConversationID) (caxto
 }
 
 // Conversations returns a page of the conversations that q selects, newest activity first,
-// and the cursor of the next page, "" on the last one. The order may lag behind by the half
-// second in which times of activity are gathered.
+// and the cursor of the next page, "" on the last one.
 func (db *DB) Conversations(ctx context.Context, q caxton.ConversationQuery) (page []caxton.Conversation, next string, err error) {
 	limit := q.Limit
 	if limit <= 0 || limit > 200 {
 		limit = 50
+	}
+	if err := db.fresh(ctx); err != nil {
+		return nil, "", err
 	}
 	where, args := []string{"1"}, []any{}
 	if q.Before != "" {
@@ -195,23 +209,23 @@ func (db *DB) Conversations(ctx context.Context, q caxton.ConversationQuery) (pa
 		if err != nil {
 			return nil, "", err
 		}
-		where, args = append(where, `(c.updated_at, c.id) < (?, ?)`), append(args, at, id)
+		where, args = append(where, `(c.updated_at, c.cid) < (?, ?)`), append(args, at, id)
 	}
 	if q.Agent != "" {
-		where, args = append(where, `EXISTS (SELECT 1 FROM records r WHERE r.conv=c.id AND r.agent=?)`), append(args, string(q.Agent))
+		where, args = append(where, `EXISTS (SELECT 1 FROM records r WHERE r.conv=c.cid AND r.agent=?)`), append(args, string(q.Agent))
 	}
 	switch q.State {
 	case "":
 	case caxton.ConversationActive:
-		where = append(where, `EXISTS (SELECT 1 FROM pending p WHERE p.conv=c.id)`)
+		where = append(where, conversationActive)
 	case caxton.ConversationIdle:
-		where = append(where, `c.archived=0 AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.conv=c.id)`)
+		where = append(where, `c.archived=0 AND NOT `+conversationActive)
 	case caxton.ConversationArchived:
 		where = append(where, `c.archived=1`)
 	}
 	args = append(args, limit+1)
 	rows, err := db.read.QueryContext(ctx, `SELECT `+conversationColumns+` FROM conversations c WHERE `+ //nolint:gosec // the conditions are constants, the values are bound
-		strings.Join(where, " AND ")+` ORDER BY c.updated_at DESC, c.id DESC LIMIT ?`, args...)
+		strings.Join(where, " AND ")+` ORDER BY c.updated_at DESC, c.cid DESC LIMIT ?`, args...)
 	if err != nil {
 		return nil, "", storageError("list conversations", err)
 	}
@@ -222,7 +236,7 @@ func (db *DB) Conversations(ctx context.Context, q caxton.ConversationQuery) (pa
 	if len(cs) > limit {
 		cs = cs[:limit]
 		last := cs[limit-1]
-		next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d", last.updated, last.number))
+		next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", last.updated, last.ID))
 	}
 	if err := db.participants(ctx, cs); err != nil {
 		return nil, "", err
@@ -234,23 +248,22 @@ func (db *DB) Conversations(ctx context.Context, q caxton.ConversationQuery) (pa
 	return page, next, nil
 }
 
-func parseCursor(s string) (at, id int64, err error) {
+func parseCursor(s string) (at int64, id string, err error) {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err == nil {
-		a, i, _ := strings.Cut(string(b), ".")
-		if at, err = strconv.ParseInt(a, 10, 64); err == nil {
-			id, err = strconv.ParseInt(i, 10, 64)
-		}
+		var a string
+		a, id, _ = strings.Cut(string(b), ".")
+		at, err = strconv.ParseInt(a, 10, 64)
 	}
 	if err != nil {
-		return 0, 0, caxton.Errorf(caxton.Invalid, "cursor_invalid", "%q is not a cursor", s).WithHint("use the \"next\" of the page before")
+		return 0, "", caxton.Errorf(caxton.Invalid, "cursor_invalid", "%q is not a cursor", s).WithHint("use the \"next\" of the page before")
 	}
 	return at, id, nil
 }
 
 type conversationRow struct {
 	caxton.Conversation
-	number, updated int64
+	updated int64
 }
 
 func scanConversation(rows *sql.Rows) (conversationRow, error) {
@@ -258,7 +271,7 @@ func scanConversation(rows *sql.Rows) (conversationRow, error) {
 	var created int64
 	var last sql.NullInt64
 	var archived, active bool
-	err := rows.Scan(&c.number, &c.ID, &c.Parent, &archived, &created, &last, &c.Messages, &active, &c.updated)
+	err := rows.Scan(&c.ID, &c.Parent, &archived, &created, &last, &c.Messages, &active, &c.updated)
 	c.CreatedAt, c.LastActivity = fromMicros(created), fromMicros(max(last.Int64, created))
 	switch {
 	case archived:
@@ -275,7 +288,7 @@ func scanConversation(rows *sql.Rows) (conversationRow, error) {
 func (db *DB) participants(ctx context.Context, cs []conversationRow) error {
 	for i := range cs {
 		rows, err := db.read.QueryContext(ctx, `SELECT coalesce(json_extract(body, '$.message.sender'), ''), coalesce(json_extract(body, '$.message.receiver'), '')
-			FROM records WHERE conv=? AND kind='message' ORDER BY seq LIMIT 100`, cs[i].number)
+			FROM records WHERE conv=? AND kind='message' ORDER BY seq LIMIT 100`, string(cs[i].ID))
 		if err != nil {
 			return storageError("read participants", err)
 		}

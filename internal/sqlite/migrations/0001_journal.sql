@@ -1,18 +1,11 @@
--- The journal: one append-only log per conversation.
-CREATE TABLE conversations (
-    id         INTEGER PRIMARY KEY,              -- short number used inside this file
-    cid        TEXT    NOT NULL UNIQUE,          -- the conversation's ID
-    parent     TEXT    NOT NULL DEFAULT '',
-    archived   INTEGER NOT NULL DEFAULT 0,
-    created_at INTEGER NOT NULL,                 -- microseconds since 1970
-    updated_at INTEGER NOT NULL                  -- of the newest record; written with a little delay
-);
-CREATE INDEX conversations_updated ON conversations (updated_at DESC, id DESC);
-
+-- The journal: one append-only log per conversation. The truth is in records; messages says
+-- where each message stands in it. Both grow at their right edge, so that a commit touches
+-- few pages. conversations and pending are written with a little delay: they can be made
+-- again from the other two (see recover.go).
 CREATE TABLE records (
-    conv  INTEGER NOT NULL,
+    conv  TEXT    NOT NULL,                      -- the conversation's ID
     seq   INTEGER NOT NULL,                      -- from 1, without gaps
-    at    INTEGER NOT NULL,
+    at    INTEGER NOT NULL,                      -- microseconds since 1970
     kind  TEXT    NOT NULL,
     msg   TEXT    NOT NULL,                      -- the message it is about
     agent TEXT    NOT NULL,
@@ -21,18 +14,24 @@ CREATE TABLE records (
 ) WITHOUT ROWID;
 CREATE INDEX records_tools ON records (agent, at) WHERE kind = 'tool_intended';
 
-CREATE TABLE messages (                          -- where each message stands in its log
-    id   TEXT    PRIMARY KEY,
-    conv INTEGER NOT NULL,
-    seq  INTEGER NOT NULL
+CREATE TABLE messages (
+    id      TEXT    PRIMARY KEY,
+    conv    TEXT    NOT NULL,
+    seq     INTEGER NOT NULL,
+    settled INTEGER NOT NULL                     -- 1 when it waits for nobody
 ) WITHOUT ROWID;
 
-CREATE TABLE pending (                           -- accepted and not settled: what a restart resumes
+CREATE TABLE conversations (
+    cid        TEXT    PRIMARY KEY,
+    parent     TEXT    NOT NULL DEFAULT '',
+    archived   INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL                  -- of the newest record
+) WITHOUT ROWID;
+CREATE INDEX conversations_updated ON conversations (updated_at, cid);
+
+CREATE TABLE pending (                           -- unsettled messages that are not quite new
     msg        TEXT    PRIMARY KEY,
-    conv       INTEGER NOT NULL,
-    seq        INTEGER NOT NULL,
-    agent      TEXT    NOT NULL,
-    version    INTEGER NOT NULL,
     attempt    INTEGER NOT NULL,                 -- leases known so far
     not_before INTEGER NOT NULL                  -- microseconds since 1970, 0 for at once
 ) WITHOUT ROWID;

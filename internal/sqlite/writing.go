@@ -1,0 +1,137 @@
+package sqlite
+
+import (
+	"maps"
+	"time"
+
+	"github.com/caxton/caxton"
+)
+
+// writing is what the writer goroutine remembers between transactions, so that the hot path
+// reads and writes as few pages as it can. Changes made inside a transaction take effect
+// only when it is committed.
+type writing struct {
+	seqs  map[caxton.ConversationID]int64 // next sequence number
+	open  map[caxton.MessageID]bool       // unsettled messages; true when they are in table pending
+	spans map[caxton.ConversationID]span  // times of conversations, not yet in table conversations
+	bound caxton.MessageID                // below it, unsettled messages with ordered IDs are in table pending
+
+	tx transaction
+}
+
+// A span is the time from the first to the last record seen.
+type span struct{ first, last int64 }
+
+// transaction holds what changes when the transaction at work is committed.
+type transaction struct {
+	seqs   map[caxton.ConversationID]int64
+	opened map[caxton.MessageID]bool
+	closed map[caxton.MessageID]bool
+	spans  map[caxton.ConversationID]span
+	flush  bool             // spans were written
+	bound  caxton.MessageID // new bound, or ""
+}
+
+// maxRemembered bounds the map of sequence numbers.
+const maxRemembered = 100_000
+
+func newWriting() writing {
+	return writing{
+		seqs: map[caxton.ConversationID]int64{}, open: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{},
+		tx: transaction{
+			seqs: map[caxton.ConversationID]int64{}, opened: map[caxton.MessageID]bool{},
+			closed: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{},
+		},
+	}
+}
+
+func (w *writing) begin() {
+	clear(w.tx.seqs)
+	clear(w.tx.opened)
+	clear(w.tx.closed)
+	clear(w.tx.spans)
+	w.tx.flush, w.tx.bound = false, ""
+}
+
+func (w *writing) end(committed bool) {
+	if !committed {
+		return
+	}
+	if len(w.seqs) > maxRemembered {
+		clear(w.seqs)
+	}
+	maps.Copy(w.seqs, w.tx.seqs)
+	maps.Copy(w.open, w.tx.opened)
+	for id := range w.tx.closed {
+		delete(w.open, id)
+	}
+	if w.tx.flush {
+		clear(w.spans)
+	}
+	for c, s := range w.tx.spans {
+		w.spans[c] = w.spans[c].with(s)
+	}
+	if w.tx.bound != "" {
+		w.bound = w.tx.bound
+	}
+}
+
+func (s span) with(t span) span {
+	if s.first == 0 || t.first != 0 && t.first < s.first {
+		s.first = t.first
+	}
+	s.last = max(s.last, t.last)
+	return s
+}
+
+// seq returns the next sequence number of a conversation, and false when it must be read.
+func (w *writing) seq(c caxton.ConversationID) (int64, bool) {
+	n, ok := w.tx.seqs[c]
+	if !ok {
+		n, ok = w.seqs[c]
+	}
+	return n, ok
+}
+
+// stored reports whether an unsettled message is in table pending.
+func (w *writing) stored(id caxton.MessageID) bool {
+	st, ok := w.tx.opened[id]
+	if !ok {
+		st = w.open[id]
+	}
+	return st
+}
+
+func (w *writing) note(c caxton.ConversationID, seq, at int64) {
+	w.tx.seqs[c] = seq + 1
+	w.tx.spans[c] = w.tx.spans[c].with(span{at, at})
+}
+
+// dirty reports whether a flush has something to do.
+func (w *writing) dirty() bool {
+	if len(w.spans) > 0 {
+		return true
+	}
+	for _, stored := range w.open {
+		if !stored {
+			return true
+		}
+	}
+	return false
+}
+
+// idAt returns the smallest ordered message ID of a time: the first 48 bits of a UUID of
+// version 7 are milliseconds since 1970 (RFC 9562, section 5.7).
+func idAt(t time.Time) caxton.MessageID {
+	const digits = "0123456789abcdef"
+	ms := uint64(t.UnixMilli()) //nolint:gosec // after 1970
+	b := []byte("00000000-0000-7000-8000-000000000000")
+	for i := 12; i >= 0; i-- {
+		if b[i] == '-' {
+			continue
+		}
+		b[i] = digits[ms&0xf]
+		ms >>= 4
+	}
+	return caxton.MessageID(b)
+}
