@@ -1,0 +1,342 @@
+package deploy
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/agentfile"
+	"github.com/caxton/caxton/internal/template"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Registry keeps what is deployed. *registry.Registry provides it.
+type Registry interface {
+	Agents() []caxton.Agent
+	Agent(id caxton.AgentID) (caxton.Agent, error)
+	Version(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error)
+	Deploy(ctx context.Context, v caxton.AgentVersion, stem string, move bool) (caxton.Agent, error)
+	Activate(ctx context.Context, id caxton.AgentID, number int, move bool, at time.Time) (caxton.Agent, error)
+	SetSuspended(ctx context.Context, id caxton.AgentID, suspended bool, at time.Time) (caxton.Agent, error)
+	Remove(ctx context.Context, id caxton.AgentID, at time.Time) error
+}
+
+// A Runner runs agents. *agent.Supervisor provides it.
+type Runner interface {
+	Ready(ctx context.Context, id caxton.AgentID, version int) error
+}
+
+// Tools knows the server's tools. *tool.Set provides it.
+type Tools interface {
+	Known(name string) (known, permitted bool)
+	Nearest(name string) string
+}
+
+// Config tunes a Deployer. Zero fields mean the defaults given here.
+type Config struct {
+	StartTimeout time.Duration                    // for a new version to start: 10 s
+	Pending      func(id caxton.AgentID) int      // messages an agent still has; nil means none
+	CheckModel   func(s caxton.LLMSettings) error // whether its model can be had; nil means yes
+	Logger       *slog.Logger                     // discards
+	Registerer   prometheus.Registerer            // a registry of its own
+	Now          func() time.Time                 // time.Now
+}
+
+// A Deployer brings definitions into force. It is safe for concurrent use.
+type Deployer struct {
+	registry Registry
+	runner   Runner
+	tools    Tools
+	cfg      Config
+	metrics  metrics
+
+	mu sync.Mutex // one change at a time: a deployment takes milliseconds, and order is clear
+}
+
+// New returns a Deployer. It starts nothing.
+func New(reg Registry, runner Runner, tools Tools, cfg Config) *Deployer {
+	cfg.StartTimeout = cmp.Or(cfg.StartTimeout, 10*time.Second)
+	if cfg.Pending == nil {
+		cfg.Pending = func(caxton.AgentID) int { return 0 }
+	}
+	if cfg.CheckModel == nil {
+		cfg.CheckModel = func(caxton.LLMSettings) error { return nil }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Deployer{registry: reg, runner: runner, tools: tools, cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+}
+
+// Validate parses and checks a definition and changes nothing. The issues hold warnings
+// too; see agentfile.Err.
+func (d *Deployer) Validate(req caxton.DeployRequest) (caxton.Definition, []caxton.Issue) {
+	path := req.Source
+	if path == "api" {
+		path = ""
+	}
+	def, issues := agentfile.Parse(path, req.Text, req.Format, agentfile.Options{
+		CheckTemplate: template.Check,
+		Tool: func(name string) (bool, string) {
+			known, _ := d.tools.Known(name)
+			return known, d.tools.Nearest(name)
+		},
+	})
+	for _, t := range def.Tools {
+		if known, permitted := d.tools.Known(t.Name); known && !permitted {
+			issues = append(issues, caxton.Issue{
+				Path: path, Key: "tools", Message: "the tool " + t.Name + " is not permitted by the server",
+				Hint: "add it to tools.allowed of the configuration, or take it out of the agent",
+			})
+		}
+	}
+	if err := d.cfg.CheckModel(def.LLM); err != nil {
+		var e *caxton.Error
+		if errors.As(err, &e) {
+			issues = append(issues, caxton.Issue{Path: path, Key: "llm", Message: e.Message, Hint: e.Hint})
+		}
+	}
+	return def, issues
+}
+
+// Deploy makes a definition the active version of its agent, and waits until it runs. The
+// agent is req.Target, or the one that came from the same file, or the one with the declared
+// name, or a new one. Errors: Invalid with every fault of the definition, Conflict (the name
+// is taken, or CreateOnly and the agent exists), Exhausted, or why the version did not start;
+// then the version before is active again.
+func (d *Deployer) Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {
+	start := d.cfg.Now()
+	dep, err := d.deploy(ctx, req)
+	dep.Duration = d.cfg.Now().Sub(start)
+	d.count(ctx, dep, req, err)
+	return dep, err
+}
+
+func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {
+	def, issues := d.Validate(req)
+	path := req.Source
+	if path == "api" {
+		path = ""
+	}
+	var dep caxton.Deployment
+	if err := agentfile.Err(path, issues); err != nil {
+		return dep, err
+	}
+	dep.Warnings = issues
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, exists := d.target(req, def)
+	if exists && req.CreateOnly {
+		return dep, caxton.Errorf(caxton.Conflict, "agent_exists", "there is an agent %s already", old.Slug).
+			WithHint("replace it with PUT, or choose another name")
+	}
+	if req.Target != "" && !exists {
+		_, err := d.registry.Agent(req.Target)
+		return dep, err
+	}
+	if req.ValidateOnly {
+		dep.Agent = caxton.Agent{ID: old.ID, Name: def.Name, Slug: caxton.Slug(def.Name), Type: caxton.ConfigAgent, Definition: def}
+		return dep, nil
+	}
+	sum := sha256.Sum256(req.Text)
+	v := caxton.AgentVersion{
+		AgentID: old.ID, Hash: hex.EncodeToString(sum[:]), Author: cmp.Or(req.Author, "unknown"), Source: cmp.Or(req.Source, "api"),
+		Format: cmp.Or(req.Format, agentfile.Format(req.Source, req.Text)), Text: req.Text, Definition: def, CreatedAt: d.cfg.Now().UTC(),
+	}
+	if !exists {
+		v.AgentID = caxton.AgentID(uuid.NewString())
+	}
+	a, err := d.registry.Deploy(ctx, v, req.Stem, req.MoveConversations)
+	if err != nil {
+		return dep, err
+	}
+	dep.Agent, dep.Created, dep.FromVersion, dep.Changed = a, !exists, old.Version, a.Version != old.Version
+	if err := d.ready(ctx, a, old); err != nil {
+		return dep, err
+	}
+	return dep, nil
+}
+
+// target returns the agent a request is for.
+func (d *Deployer) target(req caxton.DeployRequest, def caxton.Definition) (caxton.Agent, bool) {
+	slug := caxton.Slug(def.Name)
+	var byName *caxton.Agent
+	agents := d.registry.Agents()
+	for i := range agents {
+		a := &agents[i]
+		switch {
+		case a.ID == req.Target:
+			return *a, true
+		case req.Target == "" && req.Stem != "" && a.Stem == req.Stem && a.Source == req.Source:
+			return *a, true // the same file, whatever it calls itself now
+		case a.Slug == slug:
+			byName = a
+		}
+	}
+	if req.Target == "" && byName != nil {
+		return *byName, true
+	}
+	return caxton.Agent{}, false
+}
+
+// ready waits until the agent runs its version. When it does not start, what was before is
+// restored: the old version, or nothing.
+func (d *Deployer) ready(ctx context.Context, a, old caxton.Agent) error {
+	wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
+	defer cancel()
+	err := d.runner.Ready(wait, a.ID, a.Version)
+	if err == nil {
+		return nil
+	}
+	back := context.WithoutCancel(ctx)
+	var undo error
+	if old.Version == 0 {
+		undo = d.registry.Remove(back, a.ID, d.cfg.Now().UTC())
+	} else if old.Version != a.Version {
+		_, undo = d.registry.Activate(back, a.ID, old.Version, false, d.cfg.Now().UTC())
+	}
+	if undo != nil {
+		d.cfg.Logger.ErrorContext(ctx, "deployment not undone", "agent", a.Slug, "agent_id", a.ID, "error", undo)
+	}
+	return err
+}
+
+// Rollback makes an older version active again: number to, or the one before the active one
+// when to is 0. Running conversations that began on newer versions stay on them.
+func (d *Deployer) Rollback(ctx context.Context, id caxton.AgentID, to int) (caxton.Deployment, error) {
+	start := d.cfg.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, err := d.registry.Agent(id)
+	if err != nil {
+		return caxton.Deployment{}, err
+	}
+	if to == 0 {
+		to = old.Version - 1
+	}
+	if to < 1 {
+		return caxton.Deployment{}, caxton.Errorf(caxton.Conflict, "no_older_version", "%s has no version before %d", old.Slug, old.Version)
+	}
+	a, err := d.registry.Activate(ctx, id, to, true, d.cfg.Now().UTC())
+	if err != nil {
+		return caxton.Deployment{}, err
+	}
+	if err := d.ready(ctx, a, old); err != nil {
+		return caxton.Deployment{}, err
+	}
+	d.cfg.Logger.InfoContext(ctx, "agent rolled back", "agent", a.Slug, "agent_id", a.ID, "from", old.Version, "to", to)
+	return caxton.Deployment{Agent: a, Changed: a.Version != old.Version, FromVersion: old.Version, Duration: d.cfg.Now().Sub(start)}, nil
+}
+
+// Remove undeploys an agent. Unless forced, it is a Conflict while messages wait for it or
+// are being handled; forced, those that wait fail with a failure reply.
+func (d *Deployer) Remove(ctx context.Context, id caxton.AgentID, force bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a, err := d.registry.Agent(id)
+	if err != nil {
+		return err
+	}
+	if n := d.cfg.Pending(id); n > 0 && !force {
+		return caxton.Errorf(caxton.Conflict, "agent_busy", "%d messages wait for %s", n, a.Slug).
+			WithHint("wait until they are handled, or force the removal: they fail then")
+	}
+	if err := d.registry.Remove(ctx, id, d.cfg.Now().UTC()); err != nil {
+		return err
+	}
+	d.cfg.Logger.InfoContext(ctx, "agent removed", "agent", a.Slug, "agent_id", a.ID)
+	return nil
+}
+
+// Suspend has the agent finish what it handles and take no more messages; they wait.
+func (d *Deployer) Suspend(ctx context.Context, id caxton.AgentID) error {
+	return d.setSuspended(ctx, id, true)
+}
+
+// Resume has a suspended agent take messages again.
+func (d *Deployer) Resume(ctx context.Context, id caxton.AgentID) error {
+	return d.setSuspended(ctx, id, false)
+}
+
+func (d *Deployer) setSuspended(ctx context.Context, id caxton.AgentID, suspended bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, err := d.registry.Agent(id)
+	if err != nil || old.Suspended == suspended {
+		return err
+	}
+	a, err := d.registry.SetSuspended(ctx, id, suspended, d.cfg.Now().UTC())
+	if err != nil {
+		return err
+	}
+	d.cfg.Logger.InfoContext(ctx, "agent suspension changed", "agent", a.Slug, "agent_id", a.ID, "suspended", suspended)
+	if suspended {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
+	defer cancel()
+	return d.runner.Ready(wait, id, a.Version)
+}
+
+// count logs a deployment and moves the counters.
+func (d *Deployer) count(ctx context.Context, dep caxton.Deployment, req caxton.DeployRequest, err error) {
+	if req.ValidateOnly {
+		return
+	}
+	if err != nil {
+		d.metrics.deployments.WithLabelValues("failed").Inc()
+		d.metrics.failed.Inc()
+		name := cmp.Or(req.Stem, dep.Agent.Slug, "unnamed")
+		d.cfg.Logger.WarnContext(ctx, "deployment failed", "agent", name, "source", req.Source, "error", err)
+		return
+	}
+	a := dep.Agent
+	switch {
+	case dep.Created:
+		d.metrics.deployments.WithLabelValues("created").Inc()
+		d.cfg.Logger.InfoContext(ctx, "agent deployed", "agent", a.Slug, "agent_id", a.ID, "version", a.Version, "source", a.Source, "duration", dep.Duration)
+	case dep.Changed:
+		d.metrics.deployments.WithLabelValues("replaced").Inc()
+		d.metrics.reloaded.Inc()
+		d.metrics.duration.Observe(dep.Duration.Seconds())
+		d.cfg.Logger.InfoContext(ctx, "agent reloaded", "agent", a.Slug, "agent_id", a.ID, "from", dep.FromVersion, "to", a.Version, "duration", dep.Duration)
+	default:
+		d.metrics.deployments.WithLabelValues("unchanged").Inc()
+	}
+}
+
+type metrics struct {
+	deployments      *prometheus.CounterVec
+	reloaded, failed prometheus.Counter
+	duration         prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) metrics {
+	m := metrics{
+		deployments: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "caxton_deployments_total", Help: "Deployments by outcome."}, []string{"outcome"}),
+		reloaded:    prometheus.NewCounter(prometheus.CounterOpts{Name: "caxton_agent_reload_success_total", Help: "Agents replaced by a new version while the server ran."}),
+		failed:      prometheus.NewCounter(prometheus.CounterOpts{Name: "caxton_agent_reload_failed_total", Help: "Definitions that could not be brought into force."}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "caxton_agent_reload_duration_seconds", Help: "Time from a definition to its running version.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+	}
+	for _, o := range []string{"created", "replaced", "unchanged", "failed"} {
+		m.deployments.WithLabelValues(o)
+	}
+	reg.MustRegister(m.deployments, m.reloaded, m.failed, m.duration)
+	return m
+}

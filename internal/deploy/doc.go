@@ -1,0 +1,10 @@
+// Package deploy brings definitions into force. It owns the checks before a deployment, the
+// wait until the new version runs, and the way back when it does not; it refuses to keep
+// state of its own: that is the registry's.
+//
+// A DeployRequest is parsed and checked (faults of the file, templates, tools that are
+// unknown or not permitted), becomes a new version in the registry, and the Runner is asked
+// whether it started. If not, the version before is activated again, and the caller gets
+// the reason. HTTP handlers and internal/agentdir call it from their goroutines; changes to
+// one agent wait for each other.
+package deploy

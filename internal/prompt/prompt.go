@@ -1,0 +1,256 @@
+package prompt
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/template"
+	"github.com/caxton/caxton/internal/tool"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Models gives each agent its model. *llm.Catalog provides it.
+type Models interface {
+	For(s caxton.LLMSettings) (llm.Model, error)
+}
+
+// Tools gives each agent its tools. *tool.Set provides it.
+type Tools interface {
+	For(def *caxton.Definition) *tool.Granted
+}
+
+// A Log keeps what happens in a turn. *sqlite.DB and *memjournal.Journal provide it.
+type Log interface {
+	Append(ctx context.Context, records ...caxton.Record) error
+	History(ctx context.Context, conv caxton.ConversationID, before caxton.MessageID, limit int) ([]caxton.Message, error)
+	PutBlob(ctx context.Context, data []byte, mediaType string) (hash string, err error)
+	Blob(ctx context.Context, hash string) (data []byte, mediaType string, err error)
+}
+
+// Config tunes the handlers. Zero fields mean the defaults given here.
+type Config struct {
+	MaxSteps      int                   // model calls in a turn, unless the agent says otherwise: 8
+	ContextTokens int                   // budget for history, unless the agent says otherwise: 4096
+	ParallelCalls int                   // tool calls that run side by side: 8
+	ModelTimeout  time.Duration         // of one model call, unless the agent says otherwise: 60 s
+	Logger        *slog.Logger          // discards
+	Registerer    prometheus.Registerer // a registry of its own
+	Now           func() time.Time      // time.Now
+}
+
+// Handlers makes handlers of config agents. It is safe for concurrent use.
+type Handlers struct {
+	models  Models
+	tools   Tools
+	log     Log
+	cfg     Config
+	metrics metrics
+}
+
+// New returns Handlers. It starts nothing.
+func New(models Models, tools Tools, log Log, cfg Config) *Handlers {
+	cfg.MaxSteps = cmp.Or(cfg.MaxSteps, 8)
+	cfg.ContextTokens = cmp.Or(cfg.ContextTokens, 4096)
+	cfg.ParallelCalls = cmp.Or(cfg.ParallelCalls, 8)
+	cfg.ModelTimeout = cmp.Or(cfg.ModelTimeout, time.Minute)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Handlers{models: models, tools: tools, log: log, cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+}
+
+// An Agent handles messages for one version of a config agent. It is safe for concurrent use.
+type Agent struct {
+	h         *Handlers
+	def       caxton.Definition
+	slug      string
+	model     llm.Model
+	tools     *tool.Granted
+	templates map[caxton.Performative]*template.Template
+	fallback  *template.Template // for performatives without one of their own; nil: the text
+}
+
+// Handler returns the handler of a version. Errors: Invalid (a template), or why its model
+// cannot be had.
+func (h *Handlers) Handler(v caxton.AgentVersion) (*Agent, error) {
+	model, err := h.models.For(v.Definition.LLM)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		h: h, def: v.Definition, slug: caxton.Slug(v.Definition.Name), model: model,
+		tools: h.tools.For(&v.Definition), templates: map[caxton.Performative]*template.Template{},
+	}
+	t := v.Definition.Templates
+	if a.fallback, err = parse(t.User); err != nil {
+		return nil, err
+	}
+	for text, ps := range map[string][]caxton.Performative{
+		t.Request: {caxton.Request},
+		t.Query:   {caxton.Query, caxton.QueryIf, caxton.QueryRef},
+		t.Inform:  {caxton.Inform},
+	} {
+		parsed, err := parse(text)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range ps {
+			if parsed != nil {
+				a.templates[p] = parsed
+			}
+		}
+	}
+	return a, nil
+}
+
+func parse(text string) (*template.Template, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // no template is no fault
+	}
+	t, err := template.Parse(text)
+	if err != nil {
+		return nil, caxton.Errorf(caxton.Invalid, "template_invalid", "the prompt template is not well formed").WithCause(err)
+	}
+	return t, nil
+}
+
+// Preview returns the request that a message with the text would make of the model.
+func (h *Handlers) Preview(ctx context.Context, v caxton.AgentVersion, text string) (llm.Request, error) {
+	a, err := h.Handler(v)
+	if err != nil {
+		return llm.Request{}, err
+	}
+	m := caxton.Message{
+		ID: "preview", Performative: caxton.Request, Sender: "user", Receiver: a.slug,
+		ReceiverID: v.AgentID, Content: caxton.TextContent(text), CreatedAt: h.cfg.Now(),
+	}
+	return a.request(ctx, &m)
+}
+
+// request assembles the first request of a turn.
+func (a *Agent) request(ctx context.Context, m *caxton.Message) (llm.Request, error) {
+	s := &a.def.LLM
+	req := llm.Request{
+		Model: s.Model, System: a.def.SystemPrompt, MaxTokens: s.MaxTokens, Temperature: s.Temperature, TopP: s.TopP,
+		FrequencyPenalty: s.FrequencyPenalty, PresencePenalty: s.PresencePenalty, AgentName: a.def.Name,
+	}
+	if d := a.def.Documentation; d != "" && d != a.def.SystemPrompt {
+		req.Documents = append(req.Documents, llm.Document{Title: a.def.Name, Text: d})
+	}
+	for _, spec := range a.tools.Specs() {
+		req.Tools = append(req.Tools, llm.Tool{Name: spec.Name, Description: spec.Description, Parameters: spec.Parameters})
+	}
+	history, err := a.history(ctx, m)
+	if err != nil {
+		return req, err
+	}
+	text, err := a.render(m, history)
+	if err != nil {
+		return req, err
+	}
+	req.Messages = append(history, llm.Message{Role: llm.User, Text: text})
+	return req, nil
+}
+
+// maxHistory is how many messages of a conversation are looked at, at most.
+const maxHistory = 200
+
+// history returns the newest messages of the conversation that fit the budget, oldest
+// first: what the agent said as the assistant's, all else as the user's.
+func (a *Agent) history(ctx context.Context, m *caxton.Message) ([]llm.Message, error) {
+	if m.ConversationID == "" {
+		return nil, nil
+	}
+	limit := cmp.Or(a.def.Conversation.ContextTurns, maxHistory)
+	past, err := a.h.log.History(ctx, m.ConversationID, m.ID, min(limit, maxHistory))
+	if err != nil {
+		return nil, err
+	}
+	budget := cmp.Or(a.def.Conversation.ContextTokens, a.h.cfg.ContextTokens)
+	first := len(past)
+	for first > 0 {
+		cost := tokens(past[first-1].Text())
+		if cost > budget {
+			break
+		}
+		budget -= cost
+		first--
+	}
+	var ms []llm.Message
+	for i := first; i < len(past); i++ {
+		p := &past[i]
+		role := llm.User
+		if p.SenderID == m.ReceiverID {
+			role = llm.Assistant
+		}
+		if role == llm.Assistant && len(ms) == 0 {
+			continue // an answer whose question did not fit
+		}
+		if n := len(ms); n > 0 && ms[n-1].Role == role {
+			ms[n-1].Text += "\n\n" + p.Text() // providers want the roles to take turns
+			continue
+		}
+		ms = append(ms, llm.Message{Role: role, Text: p.Text()})
+	}
+	if n := len(ms); n > 0 && ms[n-1].Role == llm.User {
+		ms = append(ms, llm.Message{Role: llm.Assistant, Text: "(no answer)"})
+	}
+	return ms, nil
+}
+
+// tokens estimates how many tokens a text has: a quarter of its characters, and a little
+// for the frame around it.
+func tokens(s string) int { return len([]rune(s))/4 + 4 }
+
+// render returns the text that carries a message to the model: the agent's template for
+// its performative filled in, or the message's own text.
+func (a *Agent) render(m *caxton.Message, history []llm.Message) (string, error) {
+	t := a.templates[m.Performative]
+	if t == nil {
+		t = a.fallback
+	}
+	if t == nil {
+		return m.Text(), nil
+	}
+	values := map[string]any{}
+	var object map[string]any
+	if json.Unmarshal(m.Content, &object) == nil {
+		for k, v := range object {
+			values[k] = v
+		}
+	}
+	var content any
+	if json.Unmarshal(m.Content, &content) != nil {
+		content = m.Text()
+	}
+	past := make([]any, 0, len(history))
+	for _, h := range history {
+		past = append(past, string(h.Role)+": "+h.Text)
+	}
+	for k, v := range map[string]any{
+		"request": m.Text(), "message": m.Text(), "message_content": m.Text(), "content": content,
+		"performative": string(m.Performative), "sender": m.Sender, "sender_agent": m.Sender, "capability": m.Capability.String(),
+		"agent": a.def.Name, "conversation_id": string(m.ConversationID), "conversation_history": past,
+		"parameters": a.def.Parameters, "date": m.CreatedAt.UTC().Format(time.DateOnly), "context": "", "memory_context": "",
+	} {
+		if _, own := values[k]; !own || k == "content" || k == "message_content" {
+			values[k] = v
+		}
+	}
+	text, err := t.Execute(values)
+	if err != nil {
+		return "", err
+	}
+	return text, nil
+}

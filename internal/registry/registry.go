@@ -1,0 +1,239 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/tree"
+)
+
+// A Store keeps what is deployed. *sqlite.DB provides it.
+type Store interface {
+	LoadAgents(ctx context.Context) ([]caxton.Agent, error)
+	SaveAgent(ctx context.Context, a caxton.Agent, v *caxton.AgentVersion) error
+	DeleteAgent(ctx context.Context, id caxton.AgentID) error
+	AgentVersions(ctx context.Context, id caxton.AgentID) ([]caxton.AgentVersion, error)
+	AgentVersion(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error)
+}
+
+// A Log decides the order of commands and has each applied. *cluster.Solo provides it.
+type Log interface {
+	Append(ctx context.Context, command []byte) error
+}
+
+// An Observer is told of changes after they are in force. *agent.Supervisor provides it.
+type Observer interface {
+	AgentChanged(a caxton.Agent)
+	AgentRemoved(id caxton.AgentID)
+}
+
+// Config tunes a Registry. Zero fields mean the defaults given here.
+type Config struct {
+	MaxAgents int // 1000; negative for no limit
+	KeepTexts int // versions kept at hand: 256
+}
+
+// A Registry holds what is deployed. It is safe for concurrent use.
+type Registry struct {
+	store Store
+	log   Log
+	cfg   Config
+	state atomic.Pointer[snapshot]
+
+	mu        sync.Mutex // guards all below
+	observers []Observer
+	recent    map[versionKey]caxton.AgentVersion
+	order     []versionKey // of recent, oldest first
+}
+
+type versionKey struct {
+	id     caxton.AgentID
+	number int
+}
+
+// New returns a Registry over store that proposes its changes to log. It starts nothing and
+// is empty until Load.
+func New(store Store, log Log, cfg Config) *Registry {
+	cfg.MaxAgents = cmp.Or(cfg.MaxAgents, 1000)
+	cfg.KeepTexts = cmp.Or(cfg.KeepTexts, 256)
+	r := &Registry{store: store, log: log, cfg: cfg, recent: map[versionKey]caxton.AgentVersion{}}
+	r.state.Store(newSnapshot(nil))
+	return r
+}
+
+// Load reads the state from the store. Call it once, before the log runs.
+func (r *Registry) Load(ctx context.Context) error {
+	agents, err := r.store.LoadAgents(ctx)
+	if err != nil {
+		return err
+	}
+	r.state.Store(newSnapshot(agents))
+	return nil
+}
+
+// Observe has o told of every agent there is, and of every change from now on. Call it
+// before the log runs.
+func (r *Registry) Observe(o Observer) {
+	r.mu.Lock()
+	r.observers = append(r.observers, o)
+	r.mu.Unlock()
+	for _, a := range r.Agents() {
+		o.AgentChanged(a)
+	}
+}
+
+// Agents returns all agents, sorted by slug. The slice is the caller's.
+func (r *Registry) Agents() []caxton.Agent { return slices.Clone(r.state.Load().agents) }
+
+// Agent returns the agent with the ID, or NotFound.
+func (r *Registry) Agent(id caxton.AgentID) (caxton.Agent, error) {
+	if a := r.state.Load().byID[id]; a != nil {
+		return *a, nil
+	}
+	return caxton.Agent{}, caxton.Errorf(caxton.NotFound, "agent_not_found", "there is no agent %q", id).WithHint(listHint)
+}
+
+const listHint = "caxton agents list shows the ones there are"
+
+// Resolve returns the agent that ref names: by UUID, declared name, slug, or file stem, in
+// any case. NotFound has the nearest name as its hint.
+func (r *Registry) Resolve(ref string) (caxton.Agent, error) {
+	s := r.state.Load()
+	if a := s.byID[caxton.AgentID(strings.ToLower(ref))]; a != nil {
+		return *a, nil
+	}
+	if a := s.byRef[strings.ToLower(ref)]; a != nil {
+		return *a, nil
+	}
+	if a := s.byRef[caxton.Slug(ref)]; a != nil {
+		return *a, nil
+	}
+	err := caxton.Errorf(caxton.NotFound, "agent_not_found", "there is no agent %.200q", ref).WithHint(listHint)
+	if near := s.nearest(ref); near != "" {
+		err = err.WithHint("did you mean %s?", near)
+	}
+	return caxton.Agent{}, err
+}
+
+// Providers returns the agents that have the capability, sorted by slug.
+func (r *Registry) Providers(c caxton.Capability) []caxton.Agent {
+	ps := r.state.Load().byCapability[c]
+	agents := make([]caxton.Agent, len(ps))
+	for i, p := range ps {
+		agents[i] = *p
+	}
+	return agents
+}
+
+// Capabilities returns every capability some agent has, sorted.
+func (r *Registry) Capabilities() []caxton.Capability {
+	return slices.Clone(r.state.Load().capabilities)
+}
+
+// Versions returns an agent's versions, oldest first.
+func (r *Registry) Versions(ctx context.Context, id caxton.AgentID) ([]caxton.AgentVersion, error) {
+	if _, err := r.Agent(id); err != nil {
+		return nil, err
+	}
+	return r.store.AgentVersions(ctx, id)
+}
+
+// Version returns one version of an agent, or NotFound.
+func (r *Registry) Version(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error) {
+	k := versionKey{id, number}
+	r.mu.Lock()
+	v, ok := r.recent[k]
+	r.mu.Unlock()
+	if ok {
+		return v, nil
+	}
+	v, err := r.store.AgentVersion(ctx, id, number)
+	if err == nil {
+		r.remember(v)
+	}
+	return v, err
+}
+
+func (r *Registry) remember(v caxton.AgentVersion) {
+	k := versionKey{v.AgentID, v.Number}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.recent[k]; ok {
+		return
+	}
+	if len(r.order) >= r.cfg.KeepTexts {
+		delete(r.recent, r.order[0])
+		r.order = r.order[1:]
+	}
+	r.recent[k] = v
+	r.order = append(r.order, k)
+}
+
+// A snapshot is the state at one moment. It never changes.
+type snapshot struct {
+	agents       []caxton.Agent // sorted by slug
+	byID         map[caxton.AgentID]*caxton.Agent
+	byRef        map[string]*caxton.Agent // lower-case name, slug, stem
+	byCapability map[caxton.Capability][]*caxton.Agent
+	capabilities []caxton.Capability
+}
+
+func newSnapshot(agents []caxton.Agent) *snapshot {
+	slices.SortFunc(agents, func(a, b caxton.Agent) int { return cmp.Or(cmp.Compare(a.Slug, b.Slug), cmp.Compare(a.ID, b.ID)) })
+	s := &snapshot{
+		agents: agents, byID: map[caxton.AgentID]*caxton.Agent{}, byRef: map[string]*caxton.Agent{},
+		byCapability: map[caxton.Capability][]*caxton.Agent{},
+	}
+	for i := range agents {
+		a := &agents[i]
+		s.byID[a.ID] = a
+		for _, ref := range references(a) {
+			s.byRef[ref] = a
+		}
+		for _, c := range a.Definition.Capabilities {
+			if len(s.byCapability[c]) == 0 {
+				s.capabilities = append(s.capabilities, c)
+			}
+			s.byCapability[c] = append(s.byCapability[c], a)
+		}
+	}
+	slices.SortFunc(s.capabilities, func(a, b caxton.Capability) int { return cmp.Compare(a.String(), b.String()) })
+	return s
+}
+
+// references returns what an agent may be called by, besides its ID.
+func references(a *caxton.Agent) []string {
+	refs := []string{strings.ToLower(a.Name), a.Slug}
+	if a.Stem != "" {
+		refs = append(refs, strings.ToLower(a.Stem))
+	}
+	return refs
+}
+
+// clash returns the other agent that is called by a reference of a, if there is one.
+func (s *snapshot) clash(a *caxton.Agent) (other *caxton.Agent, ref string) {
+	for _, ref := range references(a) {
+		if o := s.byRef[ref]; o != nil && o.ID != a.ID {
+			return o, ref
+		}
+	}
+	return nil, ""
+}
+
+// nearest returns the slug of the agent that ref is most likely a slip of, or "".
+func (s *snapshot) nearest(ref string) string {
+	names := make([]string, 0, len(s.byRef))
+	for n := range s.byRef {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	if n := tree.Nearest(ref, names); n != "" {
+		return s.byRef[n].Slug
+	}
+	return ""
+}

@@ -1,0 +1,299 @@
+package registry_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/cluster"
+	"github.com/caxton/caxton/internal/registry"
+	"github.com/caxton/caxton/internal/sqlite"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open returns a registry over the database at path, running until stop.
+func open(t testing.TB, path string, cfg registry.Config) (reg *registry.Registry, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	db, err := sqlite.Open(ctx, sqlite.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	solo := cluster.NewSolo()
+	reg = registry.New(db, solo, cfg)
+	if err := reg.Load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = db.Run(ctx) })
+	wg.Go(func() { _ = solo.Run(ctx, reg) })
+	stop = sync.OnceFunc(func() { cancel(); wg.Wait(); _ = db.Close() })
+	t.Cleanup(stop)
+	return reg, stop
+}
+
+var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+func version(id, name, text string, caps ...string) caxton.AgentVersion {
+	def := caxton.Definition{Name: name, SystemPrompt: text}
+	for _, c := range caps {
+		p, err := caxton.ParseCapability(c)
+		if err != nil {
+			panic(err)
+		}
+		def.Capabilities = append(def.Capabilities, p)
+	}
+	return caxton.AgentVersion{
+		AgentID: caxton.AgentID(id), Hash: "hash of " + name + text, Author: "test", Source: "api", Format: "markdown",
+		Text: []byte(text), Definition: def, CreatedAt: noon,
+	}
+}
+
+func deploy(t *testing.T, r *registry.Registry, v caxton.AgentVersion, stem string) caxton.Agent {
+	t.Helper()
+	a, err := r.Deploy(t.Context(), v, stem, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func wantKind(t *testing.T, what string, err error, want caxton.Kind) {
+	t.Helper()
+	if got := caxton.KindOf(err); got != want {
+		t.Errorf("%s: kind %q (%v), want %q", what, got, err, want)
+	}
+}
+
+func TestRegistryVersions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	r, stop := open(t, path, registry.Config{})
+	a := deploy(t, r, version("a1", "DataAnalyzer", "one", "data-analysis"), "analyzer")
+	if a.Version != 1 || a.Slug != "data-analyzer" {
+		t.Fatalf("agent %+v", a)
+	}
+	if a = deploy(t, r, version("a1", "DataAnalyzer", "one", "data-analysis"), "analyzer"); a.Version != 1 {
+		t.Errorf("the same text made version %d", a.Version)
+	}
+	deploy(t, r, version("a1", "DataAnalyzer", "two", "report-generation"), "analyzer")
+	if cs := r.Capabilities(); len(cs) != 1 || cs[0].String() != "report-generation" {
+		t.Errorf("capabilities %v, want those of the active version", cs)
+	}
+	if a, err := r.Activate(t.Context(), "a1", 1, true, noon); err != nil || a.Version != 1 || a.Versions != 2 || a.MinVersion != 1 {
+		t.Errorf("Activate(1) = %+v, %v", a, err)
+	}
+	_, err := r.Activate(t.Context(), "a1", 9, false, noon)
+	wantKind(t, "Activate(9)", err, caxton.NotFound)
+	_, err = r.Activate(t.Context(), "a9", 1, false, noon)
+	wantKind(t, "Activate of nobody", err, caxton.NotFound)
+	if _, err := r.SetSuspended(t.Context(), "a1", true, noon); err != nil {
+		t.Fatal(err)
+	}
+	before := r.Agents()
+	stop()
+	r, _ = open(t, path, registry.Config{})
+	if diff := cmp.Diff(before, r.Agents(), cmp.AllowUnexported(caxton.Capability{})); diff != "" {
+		t.Errorf("after a restart (-before +after):\n%s", diff)
+	}
+	vs, err := r.Versions(t.Context(), "a1")
+	if err != nil || len(vs) != 2 || string(vs[1].Text) != "two" {
+		t.Errorf("Versions = %+v, %v", vs, err)
+	}
+	if err := r.Remove(t.Context(), "a1", noon); err != nil || len(r.Agents()) != 0 {
+		t.Errorf("Remove: %v, %d agents left", err, len(r.Agents()))
+	}
+	_, err = r.Version(t.Context(), "a1", 1)
+	wantKind(t, "Version of a removed agent", err, caxton.NotFound)
+}
+
+func TestRegistryResolve(t *testing.T) {
+	r, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), registry.Config{})
+	deploy(t, r, version("a1", "DataAnalyzer", "x", "x"), "my-file")
+	for _, ref := range []string{"a1", "DataAnalyzer", "dataanalyzer", "data-analyzer", "my-file", "Data Analyzer"} {
+		if a, err := r.Resolve(ref); err != nil || a.ID != "a1" {
+			t.Errorf("Resolve(%q) = %v, %v", ref, a.ID, err)
+		}
+	}
+	_, err := r.Resolve("data-analyser")
+	wantKind(t, "Resolve of a slip", err, caxton.NotFound)
+	if want := "did you mean data-analyzer?"; err == nil || err.(*caxton.Error).Hint != want { //nolint:errorlint // it is ours
+		t.Errorf("hint of %v, want %q", err, want)
+	}
+}
+
+func TestRegistryRefuses(t *testing.T) {
+	r, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), registry.Config{MaxAgents: 2})
+	deploy(t, r, version("a1", "One", "x", "x"), "first")
+	tests := []struct {
+		name string
+		v    caxton.AgentVersion
+		stem string
+		want caxton.Kind
+	}{
+		{"the same name", version("a2", "ONE", "y", "x"), "", caxton.Conflict},
+		{"another's stem as name", version("a2", "First", "y", "x"), "", caxton.Conflict},
+		{"another's name as stem", version("a2", "Two", "y", "x"), "one", caxton.Conflict},
+		{"a free name", version("a2", "Two", "y", "x"), "second", ""},
+		{"one too many", version("a3", "Three", "y", "x"), "", caxton.Exhausted},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := r.Deploy(t.Context(), tt.v, tt.stem, false)
+			wantKind(t, "Deploy", err, tt.want)
+		})
+	}
+	wantKind(t, "Apply of rubbish", r.Apply(t.Context(), []byte("{")), caxton.Internal)
+	wantKind(t, "Apply of a newer format", r.Apply(t.Context(), []byte(`{"v":2}`)), caxton.Conflict)
+}
+
+// An observer counts what it is told.
+type observer struct {
+	mu   sync.Mutex
+	seen []string
+}
+
+func (o *observer) AgentChanged(a caxton.Agent)    { o.add(fmt.Sprintf("%s v%d", a.Slug, a.Version)) }
+func (o *observer) AgentRemoved(id caxton.AgentID) { o.add("removed " + string(id)) }
+func (o *observer) add(s string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seen = append(o.seen, s)
+}
+
+func TestRegistryTellsObservers(t *testing.T) {
+	r, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), registry.Config{})
+	deploy(t, r, version("a1", "One", "x", "x"), "")
+	o := &observer{}
+	r.Observe(o)
+	deploy(t, r, version("a1", "One", "y", "x"), "")
+	if err := r.Remove(t.Context(), "a1", noon); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"one v1", "one v2", "removed a1"}, o.seen); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+// A recorder is a log that keeps the commands it has applied.
+type recorder struct {
+	machine  *registry.Registry
+	commands [][]byte
+}
+
+func (l *recorder) Append(ctx context.Context, c []byte) error {
+	err := l.machine.Apply(ctx, c)
+	l.commands = append(l.commands, c)
+	return err
+}
+
+// A store keeps agents in maps.
+type store struct {
+	agents   map[caxton.AgentID]caxton.Agent
+	versions map[caxton.AgentID][]caxton.AgentVersion
+}
+
+func newStore() *store {
+	return &store{map[caxton.AgentID]caxton.Agent{}, map[caxton.AgentID][]caxton.AgentVersion{}}
+}
+
+func (s *store) LoadAgents(context.Context) ([]caxton.Agent, error) {
+	var as []caxton.Agent
+	for _, a := range s.agents {
+		as = append(as, a)
+	}
+	return as, nil
+}
+
+func (s *store) SaveAgent(_ context.Context, a caxton.Agent, v *caxton.AgentVersion) error {
+	s.agents[a.ID] = a
+	if v != nil {
+		s.versions[a.ID] = append(s.versions[a.ID], *v)
+	}
+	return nil
+}
+
+func (s *store) DeleteAgent(_ context.Context, id caxton.AgentID) error {
+	delete(s.agents, id)
+	delete(s.versions, id)
+	return nil
+}
+
+func (s *store) AgentVersions(_ context.Context, id caxton.AgentID) ([]caxton.AgentVersion, error) {
+	return s.versions[id], nil
+}
+
+func (s *store) AgentVersion(_ context.Context, id caxton.AgentID, n int) (caxton.AgentVersion, error) {
+	if n < 1 || n > len(s.versions[id]) {
+		return caxton.AgentVersion{}, caxton.Errorf(caxton.NotFound, "version_not_found", "no version %d", n)
+	}
+	return s.versions[id][n-1], nil
+}
+
+// TestRegistryIsDeterministic drives random commands, refused ones too, and holds that the
+// same log gives the same state, and that the snapshot is what the store has.
+func TestRegistryIsDeterministic(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		log := &recorder{}
+		first := newStore()
+		log.machine = registry.New(first, log, registry.Config{MaxAgents: 4})
+		ctx := t.Context()
+		for i := range rapid.IntRange(1, 40).Draw(rt, "commands") {
+			id := rapid.SampledFrom([]string{"a1", "a2", "a3", "a4", "a5"}).Draw(rt, "id")
+			at := noon.Add(time.Duration(i) * time.Second)
+			switch rapid.IntRange(0, 3).Draw(rt, "op") {
+			case 0:
+				v := version(id, rapid.SampledFrom([]string{"One", "Two", "Three", "Four"}).Draw(rt, "name"),
+					rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "text"), "help")
+				v.CreatedAt = at
+				_, _ = log.machine.Deploy(ctx, v, rapid.SampledFrom([]string{"", "one", "file"}).Draw(rt, "stem"), rapid.Bool().Draw(rt, "move"))
+			case 1:
+				_, _ = log.machine.Activate(ctx, caxton.AgentID(id), rapid.IntRange(0, 3).Draw(rt, "number"), rapid.Bool().Draw(rt, "move"), at)
+			case 2:
+				_, _ = log.machine.SetSuspended(ctx, caxton.AgentID(id), rapid.Bool().Draw(rt, "suspended"), at)
+			case 3:
+				_ = log.machine.Remove(ctx, caxton.AgentID(id), at)
+			}
+		}
+		second := newStore()
+		replay := registry.New(second, &recorder{}, registry.Config{MaxAgents: 4})
+		for _, c := range log.commands {
+			_ = replay.Apply(ctx, c)
+		}
+		o := cmp.Options{cmp.AllowUnexported(caxton.Capability{}), cmpopts.EquateEmpty()}
+		if diff := cmp.Diff(log.machine.Agents(), replay.Agents(), o); diff != "" {
+			rt.Fatalf("the same log gave another state:\n%s", diff)
+		}
+		loaded := registry.New(second, &recorder{}, registry.Config{})
+		if err := loaded.Load(ctx); err != nil {
+			rt.Fatal(err)
+		}
+		if diff := cmp.Diff(replay.Agents(), loaded.Agents(), o); diff != "" {
+			rt.Fatalf("the store has another state:\n%s", diff)
+		}
+		refs := map[string]caxton.AgentID{}
+		for _, a := range replay.Agents() {
+			for _, ref := range []string{a.Name, a.Slug, a.Stem} {
+				if ref == "" {
+					continue
+				}
+				got, err := replay.Resolve(ref)
+				if err != nil || got.ID != a.ID {
+					rt.Fatalf("Resolve(%q) = %s, %v, want %s", ref, got.ID, err, a.ID)
+				}
+				if other, ok := refs[ref]; ok && other != a.ID {
+					rt.Fatalf("%q names two agents", ref)
+				}
+				refs[ref] = a.ID
+			}
+		}
+	})
+}
