@@ -106,7 +106,7 @@ func (t *turnState) model(ctx context.Context, step int, req llm.Request) (llm.R
 		}
 		return res, nil
 	}
-	hash, err := hashOf(req)
+	hash, err := llm.Hash(req)
 	if err != nil {
 		return llm.Response{}, err
 	}
@@ -317,16 +317,6 @@ func (t *turnState) record(kind caxton.RecordKind, body any) (caxton.Record, err
 	return caxton.Record{
 		ConversationID: m.ConversationID, At: t.a.h.cfg.Now(), Kind: kind, MessageID: m.ID, AgentID: m.ReceiverID, Body: b,
 	}, nil
-}
-
-// hashOf returns the SHA-256 of a request, hex.
-func hashOf(req llm.Request) (string, error) {
-	b, err := json.Marshal(req)
-	if err != nil {
-		return "", caxton.Errorf(caxton.Internal, "request_unprintable", "the model's request cannot be written").WithCause(err)
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 // past is what earlier attempts at the turn left in the log.

@@ -1,8 +1,3 @@
-// Package tool says what a tool is to Caxton: something an agent may call with JSON
-// arguments. It owns the contract and the Set, which allows a call only when the agent's
-// file lists the tool and the server permits it; it refuses to know what any tool does.
-// internal/tool/builtin implements tools, internal/prompt calls them from an agent's worker
-// goroutines, several at once.
 package tool
 
 import (
@@ -21,12 +16,29 @@ type Tool interface {
 	Call(ctx context.Context, call Call) (Result, error)
 }
 
+// Idempotency is for a Tool whose calls are not all alike: some may be repeated, others
+// not. A Tool without it is as its Spec says, for every call.
+type Idempotency interface {
+	// IdempotentCall reports whether a call with these arguments may run again under the
+	// same key without harm. Arguments it cannot read are not idempotent.
+	IdempotentCall(args json.RawMessage) bool
+}
+
+// IdempotentCall reports whether a call of t with these arguments may be repeated under
+// the same key after a crash.
+func IdempotentCall(t Tool, args json.RawMessage) bool {
+	if i, ok := t.(Idempotency); ok {
+		return i.IdempotentCall(args)
+	}
+	return t.Spec().Idempotent
+}
+
 // A Spec describes a tool.
 type Spec struct {
 	Name        string          // lower-case words joined by underscores
 	Description string          // for the model and for people
 	Parameters  json.RawMessage // JSON Schema (2020-12) of the arguments object
-	Idempotent  bool            // running it again with the same key does no harm
+	Idempotent  bool            // running it again with the same key does no harm, whatever the arguments
 	Source      string          // "builtin", or where it comes from
 }
 

@@ -1,0 +1,60 @@
+package llm
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+
+	"github.com/caxton/caxton"
+)
+
+// StatusError returns the error that an HTTP status of a provider means. detail is the
+// provider's own words, shown to people.
+func StatusError(provider string, status int, detail string, cause error) error {
+	if len(detail) > 300 {
+		detail = detail[:300] + "…"
+	}
+	if detail != "" {
+		detail = ": " + detail
+	}
+	e := func(kind caxton.Kind, code, what, hint string) error {
+		return caxton.Errorf(kind, code, "%s %s%s", provider, what, detail).WithHint("%s", hint).WithCause(cause)
+	}
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return e(caxton.Unauthenticated, "model_key_refused", "refused the API key", "check the key that llm is configured with")
+	case status == http.StatusNotFound:
+		return e(caxton.NotFound, "model_not_found", "does not know the model or the address", "check llm.model and llm.base_url")
+	case status == http.StatusTooManyRequests:
+		return e(caxton.Exhausted, "model_rate_limited", "has had too many requests", "wait, or raise the provider's limits")
+	case status == http.StatusRequestEntityTooLarge:
+		return e(caxton.TooLarge, "model_request_too_large", "says that the request is too large", "lower conversation.context_window or max_tokens")
+	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout:
+		return e(caxton.Timeout, "model_timeout", "timed out", "try again, or use a faster model")
+	case status >= 500:
+		return e(caxton.Unavailable, "model_unavailable", "is out of order", "try again later, or configure llm.fallback")
+	}
+	return e(caxton.Invalid, "model_request_refused", "refused the request", "check the agent's llm settings")
+}
+
+// UnreachableError returns the error for a provider that cannot be reached.
+func UnreachableError(provider string, cause error) error {
+	hint := "check llm.base_url and the network"
+	if errors.Is(cause, syscall.ECONNREFUSED) {
+		hint = "nobody listens there: start the model server, or mend llm.base_url"
+	}
+	return caxton.Errorf(caxton.Unavailable, "model_unreachable", "%s cannot be reached", provider).WithHint("%s", hint).WithCause(cause)
+}
+
+// DecodeError returns the error for an answer that could not be read: Unavailable when it
+// broke off, Malformed when it is no proper JSON.
+func DecodeError(provider string, cause error) error {
+	var op *net.OpError
+	if errors.As(cause, &op) || errors.Is(cause, io.ErrUnexpectedEOF) || errors.Is(cause, io.EOF) {
+		return caxton.Errorf(caxton.Unavailable, "model_answer_broken", "the answer of %s broke off", provider).WithCause(cause)
+	}
+	return caxton.Errorf(caxton.Malformed, "model_answer_malformed", "%s answered with something that cannot be read", provider).
+		WithHint("check that llm.base_url points to the right kind of server").WithCause(cause)
+}

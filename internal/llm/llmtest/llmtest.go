@@ -1,0 +1,275 @@
+// Package llmtest holds the conformance suite of models, and servers that speak the real
+// wire formats of providers. Only test files import it.
+package llmtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/llm"
+)
+
+// TestModel holds m to the contract of llm.Model. m must answer the message "Hello" with text.
+func TestModel(t *testing.T, m llm.Model) {
+	hello := llm.Request{System: "Be kind.", Messages: []llm.Message{{Role: llm.User, Text: "Hello"}}}
+	t.Run("says who it is", func(t *testing.T) {
+		if i := m.Info(); i.Provider == "" || i.Model == "" {
+			t.Errorf("Info() = %+v", i)
+		}
+	})
+	t.Run("answers and counts", func(t *testing.T) {
+		res, err := m.Generate(t.Context(), hello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Text == "" || res.Stop != llm.StopEnd || res.Provider == "" || res.Model == "" || res.Usage.InputTokens == 0 || res.Usage.OutputTokens == 0 {
+			t.Errorf("Generate = %+v", res)
+		}
+	})
+	t.Run("takes the results of tools", func(t *testing.T) {
+		req := hello
+		req.Tools = []llm.Tool{{Name: "clock", Description: "tells the time", Parameters: json.RawMessage(`{"type":"object","properties":{}}`)}}
+		req.Messages = append(req.Messages[:1:1],
+			llm.Message{Role: llm.Assistant, ToolCalls: []llm.ToolCall{{ID: "c1", Name: "clock", Arguments: json.RawMessage(`{}`)}, {ID: "c2", Name: "clock", Arguments: json.RawMessage(`"no json"`)}}},
+			llm.Message{Role: llm.ToolRole, ToolCallID: "c1", ToolName: "clock", Text: "noon"},
+			llm.Message{Role: llm.ToolRole, ToolCallID: "c2", ToolName: "clock", Text: "bad arguments", IsError: true})
+		if _, err := m.Generate(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("refuses a request without messages", func(t *testing.T) {
+		if _, err := m.Generate(t.Context(), llm.Request{}); caxton.KindOf(err) != caxton.Invalid {
+			t.Errorf("Generate of nothing: %v, want an invalid error", err)
+		}
+	})
+	t.Run("stops when its caller leaves", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := m.Generate(ctx, hello); err == nil {
+			t.Error("Generate for a caller who left gave no error")
+		}
+	})
+	t.Run("serves many at once", func(t *testing.T) {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if _, err := m.Generate(t.Context(), hello); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// A Step is what a fake provider does with one request.
+type Step struct {
+	Status     int                     // 0 means 200
+	Body       string                  // sent as it is, instead of an answer
+	Text       string                  // the answer's text
+	ToolCalls  []llm.ToolCall          // the answer's tool calls
+	Stop       string                  // the provider's word for why it stopped
+	RetryAfter string                  // header
+	NoUsage    bool                    // leave the count of tokens out
+	Hang       bool                    // answer only when the client leaves
+	Cut        bool                    // break the connection in the middle of the answer
+	Check      func(body []byte) error // looks at the request
+}
+
+// A Server is a fake provider on loopback. Its steps are used in order; the last one is
+// used again and again.
+type Server struct {
+	*httptest.Server
+	mu       sync.Mutex
+	steps    []Step
+	requests [][]byte
+	faults   []error
+}
+
+// Requests returns the bodies of the requests so far.
+func (s *Server) Requests() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([][]byte{}, s.requests...)
+}
+
+// OpenAI starts a server that speaks chat completions.
+func OpenAI(t *testing.T, steps ...Step) *Server {
+	t.Helper()
+	return start(t, "/chat/completions", steps, func(st Step) any {
+		msg := map[string]any{"role": "assistant", "content": st.Text}
+		var calls []any
+		for _, c := range st.ToolCalls {
+			calls = append(calls, map[string]any{"id": c.ID, "type": "function", "function": map[string]any{"name": c.Name, "arguments": string(c.Arguments)}})
+		}
+		stop := "stop"
+		if calls != nil {
+			msg["tool_calls"], stop = calls, "tool_calls"
+		}
+		if st.Stop != "" {
+			stop = st.Stop
+		}
+		out := map[string]any{"id": "x", "object": "chat.completion", "created": 1, "model": "fake-1", "choices": []any{map[string]any{"index": 0, "message": msg, "finish_reason": stop}}}
+		if !st.NoUsage {
+			out["usage"] = map[string]any{"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+		}
+		return out
+	})
+}
+
+// Anthropic starts a server that speaks messages.
+func Anthropic(t *testing.T, steps ...Step) *Server {
+	t.Helper()
+	return start(t, "/v1/messages", steps, func(st Step) any {
+		content := []any{}
+		if st.Text != "" {
+			content = append(content, map[string]any{"type": "text", "text": st.Text})
+		}
+		stop := "end_turn"
+		for _, c := range st.ToolCalls {
+			content = append(content, map[string]any{"type": "tool_use", "id": c.ID, "name": c.Name, "input": c.Arguments})
+			stop = "tool_use"
+		}
+		if st.Stop != "" {
+			stop = st.Stop
+		}
+		out := map[string]any{"id": "x", "type": "message", "role": "assistant", "model": "fake-1", "content": content, "stop_reason": stop}
+		if !st.NoUsage {
+			out["usage"] = map[string]any{"input_tokens": 11, "output_tokens": 7}
+		}
+		return out
+	})
+}
+
+func start(t *testing.T, path string, steps []Step, answer func(Step) any) *Server {
+	t.Helper()
+	s := &Server{steps: steps}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil && !strings.HasSuffix(r.URL.Path, path) {
+			err = fmt.Errorf("request for %s, want %s", r.URL.Path, path)
+		}
+		s.mu.Lock()
+		st := s.steps[min(len(s.requests), len(s.steps)-1)]
+		s.requests = append(s.requests, body)
+		if err == nil && st.Check != nil {
+			err = st.Check(body)
+		}
+		if err != nil {
+			s.faults = append(s.faults, err)
+		}
+		s.mu.Unlock()
+		if st.Hang {
+			<-r.Context().Done()
+			return
+		}
+		out := []byte(st.Body)
+		if st.Body == "" {
+			if out, err = json.Marshal(answer(st)); err != nil {
+				panic(err)
+			}
+		}
+		if st.RetryAfter != "" {
+			w.Header().Set("Retry-After", st.RetryAfter)
+		}
+		if !strings.HasPrefix(st.Body, "<") {
+			w.Header().Set("Content-Type", "application/json")
+		}
+		if st.Cut {
+			w.Header().Set("Content-Length", fmt.Sprint(len(out)))
+			out = out[:len(out)/2]
+		}
+		if st.Status != 0 {
+			w.WriteHeader(st.Status)
+		}
+		_, _ = w.Write(out)
+	}))
+	t.Cleanup(func() {
+		s.Close()
+		for _, err := range s.faults {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// A Maker returns a model that talks to the server at baseURL, with the timeout of one
+// attempt and the number of retries.
+type Maker func(baseURL string, timeout time.Duration, retries int) llm.Model
+
+// TestProvider holds an adapter to what a provider's server may do to it.
+func TestProvider(t *testing.T, serve func(*testing.T, ...Step) *Server, newModel Maker) {
+	t.Run("conformance", func(t *testing.T) {
+		TestModel(t, newModel(serve(t, Step{Text: "hi"}).URL, time.Second, 0))
+	})
+	two := []llm.ToolCall{{ID: "a", Name: "clock", Arguments: json.RawMessage(`{"zone":"UTC"}`)}, {ID: "b", Name: "clock", Arguments: json.RawMessage(`{}`)}}
+	errBody := `{"error":{"type":"some_error","message":"provider words","code":"c","param":"p"},"type":"error"}`
+	tests := []struct {
+		name    string
+		steps   []Step
+		retries int
+		want    caxton.Kind // "" for an answer
+		calls   int         // requests the server should see
+		check   func(res llm.Response) bool
+	}{
+		{"parallel tool calls", []Step{{ToolCalls: two}}, 0, "", 1, func(r llm.Response) bool {
+			return len(r.ToolCalls) == 2 && r.Stop == llm.StopTools && string(r.ToolCalls[0].Arguments) == `{"zone":"UTC"}` && r.ToolCalls[1].ID == "b"
+		}},
+		{"tokens as the provider counts", []Step{{Text: "hi"}}, 0, "", 1, func(r llm.Response) bool { return r.Usage == llm.Usage{InputTokens: 11, OutputTokens: 7} }},
+		{"tokens estimated", []Step{{Text: "hi", NoUsage: true}}, 0, "", 1, func(r llm.Response) bool { return r.Usage.Estimated && r.Usage.OutputTokens == 1 }},
+		{"429 and then an answer", []Step{{Status: 429, Body: errBody, RetryAfter: "0"}, {Text: "hi"}}, 2, "", 2, nil},
+		{"500 and then an answer", []Step{{Status: 500, Body: errBody}, {Text: "hi"}}, 2, "", 2, nil},
+		{"429 for ever", []Step{{Status: 429, Body: errBody, RetryAfter: "0"}}, 1, caxton.Exhausted, 2, nil},
+		{"503 for ever", []Step{{Status: 503, Body: errBody}}, 0, caxton.Unavailable, 1, nil},
+		{"a bad key", []Step{{Status: 401, Body: errBody}}, 2, caxton.Unauthenticated, 1, nil},
+		{"an unknown model", []Step{{Status: 404, Body: errBody}}, 2, caxton.NotFound, 1, nil},
+		{"a refused request", []Step{{Status: 400, Body: errBody}}, 2, caxton.Invalid, 1, nil},
+		{"an error that is no JSON", []Step{{Status: 400, Body: "<html>no</html>"}}, 0, caxton.Invalid, 1, nil},
+		{"a page instead of an answer", []Step{{Body: "<html>no</html>"}}, 0, caxton.Malformed, 1, nil},
+		{"JSON that breaks off", []Step{{Body: `{"choices":[{"mess`}}, 0, caxton.Unavailable, 1, nil},
+		{"JSON of another shape", []Step{{Body: `{"choices":"none","content":"none"}`}}, 0, caxton.Malformed, 1, nil},
+		{"an empty object", []Step{{Body: `{}`}}, 0, caxton.Malformed, 1, nil},
+		{"a connection that breaks", []Step{{Text: strings.Repeat("x", 10000), Cut: true}}, 0, caxton.Unavailable, 1, nil},
+		{"no answer in time", []Step{{Hang: true}}, 0, caxton.Timeout, 1, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := serve(t, tt.steps...)
+			timeout := 10 * time.Second
+			if tt.steps[0].Hang {
+				timeout = 100 * time.Millisecond
+			}
+			m := newModel(s.URL, timeout, tt.retries)
+			res, err := m.Generate(t.Context(), llm.Request{
+				Messages: []llm.Message{{Role: llm.User, Text: "Hello"}},
+				Tools:    []llm.Tool{{Name: "clock", Description: "d", Parameters: json.RawMessage(`{"type":"object","properties":{"zone":{"type":"string"}}}`)}},
+			})
+			if got := caxton.KindOf(err); got != tt.want {
+				t.Fatalf("kind %q (%v), want %q", got, err, tt.want)
+			}
+			if n := len(s.Requests()); n != tt.calls {
+				t.Errorf("%d requests, want %d", n, tt.calls)
+			}
+			if tt.check != nil && !tt.check(res) {
+				t.Errorf("response %+v", res)
+			}
+		})
+	}
+	t.Run("nobody listens", func(t *testing.T) {
+		s := serve(t, Step{})
+		s.Close()
+		_, err := newModel(s.URL, time.Second, 0).Generate(t.Context(), llm.Request{Messages: []llm.Message{{Role: llm.User, Text: "Hello"}}})
+		if got := caxton.KindOf(err); got != caxton.Unavailable {
+			t.Errorf("kind %q (%v), want unavailable", got, err)
+		}
+	})
+}

@@ -1,0 +1,96 @@
+package scripted_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/llm/llmtest"
+	"github.com/caxton/caxton/internal/llm/scripted"
+)
+
+const script = `rules:
+  - when: {contains: weather}
+    tool_calls:
+      - name: http_client
+        arguments: {url: "http://x.test/w"}
+  - when: {tool_result: http_client}
+    reply: "The page says {{result}}"
+  - when: {matches: "^fail"}
+    error: unavailable
+  - when: {contains: slow}
+    delay: 1h
+    reply: late
+  - reply: "You said {{message}}"
+`
+
+func load(t *testing.T, text string) (*scripted.Model, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "script.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return scripted.Load(path)
+}
+
+func TestConformance(t *testing.T) {
+	m, err := load(t, script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	llmtest.TestModel(t, m)
+}
+
+func TestRules(t *testing.T) {
+	m, err := load(t, script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(text string) llm.Request {
+		return llm.Request{Messages: []llm.Message{{Role: llm.User, Text: text}}}
+	}
+	if res, err := m.Generate(t.Context(), say("hello")); err != nil || res.Text != "You said hello" {
+		t.Errorf("%+v, %v", res, err)
+	}
+	req := say("the Weather please")
+	res, err := m.Generate(t.Context(), req)
+	if err != nil || len(res.ToolCalls) != 1 || string(res.ToolCalls[0].Arguments) != `{"url":"http://x.test/w"}` {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	req.Messages = append(req.Messages, llm.Message{Role: llm.Assistant, ToolCalls: res.ToolCalls},
+		llm.Message{Role: llm.ToolRole, ToolCallID: res.ToolCalls[0].ID, ToolName: "http_client", Text: "rain"})
+	if res, err = m.Generate(t.Context(), req); err != nil || res.Text != "The page says rain" {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if _, err := m.Generate(t.Context(), say("fail now")); caxton.KindOf(err) != caxton.Unavailable {
+		t.Errorf("%v, want unavailable", err)
+	}
+	empty, err := scripted.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := empty.Generate(t.Context(), say("x")); caxton.KindOf(err) != caxton.NotFound {
+		t.Errorf("%v, want not found", err)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"rules:\n  - replly: x\n":                        "2:5",
+		"rules:\n  - when: {contains: x}\n":              "rule 1",
+		"rules:\n  - when: {matches: '('}\n    reply: x": "expression",
+		"rules:\n  - error: sad\n":                       "sad",
+		"rules: [":                                       ":1:",
+	} {
+		_, err := load(t, text)
+		if caxton.KindOf(err) != caxton.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load(%q) = %v, want an invalid error with %q", text, err, want)
+		}
+	}
+	if _, err := scripted.Load(filepath.Join(t.TempDir(), "no")); caxton.KindOf(err) != caxton.NotFound {
+		t.Errorf("Load of a missing file: %v", err)
+	}
+}

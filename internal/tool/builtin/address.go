@@ -1,0 +1,314 @@
+package builtin
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"github.com/caxton/caxton"
+)
+
+// A Resolver finds the addresses of a host. *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// A policy decides which hosts and addresses one call may reach. It is asked twice on every
+// hop: for the name, before anything is sent, and for each address the name resolved to,
+// right before connecting to it, so that a name whose address changes gains nothing.
+type policy struct {
+	allowed      []hostRule
+	denied       []hostRule
+	granted      []hostRule // of the agent; empty: no narrowing
+	allowedOnly  bool
+	allowPrivate bool
+}
+
+// A hostRule names hosts: by name, by the ending of the name, or by address, on one port or
+// on all.
+type hostRule struct {
+	name   string       // lower-case ASCII, or "" for a rule of addresses
+	suffix bool         // name and all below it is meant: "*.example.com", kept as ".example.com"
+	prefix netip.Prefix // for rules of addresses
+	port   string       // "" for every port
+}
+
+// parseHostRules reads rules such as "example.com", "example.com:8443", "*.example.com",
+// "10.0.0.7:80", "[::1]:8080", "10.0.0.0/8" and "*".
+func parseHostRules(where string, texts []string) ([]hostRule, error) {
+	rules := make([]hostRule, 0, len(texts))
+	for _, text := range texts {
+		r, ok := parseHostRule(text)
+		if !ok {
+			return nil, caxton.Errorf(caxton.Invalid, "host_rule_invalid", "%s: %.100q does not name a host", where, text).
+				WithHint("write it like example.com, example.com:8080, *.example.com, 10.0.0.7 or 10.0.0.0/8")
+		}
+		rules = append(rules, r)
+	}
+	return rules, nil
+}
+
+func parseHostRule(text string) (hostRule, bool) {
+	text = strings.TrimSpace(text)
+	if p, err := netip.ParsePrefix(text); err == nil {
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		return hostRule{prefix: p.Masked()}, true
+	}
+	var r hostRule
+	host := text
+	if _, err := netip.ParseAddr(text); err != nil { // a bare IPv6 address has colons, but no port
+		if h, port, err := net.SplitHostPort(text); err == nil {
+			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+				return r, false
+			}
+			host, r.port = h, port
+		}
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.WithZone("").Unmap()
+		r.prefix = netip.PrefixFrom(ip, ip.BitLen())
+		return r, true
+	}
+	if host == "*" {
+		r.suffix = true
+		return r, true
+	}
+	host, r.suffix = strings.CutPrefix(host, "*.")
+	name, ok := hostName(host)
+	if r.name = name; r.suffix {
+		r.name = "." + name
+	}
+	return r, ok
+}
+
+// hostName returns the lower-case ASCII form of a host name without a dot at the end.
+func hostName(host string) (string, bool) {
+	host = strings.TrimSuffix(host, ".")
+	ascii, err := idna.Lookup.ToASCII(host)
+	if err != nil { // names with underscores are no proper host names, but are in use
+		ascii = strings.ToLower(host)
+		for _, c := range []byte(ascii) {
+			if c != '-' && c != '_' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+				return "", false
+			}
+		}
+	}
+	return ascii, ascii != "" && len(ascii) <= 253
+}
+
+// matchesName reports whether the rule names host by name.
+func (r hostRule) matchesName(host, port string) bool {
+	if r.prefix.IsValid() || r.port != "" && r.port != port {
+		return false
+	}
+	if r.suffix {
+		return strings.HasSuffix(host, r.name)
+	}
+	return host == r.name
+}
+
+// matchesAddr reports whether the rule names an address.
+func (r hostRule) matchesAddr(ip netip.Addr, port string) bool {
+	return r.prefix.IsValid() && r.prefix.Contains(ip) && (r.port == "" || r.port == port)
+}
+
+// exact reports whether the rule names one host or one address and no others.
+func (r hostRule) exact() bool {
+	return !r.suffix && (!r.prefix.IsValid() || r.prefix.IsSingleIP())
+}
+
+// checkName returns the host in canonical form, or why it may not be asked for at all.
+func (p *policy) checkName(host, port string) (string, error) {
+	ip, err := netip.ParseAddr(host)
+	literal := err == nil
+	if literal {
+		host = ip.String()
+	} else {
+		name, ok := hostName(host)
+		if !ok {
+			return "", caxton.Errorf(caxton.Invalid, "url_invalid", "%.100q is not the name of a host", host)
+		}
+		if host = name; numeric(name) {
+			return "", refused(host, "is an unusual spelling of an address").
+				WithHint("write an address as four decimal numbers, such as 192.0.2.1")
+		}
+	}
+	byName := func(r hostRule) bool { return r.matchesName(host, port) }
+	if !literal && slices.ContainsFunc(p.denied, byName) {
+		return "", refused(host, "is denied by the server's configuration")
+	}
+	byAddress := func(r hostRule) bool { return r.prefix.IsValid() } // decided once the address is known
+	if len(p.granted) > 0 && !slices.ContainsFunc(p.granted, byName) && !slices.ContainsFunc(p.granted, byAddress) {
+		return "", p.notGranted(host)
+	}
+	if metadataName(host) && !slices.ContainsFunc(p.allowed, func(r hostRule) bool { return byName(r) && r.exact() }) {
+		return "", refused(host, "is a metadata service")
+	}
+	return host, nil
+}
+
+// checkAddr returns why the address that host resolved to may not be connected to, or nil.
+func (p *policy) checkAddr(host, port string, ip netip.Addr) error {
+	ip = ip.WithZone("").Unmap()
+	byName := func(r hostRule) bool { return r.matchesName(host, port) }
+	byAddr := func(r hostRule) bool { return r.matchesAddr(ip, port) }
+	matches := func(r hostRule) bool { return byName(r) || byAddr(r) }
+
+	if slices.ContainsFunc(p.denied, matches) {
+		return refused(host, "is denied by the server's configuration")
+	}
+	if len(p.granted) > 0 && !slices.ContainsFunc(p.granted, matches) {
+		return p.notGranted(host)
+	}
+	if metadataAddr(ip) {
+		if slices.ContainsFunc(p.allowed, func(r hostRule) bool { return matches(r) && r.exact() }) {
+			return nil
+		}
+		return refused(host, "is the address of a metadata service")
+	}
+	if slices.ContainsFunc(p.allowed, matches) {
+		return nil
+	}
+	if p.allowedOnly {
+		return refused(host, "is not among the hosts this server allows")
+	}
+	if sort := special(ip); sort != "" && !p.allowPrivate {
+		why := "is " + sort
+		if host != ip.String() {
+			why = "has the address " + ip.String() + ", which is " + sort
+		}
+		return refused(host, why).
+			WithHint("the operator can allow it: add %q to tools.http_client.allowed_hosts in the server's configuration", net.JoinHostPort(host, port))
+	}
+	return nil
+}
+
+func (p *policy) notGranted(host string) error {
+	return caxton.Errorf(caxton.Forbidden, "host_not_granted", "this agent may not reach %s", host).
+		WithHint("its file lists the hosts it may reach under tools, http_client, allowed_hosts")
+}
+
+func refused(host, why string) *caxton.Error {
+	return caxton.Errorf(caxton.Forbidden, "address_refused", "%s %s and must not be reached from here", host, why)
+}
+
+// numeric reports whether a name that is no address may be read as one by some resolver,
+// such as "2130706433", "0x7f.1" or "0177.0.0.1": its last label is a number.
+func numeric(name string) bool {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if digits, hex := strings.CutPrefix(last, "0x"); hex {
+		return strings.Trim(digits, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
+}
+
+// metadataName reports whether a cloud provider's metadata service answers to the name.
+func metadataName(host string) bool {
+	switch host {
+	case "metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal":
+		return true
+	}
+	return false
+}
+
+// metadataAddr reports whether a cloud provider hands out credentials or secrets of the
+// machine at the address.
+func metadataAddr(ip netip.Addr) bool {
+	switch ip.String() {
+	case "169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
+		"100.100.100.200", // Alibaba Cloud
+		"192.0.0.192",     // Oracle Cloud
+		"168.63.129.16":   // Azure: looks public, is not
+		return true
+	}
+	v4, ok := embedded(ip)
+	return ok && metadataAddr(v4)
+}
+
+// special returns what an address is when it does not belong to the public Internet, such
+// as "a loopback address", or "". The registries are IANA's for special-purpose addresses.
+func special(ip netip.Addr) string {
+	switch {
+	case !ip.IsValid():
+		return "not an address"
+	case ip.IsUnspecified():
+		return "the unspecified address"
+	case ip.IsLoopback():
+		return "a loopback address"
+	case ip.IsPrivate():
+		return "a private address"
+	case ip.IsLinkLocalUnicast():
+		return "a link-local address"
+	case ip.IsMulticast():
+		return "a multicast address"
+	}
+	for _, r := range []struct{ prefix, sort string }{
+		{"0.0.0.0/8", "an address of this network"},
+		{"100.64.0.0/10", "an address of a carrier's shared network"},
+		{"192.0.0.0/24", "a protocol assignment"},
+		{"192.0.2.0/24", "a documentation address"},
+		{"192.88.99.0/24", "a relay address"},
+		{"198.18.0.0/15", "a benchmarking address"},
+		{"198.51.100.0/24", "a documentation address"},
+		{"203.0.113.0/24", "a documentation address"},
+		{"240.0.0.0/4", "a reserved address"},
+	} {
+		if netip.MustParsePrefix(r.prefix).Contains(ip) {
+			return r.sort
+		}
+	}
+	if ip.Is4() {
+		return ""
+	}
+	if v4, ok := embedded(ip); ok {
+		if sort := special(v4); sort != "" {
+			return sort + " in disguise"
+		}
+		return ""
+	}
+	if !netip.MustParsePrefix("2000::/3").Contains(ip) {
+		return "outside the public part of IPv6"
+	}
+	for _, r := range []struct{ prefix, sort string }{
+		{"2001::/23", "a protocol assignment"}, // Teredo, ORCHID, benchmarking
+		{"2001:db8::/32", "a documentation address"},
+		{"3fff::/20", "a documentation address"},
+	} {
+		if netip.MustParsePrefix(r.prefix).Contains(ip) {
+			return r.sort
+		}
+	}
+	if b := ip.As16(); b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe { // ISATAP
+		if sort := special(netip.AddrFrom4([4]byte(b[12:16]))); sort != "" {
+			return sort + " in disguise"
+		}
+	}
+	return ""
+}
+
+// embedded returns the IPv4 address that packets to an IPv6 address end up at: mapped and
+// compatible addresses, NAT64 (RFC 6052) and 6to4 (RFC 3056).
+func embedded(ip netip.Addr) (netip.Addr, bool) {
+	if !ip.Is6() {
+		return netip.Addr{}, false
+	}
+	b := ip.As16()
+	switch {
+	case ip.Is4In6():
+		return ip.Unmap(), true
+	case netip.MustParsePrefix("::/96").Contains(ip) && !ip.IsUnspecified() && !ip.IsLoopback(),
+		netip.MustParsePrefix("64:ff9b::/96").Contains(ip):
+		return netip.AddrFrom4([4]byte(b[12:16])), true
+	case netip.MustParsePrefix("2002::/16").Contains(ip):
+		return netip.AddrFrom4([4]byte(b[2:6])), true
+	}
+	return netip.Addr{}, false
+}
