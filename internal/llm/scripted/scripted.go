@@ -172,15 +172,16 @@ func (m *Model) fits(i int, message string, turn int, last llm.Message) bool {
 }
 
 func wait(ctx context.Context, d time.Duration) error {
-	if d <= 0 && ctx.Err() == nil {
-		return nil
-	}
 	t := time.NewTimer(d)
 	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
+	if d > 0 {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() != nil {
 		return caxton.Errorf(caxton.Timeout, "model_timeout", "the caller's time ran out").WithCause(ctx.Err())
 	}
+	return nil
 }

@@ -1,0 +1,9 @@
+// Package httpd serves the REST interface, health, and metrics. It owns paths, statuses,
+// the waiting of callers, and the listeners; it refuses to decide anything: handlers ask
+// the parts behind their interfaces and print what they say.
+//
+// A request passes the outer handler (request ID, recovery from panics, one log line,
+// metrics, the alias /api for /api/v1), then huma, which checks it against the schema made
+// from the types of package api, then a handler. Errors become the one error body there is.
+// Each request runs on net/http's goroutine; Run owns the listeners.
+package httpd

@@ -1,0 +1,355 @@
+package httpd
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/danielgtaylor/huma/v2"
+)
+
+func (s *Server) messageRoutes(a huma.API) {
+	send := operation(http.MethodPost, "/messages", "send-message", "messages", "Send a message; wait for the reply when asked to")
+	send.Description = "Answers 202 at once, or waits with ?wait=30s or Prefer: wait=30 (RFC 7240) and answers 200 with the reply, or 202 when none came in time. " +
+		"The path /api/messages waits by default. With an Idempotency-Key the same message is sent once."
+	send.DefaultStatus = http.StatusAccepted
+	also[api.Receipt](a, &send, "200", "the reply")
+	route(s, a, send, s.sendMessage)
+	for _, p := range []string{"message", "messages"} {
+		id := "message-agent"
+		if p == "messages" {
+			id = "message-agent-plural"
+		}
+		to := operation(http.MethodPost, "/agents/{agent}/"+p, id, "messages", "Send a message to an agent and wait for the reply")
+		to.DefaultStatus = http.StatusOK
+		also[api.Receipt](a, &to, "202", "no reply in time; ask for the message later")
+		route(s, a, to, s.messageAgent)
+	}
+	route(s, a, operation(http.MethodGet, "/messages/{message}", "get-message", "messages", "What became of a message"), s.getMessage)
+	route(s, a, operation(http.MethodGet, "/conversations", "list-conversations", "conversations", "List conversations, newest activity first"), s.listConversations)
+	route(s, a, operation(http.MethodGet, "/conversations/{conversation}", "get-conversation", "conversations", "One conversation"), s.getConversation)
+	route(s, a, operation(http.MethodGet, "/conversations/{conversation}/records", "list-records", "conversations", "The log of a conversation"), s.listRecords)
+	route(s, a, operation(http.MethodGet, "/conversations/{conversation}/messages", "list-messages", "conversations", "The messages of a conversation"), s.listMessages)
+}
+
+// waiting says whether and how long the caller waits for the reply.
+type waiting struct {
+	Wait           string `query:"wait" maxLength:"20" doc:"how long to wait for the reply, such as 30s; 0 not at all" example:"30s"`
+	Prefer         string `header:"Prefer" maxLength:"200" doc:"wait=30 or respond-async (RFC 7240)"`
+	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"the same key sends the same message once"`
+}
+
+// maxWait is the longest wait: less than what proxies usually allow would cut it off.
+const maxWait = 50 * time.Second
+
+// duration returns how long to wait, def when the caller does not say.
+func (w *waiting) duration(def, standard time.Duration) (time.Duration, error) {
+	switch w.Wait {
+	case "":
+	case "default":
+		return standard, nil
+	default:
+		d, err := caxton.ParseDuration(w.Wait)
+		if err != nil {
+			n, nerr := strconv.ParseUint(w.Wait, 10, 16) // seconds, as Prefer has it
+			if nerr != nil {
+				return 0, err
+			}
+			d = time.Duration(n) * time.Second //nolint:gosec // 16 bits
+		}
+		return min(d, maxWait), nil
+	}
+	for p := range strings.SplitSeq(w.Prefer, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "respond-async":
+			return 0, nil
+		case "wait":
+			if n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 16); err == nil {
+				return min(time.Duration(n)*time.Second, maxWait), nil //nolint:gosec // 16 bits
+			} // RFC 7240: a preference that cannot be read is passed over
+		}
+	}
+	return def, nil
+}
+
+type sendInput struct {
+	waiting
+	Body api.Message
+}
+
+func (s *Server) sendMessage(ctx context.Context, in *sendInput) (*answer[api.Receipt], error) {
+	return s.send(ctx, in.Body, &in.waiting, 0)
+}
+
+type messageAgentInput struct {
+	agentPath
+	waiting
+	Body api.Message
+}
+
+func (s *Server) messageAgent(ctx context.Context, in *messageAgentInput) (*answer[api.Receipt], error) {
+	b := in.Body
+	if b.Receiver != "" || b.Capability != "" {
+		return nil, caxton.Errorf(caxton.Invalid, "address_twice", "the path names the agent already").WithHint("leave receiver and capability out")
+	}
+	b.Receiver = in.Agent
+	return s.send(ctx, b, &in.waiting, s.cfg.WaitTimeout)
+}
+
+// send sends a message and waits as the caller wishes.
+func (s *Server) send(ctx context.Context, b api.Message, w *waiting, def time.Duration) (*answer[api.Receipt], error) {
+	wait, err := w.duration(def, s.cfg.WaitTimeout)
+	if err != nil {
+		return nil, err
+	}
+	m, err := messageFrom(b)
+	if err != nil {
+		return nil, err
+	}
+	if w.IdempotencyKey != "" && m.ID == "" {
+		m.ID = caxton.KeyedMessageID(w.IdempotencyKey)
+	}
+	rc, err := s.deps.Router.Send(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if rc.Duplicate {
+		if err := s.same(ctx, rc, m); err != nil {
+			return nil, err
+		}
+	}
+	out := &answer[api.Receipt]{Status: http.StatusAccepted, Body: api.Receipt{
+		MessageID: string(rc.MessageID), ConversationID: string(rc.ConversationID), RoutedTo: rc.Agent, AgentID: string(rc.AgentID),
+		Strategy: string(rc.Routing.Strategy), Status: "accepted", Duplicate: rc.Duplicate, Timestamp: rc.AcceptedAt.UTC(),
+	}}
+	if wait <= 0 {
+		return out, nil
+	}
+	waitCtx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	reply, err := s.deps.Router.Await(waitCtx, rc.MessageID)
+	switch {
+	case err == nil:
+		r := replyFrom(&reply)
+		out.Status, out.Body.Status, out.Body.Reply = http.StatusOK, "answered", &r
+	case caxton.KindOf(err) == caxton.NotFound: // handled without a reply
+		out.Status, out.Body.Status = http.StatusOK, "handled"
+	case caxton.KindOf(err) == caxton.Timeout: // 202: it goes on
+	default:
+		return nil, err
+	}
+	return out, nil
+}
+
+// same refuses an ID that was used for another message.
+func (s *Server) same(ctx context.Context, rc caxton.Receipt, m caxton.Message) error {
+	st, err := s.deps.Router.Status(ctx, rc.MessageID)
+	if err != nil {
+		return err
+	}
+	var a, b bytes.Buffer
+	if json.Compact(&a, st.Message.Content) != nil || json.Compact(&b, m.Content) != nil || bytes.Equal(a.Bytes(), b.Bytes()) {
+		return nil
+	}
+	return caxton.Errorf(caxton.Invalid, "idempotency_key_reused", "this key or message ID was used for another message").
+		WithHint("use a new one for a new message")
+}
+
+// messageFrom reads a message as it was sent.
+func messageFrom(b api.Message) (caxton.Message, error) {
+	m := caxton.Message{
+		ID: caxton.MessageID(b.MessageID), ConversationID: caxton.ConversationID(b.ConversationID),
+		Sender: b.Sender, Receiver: b.Receiver, Content: b.Content, Language: b.Language, Ontology: b.Ontology, Protocol: b.Protocol,
+		ReplyWith: b.ReplyWith, InReplyTo: b.InReplyTo, Priority: b.Priority,
+	}
+	var err error
+	if m.Performative, err = caxton.ParsePerformative(b.Performative); err != nil {
+		return m, err
+	}
+	if m.Strategy, err = caxton.ParseStrategy(b.Strategy); err != nil {
+		return m, err
+	}
+	if b.Capability != "" {
+		if m.Capability, err = caxton.ParseCapability(b.Capability); err != nil {
+			return m, err
+		}
+	}
+	if b.ReplyBy != nil {
+		m.ReplyBy = *b.ReplyBy
+	}
+	if b.Text != "" {
+		if len(m.Content) > 0 {
+			return m, caxton.Errorf(caxton.Invalid, "content_twice", "the message has a content and a message").WithHint("give one of the two")
+		}
+		m.Content = caxton.TextContent(b.Text)
+	}
+	if string(m.Content) == "null" {
+		m.Content = nil
+	}
+	return m, nil
+}
+
+func replyFrom(m *caxton.Message) api.Reply {
+	return api.Reply{
+		MessageID: string(m.ID), Performative: string(m.Performative), Sender: m.Sender, Content: m.Content, Text: m.Text(),
+		InReplyTo: m.InReplyTo, Timestamp: m.CreatedAt.UTC(),
+	}
+}
+
+type messagePath struct {
+	Message string `path:"message" minLength:"1" maxLength:"128"`
+}
+
+func (s *Server) getMessage(ctx context.Context, in *messagePath) (*output[api.MessageStatus], error) {
+	st, err := s.deps.Router.Status(ctx, caxton.MessageID(in.Message))
+	if err != nil {
+		return nil, err
+	}
+	m := &st.Message
+	out := api.MessageStatus{
+		MessageID: string(m.ID), ConversationID: string(m.ConversationID), Sender: m.Sender, Receiver: m.Receiver,
+		Performative: string(m.Performative), Content: m.Content, Status: "pending", Error: st.Error,
+		Routing: api.Routing{Strategy: string(st.Routing.Strategy), Candidates: []api.Candidate{}}, Replies: []api.Reply{}, Timestamp: m.CreatedAt.UTC(),
+	}
+	if st.Settled {
+		out.Status = cmp.Or(string(st.Outcome), "done")
+	}
+	for _, c := range st.Routing.Candidates {
+		out.Routing.Candidates = append(out.Routing.Candidates, api.Candidate{
+			Agent: c.Slug, Score: c.Score, Match: c.Match, Health: c.Health, Load: c.Load, Continuity: c.Continuity,
+		})
+	}
+	for i := range st.Replies {
+		out.Replies = append(out.Replies, replyFrom(&st.Replies[i]))
+	}
+	return &output[api.MessageStatus]{out}, nil
+}
+
+type conversationsInput struct {
+	Agent  string `query:"agent" maxLength:"200" doc:"only those this agent takes part in"`
+	Status string `query:"status" enum:"active,idle,archived"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
+	Cursor string `query:"cursor" maxLength:"400" doc:"next of the page before"`
+}
+
+func (s *Server) listConversations(ctx context.Context, in *conversationsInput) (*output[api.ConversationList], error) {
+	q := caxton.ConversationQuery{State: caxton.ConversationState(in.Status), Limit: in.Limit, Before: in.Cursor}
+	if in.Agent != "" {
+		a, err := s.deps.Registry.Resolve(in.Agent)
+		if err != nil {
+			return nil, err
+		}
+		q.Agent = a.ID
+	}
+	cs, next, err := s.deps.Router.Conversations(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	l := api.ConversationList{Items: []api.Conversation{}, Next: next}
+	for _, c := range cs {
+		l.Items = append(l.Items, conversationFrom(c))
+	}
+	l.Conversations = l.Items
+	return &output[api.ConversationList]{l}, nil
+}
+
+func conversationFrom(c caxton.Conversation) api.Conversation {
+	out := api.Conversation{
+		ID: string(c.ID), Parent: string(c.Parent), Status: string(c.State), Participants: c.Participants,
+		MessageCount: c.Messages, CreatedAt: c.CreatedAt.UTC(), LastActivity: c.LastActivity.UTC(),
+	}
+	if out.Participants == nil {
+		out.Participants = []string{}
+	}
+	return out
+}
+
+type conversationPath struct {
+	Conversation string `path:"conversation" minLength:"1" maxLength:"128"`
+}
+
+func (s *Server) getConversation(ctx context.Context, in *conversationPath) (*output[api.Conversation], error) {
+	c, err := s.deps.Router.Conversation(ctx, caxton.ConversationID(in.Conversation))
+	if err != nil {
+		return nil, err
+	}
+	return &output[api.Conversation]{conversationFrom(c)}, nil
+}
+
+type recordsInput struct {
+	conversationPath
+	After int64 `query:"after" minimum:"0" doc:"only records after this position"`
+	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"200"`
+}
+
+func (s *Server) listRecords(ctx context.Context, in *recordsInput) (*output[api.Records], error) {
+	rs, err := s.deps.Router.Records(ctx, caxton.ConversationID(in.Conversation), in.After, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := api.Records{Items: recordsFrom(rs)}
+	out.Records = out.Items
+	if len(rs) == in.Limit {
+		out.Next = rs[len(rs)-1].Seq
+	}
+	return &output[api.Records]{out}, nil
+}
+
+func recordsFrom(rs []caxton.Record) []api.Record {
+	out := make([]api.Record, 0, len(rs))
+	for _, r := range rs {
+		out = append(out, api.Record{Seq: r.Seq, At: r.At.UTC(), Kind: string(r.Kind), MessageID: string(r.MessageID), AgentID: string(r.AgentID), Body: r.Body})
+	}
+	return out
+}
+
+func (s *Server) listMessages(ctx context.Context, in *conversationPath) (*output[api.ConversationMessages], error) {
+	out := api.ConversationMessages{Items: []api.Reply{}}
+	after := int64(0)
+	for {
+		rs, err := s.deps.Router.Records(ctx, caxton.ConversationID(in.Conversation), after, 1000)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rs {
+			after = r.Seq
+			var b caxton.MessageBody
+			if r.Kind != caxton.RecordMessage || json.Unmarshal(r.Body, &b) != nil {
+				continue
+			}
+			m := caxton.Message(b.Message)
+			out.Items = append(out.Items, replyFrom(&m))
+		}
+		if len(rs) < 1000 {
+			break
+		}
+	}
+	out.Messages = out.Items
+	return &output[api.ConversationMessages]{out}, nil
+}
+
+// fromLoopback reports whether the request came from this machine.
+func fromLoopback(ctx context.Context) bool {
+	addr, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return true // a test that has no connection
+	}
+	host, _, err := net.SplitHostPort(addr.String())
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
+}
+
+// VersionInfo returns what a program of this version says of itself.
+func VersionInfo(version string) api.VersionInfo {
+	return api.VersionInfo{Version: version, Go: runtime.Version(), API: api.Version, OS: runtime.GOOS + "/" + runtime.GOARCH}
+}

@@ -1,0 +1,279 @@
+package httpd
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type requestIDKey struct{}
+
+// requestID returns the ID of the request that ctx belongs to.
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// outer wraps the routes with what every request gets.
+func (s *Server) outer(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		id := r.Header.Get("X-Request-Id")
+		if caxton.CheckID(id) != nil {
+			id = uuid.NewString()
+		}
+		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		if !strings.Contains(r.URL.RawQuery, "follow=") {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, s.cfg.RequestTimeout)
+			defer cancel()
+		}
+		r = r.WithContext(ctx)
+		h := w.Header()
+		h.Set("X-Request-Id", id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		rec := &recorder{ResponseWriter: w}
+		s.metrics.active.Inc()
+		defer func() {
+			if p := recover(); p != nil {
+				s.cfg.Logger.ErrorContext(ctx, "handler panicked", "request_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					writeJSON(rec, http.StatusInternalServerError, api.ErrorFrom(nil, id))
+				}
+			}
+			s.metrics.active.Dec()
+			s.account(ctx, r, rec, time.Since(start))
+		}()
+		alias(r)
+		s.serve(mux, rec, r)
+	})
+}
+
+// alias makes /api/x the same as /api/v1/x. Messages sent by the short path wait for their
+// reply unless they say otherwise: it is the path of the quick start.
+func alias(r *http.Request) {
+	rest, ok := strings.CutPrefix(r.URL.Path, "/api/")
+	if !ok || rest == "v1" || strings.HasPrefix(rest, "v1/") {
+		return
+	}
+	r.URL.Path = "/api/v1/" + rest
+	if raw, ok := strings.CutPrefix(r.URL.RawPath, "/api/"); ok {
+		r.URL.RawPath = "/api/v1/" + raw
+	}
+	if q := r.URL.Query(); rest == "messages" && r.Method == http.MethodPost && !q.Has("wait") && r.Header.Get("Prefer") == "" {
+		q.Set("wait", "default")
+		r.URL.RawQuery = q.Encode()
+	}
+}
+
+// serve finds the route. What has none gets our error body instead of net/http's text.
+func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
+	_, pattern := mux.Handler(r)
+	if pattern != "" {
+		s.replayed(mux, w, r)
+		return
+	}
+	probe := &recorder{ResponseWriter: &discard{header: http.Header{}}}
+	mux.ServeHTTP(probe, r)
+	e := caxton.Errorf(caxton.NotFound, "path_not_found", "there is nothing at %.200q", r.URL.Path).WithHint("GET /api/v1/openapi.json lists what there is")
+	status := http.StatusNotFound
+	if probe.status == http.StatusMethodNotAllowed {
+		allow := probe.Header().Get("Allow")
+		w.Header().Set("Allow", allow)
+		status = http.StatusMethodNotAllowed
+		e = caxton.Errorf(caxton.Malformed, "method_not_allowed", "%s is not allowed at %.200q", r.Method, r.URL.Path).WithHint("allowed: %s", allow)
+	}
+	writeJSON(w, status, api.ErrorFrom(e, requestID(r.Context())))
+}
+
+// discard is a response nobody reads.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// account writes the request's log line and moves its metrics.
+func (s *Server) account(ctx context.Context, r *http.Request, rec *recorder, took time.Duration) {
+	status := rec.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	_, route, _ := strings.Cut(r.Pattern, " ")
+	if route == "" {
+		route = "none"
+	}
+	s.metrics.requests.WithLabelValues(r.Method, route, strconv.Itoa(status)).Inc()
+	s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
+	log := s.cfg.Logger.InfoContext
+	if strings.HasSuffix(route, "/health") || strings.HasSuffix(route, "/ready") {
+		log = s.cfg.Logger.DebugContext
+	}
+	log(ctx, "request served", "method", r.Method, "path", r.URL.Path, "status", status,
+		"bytes", rec.bytes, "duration", took, "request_id", requestID(ctx), "remote", r.RemoteAddr)
+}
+
+// A recorder remembers the status and the size of a response, and its body when told to.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+	copy   *bytes.Buffer
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	if r.copy != nil {
+		r.copy.Write(p[:n])
+	}
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// replays remembers the answers to POSTs that carried an Idempotency-Key.
+type replays struct {
+	now func() time.Time
+
+	mu    sync.Mutex // guards all below
+	kept  map[string]*replay
+	order []string
+}
+
+// A replay is one answer, or one being made.
+type replay struct {
+	sum    [sha256.Size]byte // of the request's body
+	at     time.Time
+	done   bool
+	status int
+	header http.Header
+	body   []byte
+}
+
+// Answers are kept for a day, ten thousand at most.
+const (
+	keptReplays = 10_000
+	replayLife  = 24 * time.Hour
+)
+
+func newReplays(now func() time.Time) replays {
+	return replays{now: now, kept: map[string]*replay{}}
+}
+
+// replayed serves a POST that carries an Idempotency-Key once; later ones with the same key
+// and body get the first answer again. Messages have IDs for that, which also survive a
+// restart.
+func (s *Server) replayed(mux *http.ServeMux, w *recorder, r *http.Request) {
+	key := r.Header.Get("Idempotency-Key")
+	if r.Method != http.MethodPost || key == "" || strings.HasSuffix(r.URL.Path, "/messages") || strings.HasSuffix(r.URL.Path, "/message") {
+		mux.ServeHTTP(w, r)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody))
+	if err != nil {
+		writeJSON(w, http.StatusRequestEntityTooLarge, api.ErrorFrom(caxton.Errorf(caxton.TooLarge, "request_too_large", "the request is too large"), requestID(r.Context())))
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	name := r.URL.Path + "?" + r.URL.RawQuery + "\x00" + key
+	old, err := s.replays.begin(name, sha256.Sum256(body))
+	if err != nil {
+		writeJSON(w, statusOf(caxton.KindOf(err)), api.ErrorFrom(err, requestID(r.Context())))
+		return
+	}
+	if old != nil {
+		for k, vs := range old.header {
+			w.Header()[k] = vs
+		}
+		w.Header().Set("Idempotency-Replayed", "true")
+		w.WriteHeader(old.status)
+		_, _ = w.Write(old.body)
+		return
+	}
+	w.copy = &bytes.Buffer{}
+	defer func() { s.replays.end(name, w) }()
+	mux.ServeHTTP(w, r)
+}
+
+// begin returns the answer kept under a name, or nil when the request is to be served.
+func (p *replays) begin(name string, sum [sha256.Size]byte) (*replay, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	if old := p.kept[name]; old != nil && now.Sub(old.at) < replayLife {
+		switch {
+		case old.sum != sum:
+			return nil, caxton.Errorf(caxton.Invalid, "idempotency_key_reused", "this Idempotency-Key was used for another request").WithHint("use a new key for a new request")
+		case !old.done:
+			return nil, caxton.Errorf(caxton.Conflict, "request_in_progress", "the request with this Idempotency-Key is still being served").WithHint("ask again in a moment")
+		}
+		return old, nil
+	}
+	for len(p.order) > 0 && (len(p.order) >= keptReplays || p.kept[p.order[0]] == nil || now.Sub(p.kept[p.order[0]].at) >= replayLife) {
+		delete(p.kept, p.order[0])
+		p.order = p.order[1:]
+	}
+	p.kept[name] = &replay{sum: sum, at: now}
+	p.order = append(p.order, name)
+	return nil, nil //nolint:nilnil // no answer yet is no error
+}
+
+// end keeps the answer; one that says "try again" is not kept.
+func (p *replays) end(name string, w *recorder) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.kept[name]
+	if e == nil {
+		return
+	}
+	if w.status == 0 || w.status >= 500 || w.status == http.StatusTooManyRequests {
+		delete(p.kept, name)
+		return
+	}
+	e.done, e.status, e.header, e.body = true, w.status, w.Header().Clone(), w.copy.Bytes()
+}
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	active   prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) metrics {
+	m := metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "caxton_http_requests_total", Help: "HTTP requests by method, route and status."}, []string{"method", "route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "caxton_http_request_duration_seconds", Help: "Time of HTTP requests.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"route"}),
+		active: prometheus.NewGauge(prometheus.GaugeOpts{Name: "caxton_http_active_requests", Help: "HTTP requests being served."}),
+	}
+	reg.MustRegister(m.requests, m.seconds, m.active)
+	return m
+}
