@@ -44,17 +44,18 @@ type Versions interface {
 
 // Config tunes a Supervisor. Zero fields mean the defaults given here.
 type Config struct {
-	MaxConcurrent    int           // turns at once on this node, over all agents: 100
-	PerAgent         int           // turns at once of one agent, unless its definition says otherwise: 10
-	ExecutionTimeout time.Duration // of one turn, unless the definition says otherwise: 30 s
-	MaxAttempts      int           // tries of one message: 3
-	RetryInitial     time.Duration // pause before the second try, doubled each time, jittered: 200 ms
-	RetryMax         time.Duration // 10 s
-	BreakerFailures  int           // panics in a row that fail an agent: 5
-	RestartInitial   time.Duration // pause before a failed agent restarts, doubled each time: 1 s
-	RestartMax       time.Duration // 60 s
-	StartupTimeout   time.Duration // for making a handler: 10 s
-	DrainTimeout     time.Duration // for turns in flight when the server stops: 25 s
+	MaxConcurrent    int             // turns at once on this node, over all agents: 100
+	PerAgent         int             // turns at once of one agent, unless its definition says otherwise: 10
+	ExecutionTimeout time.Duration   // of one turn, unless the definition says otherwise: 30 s
+	MaxAttempts      int             // tries of one message: 3
+	RetryInitial     time.Duration   // pause before the second try, doubled each time, jittered: 200 ms
+	RetryMax         time.Duration   // 10 s
+	BreakerFailures  int             // panics in a row that fail an agent: 5
+	RestartInitial   time.Duration   // pause before a failed agent restarts, doubled each time: 1 s
+	RestartMax       time.Duration   // 60 s
+	StartupTimeout   time.Duration   // for making a handler: 10 s
+	DrainTimeout     time.Duration   // for turns in flight when the server stops: 25 s
+	Cut              <-chan struct{} // closed when turns in flight must end at once, before the drain timeout; nil for never
 	Jitter           func() float64
 	Logger           *slog.Logger // discards
 	Registerer       prometheus.Registerer
@@ -176,11 +177,13 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer t.Stop()
 	select {
 	case <-finished:
+		return nil
 	case <-t.C:
-		s.cfg.Logger.WarnContext(ctx, "turns did not finish in time", "timeout", s.cfg.DrainTimeout)
-		cancelTurns()
-		<-finished
+	case <-s.cfg.Cut:
 	}
+	s.cfg.Logger.WarnContext(ctx, "turns did not finish in time")
+	cancelTurns()
+	<-finished
 	return nil
 }
 

@@ -1,0 +1,463 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/agent"
+	"github.com/caxton/caxton/internal/agentdir"
+	"github.com/caxton/caxton/internal/agentfile"
+	"github.com/caxton/caxton/internal/cluster"
+	"github.com/caxton/caxton/internal/config"
+	"github.com/caxton/caxton/internal/datadir"
+	"github.com/caxton/caxton/internal/deploy"
+	"github.com/caxton/caxton/internal/httpd"
+	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/memjournal"
+	"github.com/caxton/caxton/internal/prompt"
+	"github.com/caxton/caxton/internal/registry"
+	"github.com/caxton/caxton/internal/router"
+	"github.com/caxton/caxton/internal/sqlite"
+	"github.com/caxton/caxton/internal/telemetry"
+	"github.com/caxton/caxton/internal/tool"
+	"github.com/caxton/caxton/internal/tool/builtin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Options say what is not in the configuration.
+type Options struct {
+	Version string
+	Dir     string     // working directory, where relative paths start
+	Environ []string   // for keys of model providers
+	Stderr  io.Writer  // where log lines go
+	Ready   func(Info) // called once, when the server takes requests; may be nil
+}
+
+// Info tells what a server that is ready has settled on.
+type Info struct {
+	APIAddr     string
+	MetricsAddr string // "" without metrics
+	Socket      string // "" when there is none
+	DataDir     string
+	AgentsDir   string
+	Agents      int
+	Provider    string // who answers for agents that choose nothing
+	Model       string
+	Reason      string // why that provider
+	Resumed     int    // messages taken up again from before the restart
+}
+
+// Locate returns where a server with this configuration keeps everything; relative paths
+// start at dir.
+func Locate(c *config.Config, dir string) (datadir.Layout, error) {
+	return datadir.Locate(datadir.Paths{
+		DataDir: c.Server.DataDir, Agents: c.Server.AgentsDir, Socket: c.Server.Socket, State: c.Server.State.Path,
+		Memory: c.Memory.SQLitePath, Files: c.Tools.FileRead.Root, Backups: c.Backup.Dir, Dir: dir,
+	})
+}
+
+// Run runs a server until ctx ends, then stops it cleanly. It returns nil after a clean
+// stop, and otherwise why the server could not start or go on.
+func Run(ctx context.Context, loaded *config.Loaded, o Options) error {
+	c := &loaded.Config
+	if o.Stderr == nil {
+		o.Stderr = io.Discard
+	}
+	layout, err := Locate(c, o.Dir)
+	if err != nil {
+		return err
+	}
+	log, warn := telemetry.NewLog(telemetry.LogConfig{
+		Level: c.Logging.Level, Format: c.Logging.Format, Stderr: o.Stderr, File: c.Logging.File,
+		Rotation: c.Logging.Rotation, Keep: c.Logging.RetentionDays,
+	})
+	defer func() { _ = log.Close() }()
+	if warn != nil {
+		log.WarnContext(ctx, "log not as configured", "error", warn)
+	}
+	notes(ctx, log.Logger, loaded)
+	dir, err := datadir.Open(ctx, layout, datadir.Holder{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	for _, w := range dir.Warnings {
+		log.WarnContext(ctx, "data directory warning", "issue", w)
+	}
+	ctx, shutdown := context.WithCancelCause(ctx)
+	defer shutdown(nil)
+	n := &node{c: c, o: o, layout: layout, lock: dir, log: log, reg: prometheus.NewRegistry(), shutdown: shutdown, settings: settings(loaded), cut: make(chan struct{})}
+	if err := n.build(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = n.db.Close() }()
+	return n.run(ctx)
+}
+
+// notes logs what is odd in the configuration, and once what has no effect yet.
+func notes(ctx context.Context, log *slog.Logger, loaded *config.Loaded) {
+	for _, w := range loaded.Warnings {
+		log.WarnContext(ctx, "configuration warning", "issue", w.String())
+	}
+	if inert := loaded.Inert(); len(inert) > 0 {
+		log.WarnContext(ctx, "settings without effect in this version", "keys", inert)
+	}
+}
+
+func settings(loaded *config.Loaded) api.Settings {
+	out := api.Settings{Items: []api.Setting{}, Inert: loaded.Inert()}
+	for _, s := range loaded.Effective() {
+		out.Items = append(out.Items, api.Setting{Key: s.Key, Value: s.Value, Origin: s.Origin})
+	}
+	if out.Inert == nil {
+		out.Inert = []string{}
+	}
+	return out
+}
+
+// A journal is what router and prompt need of the log of conversations.
+type journal interface {
+	router.Journal
+	prompt.Log
+	ToolUses(ctx context.Context) ([]caxton.AgentTools, error)
+}
+
+// A node is one server put together.
+type node struct {
+	c        *config.Config
+	o        Options
+	layout   datadir.Layout
+	lock     *datadir.Dir
+	log      *telemetry.Log
+	reg      *prometheus.Registry
+	shutdown context.CancelCauseFunc
+	settings api.Settings
+
+	db       *sqlite.DB
+	journal  journal
+	solo     *cluster.Solo
+	registry *registry.Registry
+	router   *router.Router
+	agents   *agent.Supervisor
+	deployer *deploy.Deployer
+	dir      *agentdir.Dir
+	http     *httpd.Server
+	catalog  *llm.Catalog
+	reason   string
+
+	cut     chan struct{} // closed when turns in flight must end at once
+	cutOnce sync.Once
+}
+
+// build makes every part; it starts none.
+func (n *node) build(ctx context.Context) (err error) {
+	c := n.c
+	durability := sqlite.Durability(c.Messaging.Durability)
+	if durability != sqlite.Full {
+		durability = sqlite.Normal
+	}
+	if n.db, err = sqlite.Open(ctx, sqlite.Config{Path: n.layout.Database, Durability: durability, Logger: n.log.Logger, Registerer: n.reg}); err != nil {
+		return err
+	}
+	n.journal = n.db
+	if c.Messaging.Durability == "memory" {
+		n.journal = memjournal.New(memjournal.Config{})
+	}
+	n.solo = cluster.NewSolo()
+	maxAgents := c.Agents.MaxAgents
+	if maxAgents == 0 {
+		maxAgents = -1
+	}
+	n.registry = registry.New(n.db, n.solo, registry.Config{MaxAgents: maxAgents})
+	if err = n.registry.Load(ctx); err != nil {
+		return n.abandon(err)
+	}
+	n.router = router.New(n.journal, n.registry, router.Config{
+		Strategy: c.Messaging.Strategy, QueueSize: c.Agents.QueueSize, MaxMessage: c.Messaging.MaxMessageSize,
+		Available: n.available, Logger: n.log.Logger, Registerer: n.reg,
+	})
+	tools, err := n.tools()
+	if err != nil {
+		return n.abandon(err)
+	}
+	if n.catalog, n.reason, err = models(ctx, &c.LLM, n.o.Environ, n.log.Logger); err != nil {
+		return n.abandon(err)
+	}
+	handlers := prompt.New(n.catalog, tools, n.journal, prompt.Config{ModelTimeout: c.LLM.Timeout.Std(), Logger: n.log.Logger, Registerer: n.reg})
+	n.agents = agent.New(n.router, n.registry, func(_ context.Context, v caxton.AgentVersion) (agent.Handler, error) {
+		return handlers.Handler(v)
+	}, agent.Config{
+		MaxConcurrent: c.Agents.MaxConcurrentExecutions, PerAgent: c.Agents.MaxConcurrentPerAgent, ExecutionTimeout: c.Agents.ExecutionTimeout.Std(),
+		MaxAttempts: c.Agents.MaxAttempts, RetryInitial: c.Agents.RetryBackoffInitial.Std(), RetryMax: c.Agents.RetryBackoffMax.Std(),
+		BreakerFailures: c.Agents.BreakerFailures, RestartInitial: c.Agents.RestartBackoffInitial.Std(), RestartMax: c.Agents.RestartBackoffMax.Std(),
+		StartupTimeout: c.Agents.StartupTimeout.Std(), DrainTimeout: c.Server.DrainTimeout.Std(), Cut: n.cut, Logger: n.log.Logger, Registerer: n.reg,
+	})
+	n.deployer = deploy.New(n.registry, n.agents, tools, deploy.Config{
+		StartTimeout: c.Agents.StartupTimeout.Std(), Pending: n.router.Pending, CheckModel: checkModel(n.catalog), Logger: n.log.Logger, Registerer: n.reg,
+	})
+	n.dir = agentdir.New(n.layout.Agents, n.deployer, n.registry, agentdir.Config{
+		Debounce: c.Agents.Debounce.Std(), NoWatch: !c.Agents.Watch, Logger: n.log.Logger,
+	})
+	n.http = httpd.New(httpd.Deps{
+		Router: n.router, Registry: n.registry, Deployer: n.deployer, AgentDir: n.dir, Supervisor: n.agents, Logs: logs{n.db, n.journal},
+		Tools: tools, Previewer: handlers, Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
+		Status: n.status, Health: n.health, Shutdown: n.stop,
+		Metrics: promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}),
+	}, httpd.Config{
+		Addr: c.APIAddr(), Socket: n.layout.Socket, MetricsAddr: c.MetricsAddr(), AdminAddr: c.AdminAddr(), Version: n.o.Version,
+		MaxConnections: c.Server.MaxConnections, MaxBody: int64(c.Server.MaxBodySize), HeaderTimeout: c.Server.ConnectionTimeout.Std(),
+		RequestTimeout: c.Server.RequestTimeout.Std(), IdleTimeout: c.Server.KeepaliveTimeout.Std(), WaitTimeout: c.Messaging.WaitTimeout.Std(),
+		DrainTimeout: c.Server.DrainTimeout.Std(), Logger: n.log.Logger, Registerer: n.reg,
+	})
+	return nil
+}
+
+// abandon closes what build opened.
+func (n *node) abandon(err error) error { return errors.Join(err, n.db.Close()) }
+
+// available lets the router ask a supervisor that is built after it.
+func (n *node) available(id caxton.AgentID) bool { return n.agents.Available(id) }
+
+func (n *node) tools() (*tool.Set, error) {
+	t := &n.c.Tools
+	all, err := builtin.New(builtin.Config{
+		HTTP: builtin.HTTPConfig{
+			AllowedHosts: t.HTTPClient.AllowedHosts, DeniedHosts: t.HTTPClient.DeniedHosts, AllowedOnly: t.HTTPClient.AllowedOnly,
+			AllowPrivate: t.HTTPClient.AllowPrivate, Timeout: t.HTTPClient.Timeout.Std(), MaxResponse: t.HTTPClient.MaxResponseSize,
+			MaxRequest: t.HTTPClient.MaxRequestSize, MaxRedirects: redirects(t.HTTPClient.MaxRedirects), MaxConnections: t.HTTPClient.MaxConnections,
+		},
+		CSV:  builtin.CSVConfig{MaxSize: t.CSVParser.MaxSize},
+		JSON: builtin.JSONConfig{MaxSize: t.JSONQuery.MaxSize, MaxOutput: t.JSONQuery.MaxOutput, Timeout: t.JSONQuery.Timeout.Std()},
+		File: builtin.FileConfig{Root: n.layout.Files, MaxSize: t.FileRead.MaxSize},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tool.NewSet(t.Allowed, all...)
+}
+
+// redirects turns "none" into what the tool takes for none.
+func redirects(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// logs joins the agents' logs of the database with the tool calls of the journal.
+type logs struct {
+	*sqlite.DB
+	journal journal
+}
+
+func (l logs) ToolUses(ctx context.Context) ([]caxton.AgentTools, error) {
+	return l.journal.ToolUses(ctx)
+}
+
+func (n *node) status(ctx context.Context) (api.Status, error) {
+	size, err := n.db.Size(ctx)
+	return api.Status{
+		APIAddress: n.http.Addr().String(), DataDir: n.layout.Data, AgentsDir: n.layout.Agents, Durability: n.c.Messaging.Durability,
+		Provider: n.catalog.Standard().Provider, MemoryBytes: telemetry.ResidentMemory(), DatabaseBytes: size,
+	}, err
+}
+
+func (n *node) health(ctx context.Context) (api.MemoryHealth, error) {
+	if err := n.db.Check(ctx); err != nil {
+		return api.MemoryHealth{}, err
+	}
+	return api.MemoryHealth{Status: "healthy", SQLiteStatus: "ok", EmbeddingModel: "not_loaded"}, nil
+}
+
+// stop begins the clean stop of the server; turns in flight may take as long as timeout.
+func (n *node) stop(timeout time.Duration) {
+	n.log.Info("shutdown requested", "timeout", timeout)
+	time.AfterFunc(timeout, func() { n.cutOnce.Do(func() { close(n.cut) }) })
+	n.shutdown(nil)
+}
+
+// A stage is a part that runs: it is started after the ones before it and stopped before them.
+type stage struct {
+	name string
+	run  func(ctx context.Context) error
+	up   func(ctx context.Context) error // waits until it is up; nil when it is at once
+}
+
+// stages returns the parts in the order in which they start.
+func (n *node) stages(started time.Time, info *Info) []stage {
+	return []stage{
+		{"database", n.db.Run, func(ctx context.Context) error {
+			restarts, err := n.db.CountStart(ctx)
+			telemetry.RegisterProcess(n.reg, started, restarts, n.o.Version)
+			return err
+		}},
+		{"agent logs", func(ctx context.Context) error { return n.log.Run(ctx, n.db.LogAgent) }, nil},
+		{"registry", func(ctx context.Context) error { return n.solo.Run(ctx, n.registry) }, nil},
+		{"router", n.router.Run, func(ctx context.Context) (err error) {
+			info.Resumed, err = n.router.Recover(ctx)
+			return err
+		}},
+		{"agents", n.agents.Run, func(context.Context) error {
+			n.registry.Observe(n.agents)
+			return nil
+		}},
+		{"agents directory", n.dir.Run, func(ctx context.Context) error {
+			select {
+			case <-n.dir.Scanned():
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}},
+		{"http", n.http.Run, func(ctx context.Context) error {
+			select {
+			case <-n.http.Listening():
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}},
+	}
+}
+
+// running is a stage that was started.
+type running struct {
+	stage
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has returned
+	err    error         // what it returned; read after done
+}
+
+// run starts the stages, waits for the end, and stops them in reverse.
+func (n *node) run(ctx context.Context) error {
+	started := time.Now()
+	var info Info
+	base := context.WithoutCancel(ctx) // stages end one by one, not all at once with ctx
+	failed := make(chan *running, 16)  // one for each stage
+	var all []*running
+	var wg sync.WaitGroup
+	begin := func(s stage) error {
+		sctx, cancel := context.WithCancel(base)
+		r := &running{stage: s, cancel: cancel, done: make(chan struct{})}
+		all = append(all, r)
+		wg.Go(func() {
+			r.err = s.run(sctx)
+			close(r.done)
+			if r.err != nil {
+				failed <- r
+			}
+		})
+		if s.up == nil {
+			return nil
+		}
+		return n.up(ctx, r)
+	}
+	var err error
+	for _, s := range n.stages(started, &info) {
+		if err = begin(s); err != nil {
+			break
+		}
+	}
+	if err == nil && ctx.Err() == nil {
+		n.announce(ctx, &info, started)
+		select {
+		case <-ctx.Done():
+			n.log.InfoContext(ctx, "server stopping")
+		case r := <-failed:
+			err = r.err
+			n.log.ErrorContext(ctx, "part of the server failed", "part", r.name, "error", err)
+		}
+	}
+	n.halt(base, all)
+	wg.Wait()
+	for _, r := range all {
+		r.cancel()
+		if err == nil && r.err != nil {
+			err = r.err
+		}
+	}
+	if errors.Is(err, context.Canceled) {
+		err = nil // told to stop while starting
+	}
+	if err == nil {
+		n.log.InfoContext(ctx, "server stopped")
+	}
+	return err
+}
+
+// up waits until a stage is up, or has failed.
+func (n *node) up(ctx context.Context, r *running) error {
+	uctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- r.stage.up(uctx) }() // ends with uctx at the latest, and is waited for below
+	select {
+	case err := <-result:
+		return err
+	case <-r.done:
+		cancel()
+		if err := <-result; r.err == nil {
+			return err
+		}
+		return r.err
+	}
+}
+
+// announce says that the server takes requests.
+func (n *node) announce(ctx context.Context, info *Info, started time.Time) {
+	info.APIAddr = n.http.Addr().String()
+	if a := n.http.MetricsAddr(); a != nil {
+		info.MetricsAddr = a.String()
+	}
+	info.Socket = n.layout.Socket
+	if err := n.lock.Announce(info.APIAddr, info.Socket); err != nil {
+		n.log.WarnContext(ctx, "lock file not written", "error", err)
+	}
+	standard := n.catalog.Standard()
+	info.DataDir, info.AgentsDir, info.Agents = n.layout.Data, n.layout.Agents, len(n.registry.Agents())
+	info.Provider, info.Model, info.Reason = standard.Provider, standard.Model, n.reason
+	n.log.InfoContext(ctx, "server ready", "api", info.APIAddr, "metrics", info.MetricsAddr, "socket", info.Socket, "data_dir", info.DataDir,
+		"agents_dir", info.AgentsDir, "agents", info.Agents, "llm_provider", info.Provider, "llm_model", info.Model, "llm_reason", info.Reason,
+		"resumed", info.Resumed, "took", time.Since(started))
+	if n.o.Ready != nil {
+		n.o.Ready(*info)
+	}
+}
+
+// halt stops the stages from the last to the first: not ready and no new messages first,
+// then each part finishes what it has.
+func (n *node) halt(ctx context.Context, all []*running) {
+	n.http.Drain()
+	n.router.Close()
+	for i := len(all) - 1; i >= 0; i-- {
+		r := all[i]
+		r.cancel()
+		<-r.done
+		n.log.DebugContext(ctx, "part stopped", "part", r.name)
+	}
+}
+
+// KnownTool reports whether there is a tool of this name, and otherwise the name it is most
+// likely a slip of, or "". It needs no server.
+func KnownTool(name string) (known bool, nearest string) {
+	all, err := builtin.New(builtin.Config{})
+	if err != nil {
+		return true, "" // the server will say
+	}
+	set, err := tool.NewSet(nil, all...)
+	if err != nil {
+		return true, ""
+	}
+	known, _ = set.Known(name)
+	return known, set.Nearest(name)
+}
+
+// VersionInfo returns what a program of this version says of itself.
+func VersionInfo(version string) api.VersionInfo { return httpd.VersionInfo(version) }
