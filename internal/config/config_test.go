@@ -364,8 +364,6 @@ func TestAliases(t *testing.T) {
 			switch to { // these ask for others
 			case "security.tls.enabled":
 				flags["security.tls.cert_file"], flags["security.tls.key_file"] = "c", "k"
-			case "llm.base_url":
-				flags["llm.provider"] = "openai"
 			}
 			got, err := config.Load(config.Options{Dir: t.TempDir(), SystemDir: t.TempDir(), Flags: flags})
 			if err != nil {

@@ -19,8 +19,6 @@ type Variable struct {
 	Note string // what it does otherwise, or when it counts
 }
 
-const belowFile = "counts less than the file"
-
 // Variables returns the environment variables with names of their own.
 func Variables() []Variable {
 	return []Variable{
@@ -50,11 +48,10 @@ func Variables() []Variable {
 		{"QDRANT_URL", "memory.qdrant.url", "counts less than CAXTON_MEMORY_QDRANT_URL"},
 		{"JWT_SECRET", "security.authentication.jwt_secret", "counts less than CAXTON_JWT_SECRET"},
 		{"OTLP_ENDPOINT", "observability.otlp_endpoint", "counts less than CAXTON_OBSERVABILITY_OTLP_ENDPOINT"},
-		{"OPENAI_API_KEY", "llm.providers.openai.api_key", belowFile},
-		{"OPENAI_BASE_URL", "llm.providers.openai.base_url", belowFile},
-		{"ANTHROPIC_API_KEY", "llm.providers.anthropic.api_key", belowFile},
-		{"ANTHROPIC_BASE_URL", "llm.providers.anthropic.base_url", belowFile},
-		{"RUST_LOG", "logging.level", belowFile},
+		{"OPENAI_API_KEY", "", "the key of the provider openai, where no setting gives one"},
+		{"OPENAI_BASE_URL", "", "where the provider openai answers, where no setting says it"},
+		{"ANTHROPIC_API_KEY", "", "the key of the provider anthropic, where no setting gives one"},
+		{"RUST_LOG", "logging.level", "counts less than the file; only a level for all parts is taken"},
 		{"RUST_BACKTRACE", "", "has no effect"},
 	}
 }
@@ -80,20 +77,11 @@ func newEnvironment(environ []string) environment {
 	return env
 }
 
-// low returns the document of the variables that count less than the file.
+// low returns the document of the variables that count less than the file: RUST_LOG.
 func (env environment) low(root *entry) *source {
 	s := &source{root: root, doc: tree.NewMap(0, 0)}
-	for _, v := range Variables() {
-		value := env.vars[v.Name]
-		if v.Note != belowFile || value == "" {
-			continue
-		}
-		if v.Name == "RUST_LOG" {
-			if value = rustLevel(value); value == "" {
-				continue
-			}
-		}
-		s.doc.Set(v.Key, tree.NewString(value, v.Name))
+	if level := rustLevel(env.vars["RUST_LOG"]); level != "" {
+		s.doc.Set("logging.level", tree.NewString(level, "RUST_LOG"))
 	}
 	return s
 }
@@ -152,7 +140,7 @@ func (env environment) high(root *entry, file *tree.Node) *source {
 	}
 	for _, v := range Variables() {
 		value := env.vars[v.Name]
-		if strings.HasPrefix(v.Name, prefix) || v.Note == belowFile || v.Key == "" || value == "" {
+		if strings.HasPrefix(v.Name, prefix) || v.Name == "RUST_LOG" || v.Key == "" || value == "" {
 			continue
 		}
 		if s.doc.Lookup(v.Key) == nil && s.doc.Lookup(v.Key+"_file") == nil {

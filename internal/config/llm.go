@@ -56,9 +56,10 @@ func kinds() []string {
 
 // Lookup returns the provider of that name with everything filled in: its entry below
 // providers, or, without one, the kind of that name. Timeout and MaxRetries come from llm
-// where the entry says nothing; Model, BaseURL, APIKey and File do so for the provider that
-// llm.provider names. An ollama without BaseURL has the one that OllamaURL leads to. It
-// returns false when there is no such provider; auto is none.
+// where the entry says nothing. Model, BaseURL, APIKey and File do so for the provider that
+// llm.provider names; while that is auto, they belong to openai when BaseURL or APIKey is
+// given, and to scripted when File is. An ollama without BaseURL has the one that OllamaURL
+// leads to. It returns false when there is no such provider; auto is none.
 func (l *LLM) Lookup(name string) (Provider, bool) {
 	p, ok := l.Providers[name]
 	if !ok && !slices.Contains(kinds(), name) {
@@ -70,7 +71,7 @@ func (l *LLM) Lookup(name string) (Provider, bool) {
 	if p.Kind == "" {
 		return Provider{}, false
 	}
-	if name == l.Provider {
+	if name == l.primary() {
 		p.Model = cmp.Or(p.Model, l.Model)
 		p.BaseURL = cmp.Or(p.BaseURL, l.BaseURL)
 		p.APIKey = cmp.Or(p.APIKey, l.APIKey)
@@ -84,6 +85,20 @@ func (l *LLM) Lookup(name string) (Provider, bool) {
 		p.MaxRetries = &l.MaxRetries
 	}
 	return p, true
+}
+
+// primary returns the name of the provider that the settings of llm itself are for, or auto
+// when that is not said.
+func (l *LLM) primary() string {
+	switch {
+	case l.Provider != AutoProvider:
+		return l.Provider
+	case l.BaseURL != "" || l.APIKey != "" || l.APIKeyFile != "":
+		return KindOpenAI
+	case l.File != "":
+		return KindScripted
+	}
+	return AutoProvider
 }
 
 // Names returns the names that Lookup knows, sorted: the kinds and the entries of Providers.

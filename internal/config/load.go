@@ -70,7 +70,7 @@ type layer int
 
 const (
 	layerDefault layer = iota
-	layerLow           // variables that count less than the file
+	layerLow           // RUST_LOG, which counts less than the file
 	layerFile
 	layerEnv
 	layerFlag
@@ -649,10 +649,8 @@ func (l *loader) providers(c *LLM) {
 		l.issues = append(l.issues, i)
 	}
 	if c.Provider == AutoProvider {
-		for _, key := range []string{"llm.api_key", "llm.api_key_file", "llm.base_url", "llm.file"} {
-			if _, ok := l.origins[key]; ok && (key != "llm.api_key" || l.merged.Lookup("llm.api_key_file") == nil) {
-				l.issue(key, key+" belongs to a provider, and llm.provider is auto", "name it, for example provider: openai")
-			}
+		if _, ok := l.origins["llm.file"]; ok && c.primary() != KindScripted {
+			l.issue("llm.file", "llm.file is for the provider scripted, and the other settings of llm are for openai", "name the one that is meant: provider: scripted")
 		}
 	} else if !slices.Contains(names, c.Provider) {
 		unknown(l.at("llm.provider", "", ""), c.Provider)

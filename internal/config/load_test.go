@@ -231,12 +231,6 @@ func TestLoadSecretFiles(t *testing.T) {
 			t.Errorf("api_key = %q, want hunter2", got)
 		}
 	})
-	t.Run("in place of the usual variable", func(t *testing.T) {
-		l := mustLoad(t, "caxton.yaml", "llm: {providers: {openai: {api_key_file: key}}}", config.Options{Dir: dir, CheckFiles: true, Environ: []string{"OPENAI_API_KEY=other"}})
-		if got := l.Config.LLM.Providers["openai"].APIKey; got != "hunter2" {
-			t.Errorf("api_key = %q, want hunter2", got)
-		}
-	})
 }
 
 func TestLoadEnvironment(t *testing.T) {
@@ -265,7 +259,7 @@ func TestLoadEnvironment(t *testing.T) {
 		{"QDRANT_URL", "QDRANT_URL=http://qdrant:6333", "memory.qdrant.url", "http://qdrant:6333", "", ""},
 		{"JWT_SECRET", "JWT_SECRET=s", "security.authentication.jwt_secret", "********", "", ""},
 		{"OTLP_ENDPOINT", "OTLP_ENDPOINT=http://jaeger:14268/api/traces", "observability.otlp_endpoint", "http://jaeger:14268/api/traces", "", ""},
-		{"OPENAI_API_KEY", "OPENAI_API_KEY=s", "llm.providers.openai.api_key", "********", "", ""},
+		{"OPENAI_API_KEY is the provider's", "OPENAI_API_KEY=s", "llm.api_key", "", "default", ""},
 		{"a provider", "CAXTON_LLM_PROVIDERS_OPENAI_BASE_URL=http://127.0.0.1:1/v1", "llm.providers.openai.base_url", "http://127.0.0.1:1/v1", "", ""},
 		{"a provider with the longest key", "CAXTON_LLM_PROVIDERS_OPENAI_API_KEY_FILE=f", "llm.providers.openai.api_key_file", "f", "", ""},
 		{"a provider of the file", "CAXTON_LLM_PROVIDERS_MY_LOCAL_MODEL=m", "llm.providers.my-local.model", "m", "", ""},
@@ -426,6 +420,19 @@ llm:
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Lookup differs (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, tt := range []struct{ name, text, provider, key, model, file string }{
+		{"a key alone is for openai", "llm: {api_key: k, model: m}", "openai", "k", "m", ""},
+		{"nobody else has it", "llm: {api_key: k, model: m}", "anthropic", "", "", ""},
+		{"a file alone is for scripted", "llm: {file: f}", "scripted", "", "", "f"},
+		{"the kind that is named", "llm: {provider: anthropic, api_key: k}", "anthropic", "k", "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			llm := mustLoad(t, "caxton.yaml", tt.text, config.Options{}).Config.LLM
+			if p, ok := llm.Lookup(tt.provider); !ok || p.APIKey != tt.key || p.Model != tt.model || p.File != tt.file {
+				t.Errorf("Lookup(%s) = %+v, %v", tt.provider, p, ok)
 			}
 		})
 	}

@@ -196,7 +196,7 @@ func adopt(n *tree.Node, origin string) {
 }
 
 // Schema returns the JSON Schema (2020-12) of a configuration file, with the other spellings
-// as deprecated properties. It ends with a line break.
+// as deprecated properties.
 func Schema() []byte {
 	m := tree.Schema(Config{})
 	m["title"] = "Caxton configuration"
@@ -227,7 +227,7 @@ func Schema() []byte {
 	if err != nil {
 		panic("config: the schema cannot be printed: " + err.Error()) // it is made of maps and texts
 	}
-	return append(b, '\n')
+	return b
 }
 
 // subschema returns the part of m at a dotted path, or nil.

@@ -39,7 +39,7 @@ func (s *Server) agentRoutes(a huma.API) {
 				return s.changeMany(ctx, verb, in.FailingOnly)
 			})
 		route(s, a, op(http.MethodPost, "/{agent}/"+verb, verb+"-agent", "Apply to one agent: "+verb),
-			func(ctx context.Context, in *agentPath) (*output[api.Agent], error) {
+			func(ctx context.Context, in *AgentPath) (*output[api.Agent], error) {
 				return s.changeOne(ctx, verb, in.Agent)
 			})
 	}
@@ -196,7 +196,7 @@ func (s *Server) listAgents(_ context.Context, in *listInput) (*output[api.Agent
 	return &output[api.AgentList]{l}, nil
 }
 
-func (s *Server) getAgent(_ context.Context, in *agentPath) (*output[api.Agent], error) {
+func (s *Server) getAgent(_ context.Context, in *AgentPath) (*output[api.Agent], error) {
 	a, f, err := s.find(in.Agent)
 	if err != nil {
 		return nil, err
@@ -212,8 +212,8 @@ func (s *Server) getAgent(_ context.Context, in *agentPath) (*output[api.Agent],
 	return &output[api.Agent]{out}, err
 }
 
-// definitionInput takes a definition in any of its forms.
-type definitionInput struct {
+// DefinitionInput takes a definition in any of its forms.
+type DefinitionInput struct {
 	ContentType string `header:"Content-Type" hidden:"true"`
 	Author      string `query:"author" maxLength:"200" doc:"who deploys it"`
 	Move        bool   `query:"move_conversations" doc:"running conversations move to the new version too"`
@@ -222,7 +222,7 @@ type definitionInput struct {
 }
 
 // request reads the definition out of a body.
-func (in *definitionInput) request() (caxton.DeployRequest, error) {
+func (in *DefinitionInput) request() (caxton.DeployRequest, error) {
 	req := caxton.DeployRequest{Source: "api", Author: cmp.Or(in.Author, "api"), MoveConversations: in.Move, ValidateOnly: in.ValidOnly}
 	media, _, err := mime.ParseMediaType(cmp.Or(in.ContentType, "application/json"))
 	if err != nil {
@@ -263,7 +263,7 @@ func (in *definitionInput) request() (caxton.DeployRequest, error) {
 	return req, nil
 }
 
-func (s *Server) createAgent(ctx context.Context, in *definitionInput) (*output[api.Deployment], error) {
+func (s *Server) createAgent(ctx context.Context, in *DefinitionInput) (*output[api.Deployment], error) {
 	req, err := in.request()
 	if err != nil {
 		return nil, err
@@ -273,8 +273,8 @@ func (s *Server) createAgent(ctx context.Context, in *definitionInput) (*output[
 }
 
 type replaceInput struct {
-	agentPath
-	definitionInput
+	AgentPath
+	DefinitionInput
 }
 
 func (s *Server) replaceAgent(ctx context.Context, in *replaceInput) (*output[api.Deployment], error) {
@@ -345,7 +345,7 @@ func (s *Server) validateAgent(_ context.Context, in *deployInput) (*output[api.
 }
 
 type removeInput struct {
-	agentPath
+	AgentPath
 	Force bool `query:"force" doc:"also when messages wait for it: they fail"`
 }
 
@@ -357,7 +357,7 @@ func (s *Server) removeAgent(ctx context.Context, in *removeInput) (*struct{}, e
 	return nil, s.deps.Deployer.Remove(ctx, a.ID, in.Force)
 }
 
-func (s *Server) listVersions(ctx context.Context, in *agentPath) (*output[api.AgentVersions], error) {
+func (s *Server) listVersions(ctx context.Context, in *AgentPath) (*output[api.AgentVersions], error) {
 	a, err := s.deps.Registry.Resolve(in.Agent)
 	if err != nil {
 		return nil, err
@@ -381,7 +381,7 @@ func versionFrom(v caxton.AgentVersion, active int) api.AgentVersion {
 }
 
 type versionInput struct {
-	agentPath
+	AgentPath
 	Number int `path:"number" minimum:"1" maximum:"1000000000"`
 }
 
@@ -400,7 +400,7 @@ func (s *Server) getVersion(ctx context.Context, in *versionInput) (*output[api.
 }
 
 type rollbackInput struct {
-	agentPath
+	AgentPath
 	Body *rollbackBody `required:"false"`
 }
 
@@ -427,7 +427,7 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*output[api.D
 }
 
 type diffInput struct {
-	agentPath
+	AgentPath
 	From int `query:"from" minimum:"0" maximum:"1000000000" doc:"the version before to when absent"`
 	To   int `query:"to" minimum:"0" maximum:"1000000000" doc:"the active version when absent"`
 }
@@ -455,7 +455,7 @@ func (s *Server) diff(ctx context.Context, in *diffInput) (*output[api.Diff], er
 	return &output[api.Diff]{api.Diff{From: from, To: to, Diff: text}}, nil
 }
 
-func (s *Server) reload(ctx context.Context, in *agentPath) (*output[api.Deployment], error) {
+func (s *Server) reload(ctx context.Context, in *AgentPath) (*output[api.Deployment], error) {
 	d, err := s.deps.AgentDir.Reload(ctx, in.Agent)
 	if err != nil {
 		return nil, err
@@ -481,7 +481,7 @@ func (s *Server) reloadAll(ctx context.Context, in *reloadInput) (*output[api.Re
 	return &output[api.ReloadList]{l}, nil
 }
 
-func (s *Server) reloadStatus(_ context.Context, in *agentPath) (*output[api.Reload], error) {
+func (s *Server) reloadStatus(_ context.Context, in *AgentPath) (*output[api.Reload], error) {
 	r, err := s.deps.AgentDir.ReloadStatus(in.Agent)
 	if err != nil {
 		return nil, err
@@ -546,7 +546,7 @@ func (s *Server) failing(id caxton.AgentID) bool {
 	return ok && (st.State == caxton.AgentFailed || st.Failed > 0 && st.Failed >= st.Handled)
 }
 
-func (s *Server) ping(ctx context.Context, in *agentPath) (*output[api.Ping], error) {
+func (s *Server) ping(ctx context.Context, in *AgentPath) (*output[api.Ping], error) {
 	a, f, err := s.find(in.Agent)
 	if err != nil {
 		return nil, err
@@ -563,7 +563,7 @@ func (s *Server) ping(ctx context.Context, in *agentPath) (*output[api.Ping], er
 	return &output[api.Ping]{api.Ping{Agent: a.Slug, Alive: true, Micros: float64(d.Nanoseconds()) / 1000}}, nil
 }
 
-func (s *Server) agentCapabilities(_ context.Context, in *agentPath) (*output[api.AgentCapabilities], error) {
+func (s *Server) agentCapabilities(_ context.Context, in *AgentPath) (*output[api.AgentCapabilities], error) {
 	a, err := s.deps.Registry.Resolve(in.Agent)
 	if err != nil {
 		return nil, err
@@ -586,7 +586,7 @@ func (s *Server) toolsOf(a caxton.Agent) []api.Tool {
 	return ts
 }
 
-func (s *Server) agentTools(_ context.Context, in *agentPath) (*output[api.ToolList], error) {
+func (s *Server) agentTools(_ context.Context, in *AgentPath) (*output[api.ToolList], error) {
 	a, err := s.deps.Registry.Resolve(in.Agent)
 	if err != nil {
 		return nil, err
@@ -596,14 +596,14 @@ func (s *Server) agentTools(_ context.Context, in *agentPath) (*output[api.ToolL
 }
 
 type runInput struct {
-	toolPath
+	ToolPath
 	Body struct {
 		Arguments json.RawMessage `json:"arguments,omitempty" doc:"object that fits the tool's schema"`
 	}
 }
 
 func (s *Server) runTool(ctx context.Context, in *runInput) (*output[api.ToolRun], error) {
-	if _, err := s.getTool(ctx, &in.toolPath); err != nil {
+	if _, err := s.getTool(ctx, &in.ToolPath); err != nil {
 		return nil, err
 	}
 	args := in.Body.Arguments
@@ -619,7 +619,7 @@ func (s *Server) runTool(ctx context.Context, in *runInput) (*output[api.ToolRun
 }
 
 type logsInput struct {
-	agentPath
+	AgentPath
 	Tail   int    `query:"tail" minimum:"1" maximum:"10000" default:"100"`
 	Level  string `query:"level" enum:"debug,info,warn,error" doc:"at least this level"`
 	Follow bool   `query:"follow" doc:"go on with new lines until the caller leaves"`
@@ -786,7 +786,7 @@ func (s *Server) analyze(ctx context.Context, in *analyzeInput) (*output[api.Ana
 }
 
 type testInput struct {
-	agentPath
+	AgentPath
 	Body struct {
 		Input string `json:"input" minLength:"1" maxLength:"1000000" doc:"what to say to the agent"`
 	}
@@ -815,12 +815,12 @@ func (s *Server) test(ctx context.Context, in *testInput) (*output[api.TestRun],
 }
 
 type debugInput struct {
-	agentPath
+	AgentPath
 	Input string `query:"input" maxLength:"10000" doc:"the message whose prompt is shown"`
 }
 
 func (s *Server) debug(ctx context.Context, in *debugInput) (*output[api.Debug], error) {
-	found, err := s.getAgent(ctx, &in.agentPath)
+	found, err := s.getAgent(ctx, &in.AgentPath)
 	if err != nil {
 		return nil, err
 	}

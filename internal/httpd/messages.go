@@ -41,8 +41,8 @@ func (s *Server) messageRoutes(a huma.API) {
 	route(s, a, operation(http.MethodGet, "/conversations/{conversation}/messages", "list-messages", "conversations", "The messages of a conversation"), s.listMessages)
 }
 
-// waiting says whether and how long the caller waits for the reply.
-type waiting struct {
+// Waiting says whether and how long the caller waits for the reply.
+type Waiting struct {
 	Wait           string `query:"wait" maxLength:"20" doc:"how long to wait for the reply, such as 30s; 0 not at all" example:"30s"`
 	Prefer         string `header:"Prefer" maxLength:"200" doc:"wait=30 or respond-async (RFC 7240)"`
 	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"the same key sends the same message once"`
@@ -52,7 +52,7 @@ type waiting struct {
 const maxWait = 50 * time.Second
 
 // duration returns how long to wait, def when the caller does not say.
-func (w *waiting) duration(def, standard time.Duration) (time.Duration, error) {
+func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 	switch w.Wait {
 	case "":
 	case "default":
@@ -83,17 +83,17 @@ func (w *waiting) duration(def, standard time.Duration) (time.Duration, error) {
 }
 
 type sendInput struct {
-	waiting
+	Waiting
 	Body api.Message
 }
 
 func (s *Server) sendMessage(ctx context.Context, in *sendInput) (*answer[api.Receipt], error) {
-	return s.send(ctx, in.Body, &in.waiting, 0)
+	return s.send(ctx, in.Body, &in.Waiting, 0)
 }
 
 type messageAgentInput struct {
-	agentPath
-	waiting
+	AgentPath
+	Waiting
 	Body api.Message
 }
 
@@ -103,11 +103,11 @@ func (s *Server) messageAgent(ctx context.Context, in *messageAgentInput) (*answ
 		return nil, caxton.Errorf(caxton.Invalid, "address_twice", "the path names the agent already").WithHint("leave receiver and capability out")
 	}
 	b.Receiver = in.Agent
-	return s.send(ctx, b, &in.waiting, s.cfg.WaitTimeout)
+	return s.send(ctx, b, &in.Waiting, s.cfg.WaitTimeout)
 }
 
 // send sends a message and waits as the caller wishes.
-func (s *Server) send(ctx context.Context, b api.Message, w *waiting, def time.Duration) (*answer[api.Receipt], error) {
+func (s *Server) send(ctx context.Context, b api.Message, w *Waiting, def time.Duration) (*answer[api.Receipt], error) {
 	wait, err := w.duration(def, s.cfg.WaitTimeout)
 	if err != nil {
 		return nil, err
@@ -274,11 +274,11 @@ func conversationFrom(c caxton.Conversation) api.Conversation {
 	return out
 }
 
-type conversationPath struct {
+type ConversationPath struct {
 	Conversation string `path:"conversation" minLength:"1" maxLength:"128"`
 }
 
-func (s *Server) getConversation(ctx context.Context, in *conversationPath) (*output[api.Conversation], error) {
+func (s *Server) getConversation(ctx context.Context, in *ConversationPath) (*output[api.Conversation], error) {
 	c, err := s.deps.Router.Conversation(ctx, caxton.ConversationID(in.Conversation))
 	if err != nil {
 		return nil, err
@@ -287,7 +287,7 @@ func (s *Server) getConversation(ctx context.Context, in *conversationPath) (*ou
 }
 
 type recordsInput struct {
-	conversationPath
+	ConversationPath
 	After int64 `query:"after" minimum:"0" doc:"only records after this position"`
 	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"200"`
 }
@@ -313,7 +313,7 @@ func recordsFrom(rs []caxton.Record) []api.Record {
 	return out
 }
 
-func (s *Server) listMessages(ctx context.Context, in *conversationPath) (*output[api.ConversationMessages], error) {
+func (s *Server) listMessages(ctx context.Context, in *ConversationPath) (*output[api.ConversationMessages], error) {
 	out := api.ConversationMessages{Items: []api.Reply{}}
 	after := int64(0)
 	for {

@@ -27,8 +27,8 @@ type answer[T any] struct {
 	Body   T
 }
 
-// agentPath names an agent in a path.
-type agentPath struct {
+// AgentPath names an agent in a path.
+type AgentPath struct {
 	Agent string `path:"agent" minLength:"1" maxLength:"200" doc:"UUID, name, slug or file name without extension" example:"greeter"`
 }
 
@@ -260,11 +260,11 @@ func (s *Server) listTools(context.Context, *empty) (*output[api.ToolList], erro
 	return &output[api.ToolList]{l}, nil
 }
 
-type toolPath struct {
+type ToolPath struct {
 	Tool string `path:"tool" minLength:"1" maxLength:"200" example:"clock"`
 }
 
-func (s *Server) getTool(_ context.Context, in *toolPath) (*output[api.Tool], error) {
+func (s *Server) getTool(_ context.Context, in *ToolPath) (*output[api.Tool], error) {
 	specs := s.deps.Tools.All()
 	for _, spec := range specs {
 		if spec.Name == in.Tool {
