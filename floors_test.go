@@ -25,7 +25,6 @@ func floors() map[string]float64 {
 		"internal/config":    1,
 		"internal/datadir":   1,
 		"internal/llm":       1,
-		"internal/retry":     1,
 		"internal/telemetry": 1,
 		"internal/template":  1,
 		"internal/tool":      1,

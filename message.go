@@ -128,6 +128,7 @@ func ParseStrategy(s string) (Strategy, error) {
 	switch st := Strategy(s); st {
 	case "", BestMatch, RoundRobin, LeastLoaded, ByPriority:
 		return st, nil
+	case DirectAddress: // is not for choosing
 	case "load_balance", "load_balanced":
 		return RoundRobin, nil
 	case "least_connections":

@@ -58,6 +58,7 @@ func (p Performative) Replies() bool {
 	switch p {
 	case Inform, Agree, Refuse, Failure, NotUnderstood, Confirm, Disconfirm, Cancel:
 		return true
+	case Request, Query, QueryIf, QueryRef, CFP, Propose, AcceptProposal, RejectProposal, Subscribe:
 	}
 	return false
 }

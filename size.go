@@ -24,7 +24,7 @@ const (
 func ParseSize(s string) (Size, error) {
 	t := strings.TrimSpace(s)
 	i := strings.LastIndexAny(t, "0123456789.") + 1
-	unit, ok := sizeUnits[strings.ToLower(strings.TrimSpace(t[i:]))]
+	unit, ok := unitSize(strings.ToLower(strings.TrimSpace(t[i:])))
 	n, err := strconv.ParseFloat(strings.TrimSpace(t[:i]), 64)
 	if !ok || err != nil || n < 0 || math.IsInf(n, 0) || n*float64(unit) >= math.MaxInt64 || strings.ContainsAny(t[:i], "eExXpP_+-") {
 		return 0, Errorf(Invalid, "size_invalid", "%q is not a size", s).WithHint("write it like 512KB, 10MB or 1.5GiB")
@@ -32,9 +32,21 @@ func ParseSize(s string) (Size, error) {
 	return Size(n * float64(unit)), nil
 }
 
-var sizeUnits = map[string]Size{
-	"": 1, "b": 1, "k": KiB, "kb": KiB, "kib": KiB, "m": MiB, "mb": MiB, "mib": MiB,
-	"g": GiB, "gb": GiB, "gib": GiB, "t": TiB, "tb": TiB, "tib": TiB,
+// unitSize returns the size of a unit in lower case, and false when there is no such unit.
+func unitSize(unit string) (Size, bool) {
+	switch unit {
+	case "", "b":
+		return 1, true
+	case "k", "kb", "kib":
+		return KiB, true
+	case "m", "mb", "mib":
+		return MiB, true
+	case "g", "gb", "gib":
+		return GiB, true
+	case "t", "tb", "tib":
+		return TiB, true
+	}
+	return 0, false
 }
 
 // String prints the size in its largest exact unit, such as "10MiB" or "1500B".

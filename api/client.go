@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -102,9 +103,7 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 	if err != nil {
 		return nil, caxton.Errorf(caxton.Malformed, "server_address_invalid", "%q is not the address of a server", c.Address()).WithHint("write it like http://127.0.0.1:8080").WithCause(err)
 	}
-	for name, vs := range k.header {
-		req.Header[name] = vs
-	}
+	maps.Copy(req.Header, k.header)
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	req.Header.Set("Accept", "application/json")
 	if k.contentType != "" {

@@ -12,7 +12,7 @@ import (
 )
 
 // version is set by the linker.
-var version = "" //nolint:gochecknoglobals // the linker needs a variable
+var version = ""
 
 func main() {
 	os.Exit(run()) //nolint:forbidigo // this is main

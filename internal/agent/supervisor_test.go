@@ -154,7 +154,7 @@ func TestSupervisorBoundsTurns(t *testing.T) {
 			now++
 			most = max(most, now)
 			mu.Unlock()
-			time.Sleep(time.Second) //nolint:forbidigo // synctest's clock
+			time.Sleep(time.Second)
 			mu.Lock()
 			now--
 			mu.Unlock()
@@ -386,7 +386,7 @@ func TestSupervisorDrains(t *testing.T) {
 	t.Run("turns in flight finish", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := build(t, agent.Config{}, func(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
-				time.Sleep(5 * time.Second) //nolint:forbidigo // synctest's clock
+				time.Sleep(5 * time.Second)
 				return echo(ctx, turn)
 			})
 			h.deploy(1)

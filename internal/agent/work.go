@@ -154,8 +154,7 @@ func publicMessage(err error) string {
 }
 
 func code(err error) string {
-	var e *caxton.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*caxton.Error](err); ok {
 		return e.Code
 	}
 	return "internal"
@@ -168,8 +167,7 @@ func failureContent(err error) json.RawMessage {
 		Details     string   `json:"details"`
 		Suggestions []string `json:"recovery_suggestions,omitempty"`
 	}{Type: code(err), Details: "the agent failed; the server's log says why"}
-	var e *caxton.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*caxton.Error](err); ok {
 		body.Details = e.Message
 		if e.Hint != "" {
 			body.Suggestions = []string{e.Hint}

@@ -150,8 +150,7 @@ func (d *Dir) find(ref string) (string, error) {
 		if n := match(caxton.Slug(ref)); n != "" {
 			return n, nil
 		}
-		var e *caxton.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*caxton.Error](err); ok {
 			return "", caxton.Errorf(caxton.NotFound, "agent_file_not_found", "there is neither an agent nor a file %.200q in %s", ref, d.path).WithHint("%s", e.Hint)
 		}
 		return "", err
@@ -200,8 +199,7 @@ func (d *Dir) validate(ctx context.Context, names []string) error {
 			req.ValidateOnly = true
 			_, err = d.deployer.Deploy(ctx, req)
 		}
-		var e *caxton.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*caxton.Error](err); ok {
 			if len(e.Issues) == 0 {
 				all.Issues = append(all.Issues, caxton.Issue{Path: filepath.Join(d.path, n), Message: e.Message, Hint: e.Hint})
 			}
@@ -290,7 +288,7 @@ func (d *Dir) load(ctx context.Context, name string) (caxton.Deployment, error) 
 	}
 	var dep caxton.Deployment
 	if err == nil {
-		err = d.twice(req, name)
+		err = d.twice(ctx, req, name)
 	}
 	if err == nil {
 		dep, err = d.deployer.Deploy(ctx, req)
@@ -333,10 +331,10 @@ func (d *Dir) fail(path string, st *caxton.ReloadStatus, err error) {
 }
 
 // twice refuses a file that declares an agent that another file here declares.
-func (d *Dir) twice(req caxton.DeployRequest, name string) error {
+func (d *Dir) twice(ctx context.Context, req caxton.DeployRequest, name string) error {
 	check := req
 	check.ValidateOnly = true
-	dep, err := d.deployer.Deploy(context.Background(), check) //nolint:contextcheck // only parses; nothing waits
+	dep, err := d.deployer.Deploy(ctx, check)
 	if err != nil {
 		return err
 	}

@@ -160,8 +160,7 @@ func (p *parser) checkTemplate(key, text string) {
 		return
 	}
 	message, hint := err.Error(), ""
-	var e *caxton.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*caxton.Error](err); ok {
 		message, hint = e.Message, e.Hint
 	}
 	f := p.root.Lookup(key)

@@ -322,7 +322,7 @@ func (*capability) Schema() map[string]any { return tree.SchemaOf[caxton.Capabil
 // meantCapability returns the words of s in the form of a capability.
 func meantCapability(s string) string {
 	var parts []string
-	for _, part := range strings.Split(s, ".") {
+	for part := range strings.SplitSeq(s, ".") {
 		if slug := caxton.Slug(part); slug != "" {
 			parts = append(parts, slug)
 		}

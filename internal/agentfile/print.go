@@ -228,7 +228,7 @@ func node(v any) *tree.Node {
 	case r.CanFloat():
 		return node(r.Float())
 	case r.CanUint():
-		return node(int64(r.Uint() & (1<<63 - 1))) //nolint:gosec // masked to fit
+		return node(int64(r.Uint() & (1<<63 - 1)))
 	}
 	return &tree.Node{Kind: tree.Null}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/caxton/caxton"
@@ -38,8 +39,8 @@ type globalFlags struct {
 }
 
 func (e *Env) getenv(key string) string {
-	for i := len(e.Environ) - 1; i >= 0; i-- {
-		if k, v, ok := strings.Cut(e.Environ[i], "="); ok && k == key {
+	for _, v := range slices.Backward(e.Environ) {
+		if k, v, ok := strings.Cut(v, "="); ok && k == key {
 			return v
 		}
 	}

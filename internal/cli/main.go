@@ -13,7 +13,7 @@ import (
 
 // Main runs the command that args name and returns the exit code.
 func Main(ctx context.Context, env *Env, args []string) int {
-	root := newRoot(env)
+	root := newRoot(env) //nolint:contextcheck // commands get the context from cobra
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
@@ -25,8 +25,7 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	if err == nil {
 		return 0
 	}
-	var silent exitCode
-	if errors.As(err, &silent) {
+	if silent, ok := errors.AsType[exitCode](err); ok {
 		return int(silent)
 	}
 	err = usage(root, args, err)
@@ -89,8 +88,7 @@ func printError(w io.Writer, err error) {
 
 // usage turns cobra's own errors into ours; they are the ones that are no *caxton.Error.
 func usage(root *cobra.Command, args []string, err error) error {
-	var e *caxton.Error
-	if errors.As(err, &e) {
+	if _, ok := errors.AsType[*caxton.Error](err); ok {
 		return err
 	}
 	cmd, _, ferr := root.Find(args)

@@ -113,7 +113,10 @@ func serve(cmd *cobra.Command, env *Env, f *serveFlags) error {
 // banner greets the operator.
 func (e *Env) banner(i node.Info) {
 	lines := [][2]string{
-		{"API", "http://" + i.APIAddr}, {"metrics", ""}, {"data", i.DataDir}, {"agents", fmt.Sprintf("%d from %s", i.Agents, i.AgentsDir)},
+		{"API", "http://" + i.APIAddr},
+		{"metrics", ""},
+		{"data", i.DataDir},
+		{"agents", fmt.Sprintf("%d from %s", i.Agents, i.AgentsDir)},
 		{"model", i.Provider + " (" + i.Reason + ")"},
 	}
 	if i.MetricsAddr != "" {

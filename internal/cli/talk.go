@@ -247,7 +247,7 @@ func newChat(env *Env) *cobra.Command {
 			r, err := env.Client().Send(cmd.Context(), api.Message{Receiver: a.Slug, Text: text, ConversationID: conversation}, 50*time.Second)
 			if err != nil {
 				if cmd.Context().Err() != nil {
-					return nil //nolint:nilerr // the user ended it
+					return nil
 				}
 				printError(env.Stderr, err)
 				if caxton.KindOf(err) == caxton.Unavailable {

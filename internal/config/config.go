@@ -60,7 +60,7 @@ type Agents struct {
 	QueueSize               int             `key:"queue_size" default:"1000" min:"1" max:"10000000" doc:"Messages that may wait for an agent that says nothing else."`
 	ExecutionTimeout        caxton.Duration `key:"execution_timeout" default:"30s" min:"1ms" doc:"For the handling of one message."`
 	StartupTimeout          caxton.Duration `key:"startup_timeout" default:"10s" min:"1ms" doc:"For an agent to start."`
-	ShutdownTimeout         caxton.Duration `key:"shutdown_timeout" default:"5s" min:"1ms" doc:"For an agent to stop when it is removed or replaced."`
+	ShutdownTimeout         caxton.Duration `key:"shutdown_timeout" default:"5s" min:"1ms" inert:"true" doc:"For an agent to stop when it is removed or replaced."`
 	IdleTimeout             caxton.Duration `key:"idle_timeout" min:"1s" inert:"true" doc:"After which an unused agent is unloaded."`
 	MaxAttempts             int             `key:"max_attempts" default:"3" min:"1" max:"1000" doc:"Tries of one message before it is given up."`
 	RetryBackoffInitial     caxton.Duration `key:"retry_backoff_initial" default:"200ms" min:"1ms" doc:"Pause before a message is tried again; it doubles each time."`

@@ -492,7 +492,7 @@ func (l *loader) secretFiles() {
 	}
 	type secret struct{ path, file string }
 	var all []secret
-	l.root.given(l.merged, "", func(path string, e *entry, f *tree.Field) {
+	l.root.given(l.merged, "", func(path string, _ *entry, f *tree.Field) {
 		base, ok := strings.CutSuffix(path, "_file")
 		if s := l.root.find(base); ok && s != nil && s.secret && scalar(f.Node) != "" {
 			all = append(all, secret{base, scalar(f.Node)})

@@ -91,9 +91,6 @@ func (e *entry) dynamic() bool { return e.elem != nil && e.typ.Kind() == reflect
 // leaf reports whether e holds a value: a scalar or a list.
 func (e *entry) leaf() bool { return !e.table() && !e.dynamic() }
 
-// list reports whether e holds a list of scalars.
-func (e *entry) list() bool { return e.typ.Kind() == reflect.Slice && e.elem == nil }
-
 // child returns the entry of a key of a table, or nil.
 func (e *entry) child(key string) *entry {
 	if e.dynamic() {

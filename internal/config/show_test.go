@@ -169,7 +169,7 @@ func TestKeyInventory(t *testing.T) {
 	if err != nil {
 		t.Skip("the inventory is not at hand")
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	r := csv.NewReader(f)
 	r.Comma, r.LazyQuotes, r.FieldsPerRecord = '\t', true, -1
 	rows, err := r.ReadAll()

@@ -29,10 +29,10 @@ import (
 func TestMain(m *testing.M) {
 	dir := os.Getenv("DATADIR_TEST_CHILD")
 	if dir == "" {
-		os.Exit(m.Run()) //nolint:forbidigo // TestMain has to
+		os.Exit(m.Run())
 	}
 	if err := child(dir, os.Stdin, os.Stdout); err != nil {
-		os.Exit(1) //nolint:forbidigo // as above
+		os.Exit(1)
 	}
 }
 
@@ -88,7 +88,7 @@ func start(t *testing.T, dir string, adapt func(*exec.Cmd)) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), exe) //nolint:gosec // this very program
+	cmd := exec.CommandContext(t.Context(), exe)
 	cmd.Env = append(os.Environ(), "DATADIR_TEST_CHILD="+dir)
 	cmd.Stderr = os.Stderr
 	if adapt != nil {

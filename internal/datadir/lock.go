@@ -126,7 +126,7 @@ func ReadLock(path string) (h Holder, held bool, err error) {
 	}
 	h, err = readHolder(f)
 	if err != nil {
-		return Holder{}, true, nil //nolint:nilerr // it is being written; that it is held is known
+		return Holder{}, true, nil
 	}
 	return h, true, nil
 }

@@ -18,7 +18,7 @@ func tryLock(f *os.File, exclusive bool) (ok bool, err error) {
 		how = unix.LOCK_EX
 	}
 	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB) //nolint:gosec // a file descriptor is small
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		switch {
 		case err == nil:
 			return true, nil

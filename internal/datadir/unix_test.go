@@ -39,7 +39,7 @@ func TestOpenUnwritable(t *testing.T) {
 			t.Skip("this program cannot be copied")
 		}
 		copied := filepath.Join(base, "test")
-		if err := os.WriteFile(copied, exe, 0o755); err != nil { //nolint:gosec // it is run by somebody else
+		if err := os.WriteFile(copied, exe, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		adapt = func(cmd *exec.Cmd) {
@@ -47,23 +47,23 @@ func TestOpenUnwritable(t *testing.T) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		}
 	}
-	if err := os.Chmod(base, 0o755); err != nil { //nolint:gosec // others must get in
+	if err := os.Chmod(base, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	existing := filepath.Join(base, "there", "data")
 	for _, dir := range []string{existing, filepath.Join(base, "locked", "data")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as above
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		for _, sub := range []string{"modules", "cache"} {
-			if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil { //nolint:gosec // as above
+			if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.Chmod(dir, 0o700) }) //nolint:gosec // so that it can be removed
+		t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
 	}
 	closed := filepath.Join(base, "closed")
 	if err := os.Mkdir(closed, mode); err != nil {

@@ -104,8 +104,7 @@ func (d *Deployer) Validate(req caxton.DeployRequest) (caxton.Definition, []caxt
 		}
 	}
 	if err := d.cfg.CheckModel(def.LLM); err != nil {
-		var e *caxton.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*caxton.Error](err); ok {
 			issues = append(issues, caxton.Issue{Path: path, Key: "llm", Message: e.Message, Hint: e.Hint})
 		}
 	}

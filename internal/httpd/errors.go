@@ -87,8 +87,7 @@ func humaError(id string, status int, msg string, errs ...error) huma.StatusErro
 	}
 	e := &caxton.Error{Kind: kind, Code: code, Message: msg, Hint: hint}
 	for _, err := range errs {
-		var d *huma.ErrorDetail
-		if errors.As(err, &d) {
+		if d, ok := errors.AsType[*huma.ErrorDetail](err); ok {
 			e.Issues = append(e.Issues, caxton.Issue{Key: strings.TrimPrefix(d.Location, "body."), Message: d.Message})
 		} else if err != nil {
 			e.Issues = append(e.Issues, caxton.Issue{Message: err.Error()})

@@ -58,15 +58,11 @@ func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 	case "default":
 		return standard, nil
 	default:
-		d, err := caxton.ParseDuration(w.Wait)
-		if err != nil {
-			n, nerr := strconv.ParseUint(w.Wait, 10, 16) // seconds, as Prefer has it
-			if nerr != nil {
-				return 0, err
-			}
-			d = time.Duration(n) * time.Second //nolint:gosec // 16 bits
+		if n, err := strconv.ParseUint(w.Wait, 10, 16); err == nil { // seconds, as Prefer has it
+			return min(time.Duration(n)*time.Second, maxWait), nil //nolint:nilerr // the linter mistakes the condition
 		}
-		return min(d, maxWait), nil
+		d, err := caxton.ParseDuration(w.Wait)
+		return min(d, maxWait), err
 	}
 	for p := range strings.SplitSeq(w.Prefer, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
@@ -75,7 +71,7 @@ func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 			return 0, nil
 		case "wait":
 			if n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 16); err == nil {
-				return min(time.Duration(n)*time.Second, maxWait), nil //nolint:gosec // 16 bits
+				return min(time.Duration(n)*time.Second, maxWait), nil
 			} // RFC 7240: a preference that cannot be read is passed over
 		}
 	}
@@ -274,6 +270,7 @@ func conversationFrom(c caxton.Conversation) api.Conversation {
 	return out
 }
 
+// ConversationPath names a conversation in a path.
 type ConversationPath struct {
 	Conversation string `path:"conversation" minLength:"1" maxLength:"128"`
 }

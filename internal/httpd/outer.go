@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -208,9 +209,7 @@ func (s *Server) replayed(mux *http.ServeMux, w *recorder, r *http.Request) {
 		return
 	}
 	if old != nil {
-		for k, vs := range old.header {
-			w.Header()[k] = vs
-		}
+		maps.Copy(w.Header(), old.header)
 		w.Header().Set("Idempotency-Replayed", "true")
 		w.WriteHeader(old.status)
 		_, _ = w.Write(old.body)

@@ -78,7 +78,7 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 		_, _ = w.Write(indexPage)
 	})
 	for _, p := range []string{"/health", "/ready"} { // for load balancers: no version, no schema
-		mux.HandleFunc("GET "+p, func(w http.ResponseWriter, r *http.Request) {
+		mux.HandleFunc("GET "+p, func(w http.ResponseWriter, _ *http.Request) {
 			if p == "/health" {
 				writeJSON(w, http.StatusOK, s.health())
 				return
@@ -260,6 +260,7 @@ func (s *Server) listTools(context.Context, *empty) (*output[api.ToolList], erro
 	return &output[api.ToolList]{l}, nil
 }
 
+// ToolPath names a tool in a path.
 type ToolPath struct {
 	Tool string `path:"tool" minLength:"1" maxLength:"200" example:"clock"`
 }

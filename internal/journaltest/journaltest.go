@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,6 +112,7 @@ func wantKind(t *testing.T, what string, err error, want caxton.Kind) {
 }
 
 func testLife(t *testing.T, j Journal) {
+	t.Helper()
 	ctx := t.Context()
 	d := Delivery("c1", "m1", 0)
 	accept(t, j, d)
@@ -136,15 +138,15 @@ func testLife(t *testing.T, j Journal) {
 	}
 	rs, err := j.Records(ctx, "c1", 0, 0)
 	must(t, err)
-	var kinds string
+	var kinds strings.Builder
 	for i, r := range rs {
 		if r.Seq != int64(i)+1 || r.At.IsZero() || !json.Valid(r.Body) {
 			t.Errorf("record %d = %+v", i, r)
 		}
-		kinds += string(r.Kind) + " "
+		kinds.WriteString(string(r.Kind) + " ")
 	}
-	if want := "message model_called message settled "; kinds != want {
-		t.Errorf("kinds = %q, want %q", kinds, want)
+	if want := "message model_called message settled "; kinds.String() != want {
+		t.Errorf("kinds = %q, want %q", kinds.String(), want)
 	}
 	turn, err := j.Turn(ctx, "c1", "m1")
 	must(t, err)
@@ -162,6 +164,7 @@ func testLife(t *testing.T, j Journal) {
 }
 
 func testDuplicate(t *testing.T, j Journal) {
+	t.Helper()
 	d := Delivery("c1", "m1", 0)
 	accept(t, j, d)
 	again := Delivery("c2", "m1", 5)
@@ -176,6 +179,7 @@ func testDuplicate(t *testing.T, j Journal) {
 }
 
 func testSettleOnce(t *testing.T, j Journal) {
+	t.Helper()
 	d := Delivery("c1", "m1", 0)
 	accept(t, j, d)
 	must(t, j.Settle(t.Context(), Done(Lease(d), "hi")))
@@ -189,6 +193,7 @@ func testSettleOnce(t *testing.T, j Journal) {
 }
 
 func testRelease(t *testing.T, j Journal) {
+	t.Helper()
 	d := Delivery("c1", "m1", 0)
 	accept(t, j, d)
 	must(t, j.Release(t.Context(), Lease(d), "down", at(30)))
@@ -200,6 +205,7 @@ func testRelease(t *testing.T, j Journal) {
 }
 
 func testLeased(t *testing.T, j Journal) {
+	t.Helper()
 	d := Delivery("c1", "m1", 0)
 	accept(t, j, d)
 	must(t, j.Leased(t.Context(), Lease(d)))
@@ -218,6 +224,7 @@ func testLeased(t *testing.T, j Journal) {
 }
 
 func testAppend(t *testing.T, j Journal) {
+	t.Helper()
 	accept(t, j, Delivery("c1", "m1", 0))
 	good := caxton.Record{ConversationID: "c1", Kind: caxton.RecordModelCalled, MessageID: "m1", Body: json.RawMessage(`{}`)}
 	bad := good
@@ -231,6 +238,7 @@ func testAppend(t *testing.T, j Journal) {
 }
 
 func testAgentOutput(t *testing.T, j Journal) {
+	t.Helper()
 	d := Delivery("c1", "m1", 0)
 	accept(t, j, d)
 	s := Done(Lease(d), "please go on")
@@ -249,6 +257,7 @@ func testAgentOutput(t *testing.T, j Journal) {
 }
 
 func testHistory(t *testing.T, j Journal) {
+	t.Helper()
 	for i := range 5 {
 		accept(t, j, Delivery("c1", fmt.Sprintf("m%d", i), i))
 	}
@@ -263,6 +272,7 @@ func testHistory(t *testing.T, j Journal) {
 }
 
 func testPages(t *testing.T, j Journal) {
+	t.Helper()
 	for i := range 5 {
 		d := Delivery(fmt.Sprintf("c%d", i), fmt.Sprintf("m%d", i), i)
 		accept(t, j, d)
@@ -304,6 +314,7 @@ func testPages(t *testing.T, j Journal) {
 }
 
 func testBlobs(t *testing.T, j Journal) {
+	t.Helper()
 	data := []byte("a,b\n1,2\n")
 	h1, err := j.PutBlob(t.Context(), data, "text/csv")
 	must(t, err)
@@ -316,6 +327,7 @@ func testBlobs(t *testing.T, j Journal) {
 }
 
 func testToolUses(t *testing.T, j Journal) {
+	t.Helper()
 	accept(t, j, Delivery("c1", "m1", 0))
 	for range 3 {
 		must(t, j.Append(t.Context(), caxton.Record{
@@ -330,6 +342,7 @@ func testToolUses(t *testing.T, j Journal) {
 }
 
 func testConcurrent(t *testing.T, j Journal) {
+	t.Helper()
 	ctx := t.Context()
 	var wg sync.WaitGroup
 	errs := make(chan error, 16)
@@ -368,6 +381,7 @@ func testConcurrent(t *testing.T, j Journal) {
 }
 
 func testUnknown(t *testing.T, j Journal) {
+	t.Helper()
 	ctx := t.Context()
 	_, err := j.Message(ctx, "m")
 	wantKind(t, "Message", err, caxton.NotFound)

@@ -139,8 +139,7 @@ func another(err error) bool {
 }
 
 func message(err error) string {
-	var e *caxton.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*caxton.Error](err); ok {
 		return e.Message
 	}
 	return ""

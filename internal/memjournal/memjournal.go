@@ -339,8 +339,8 @@ func (j *Journal) PinnedVersion(_ context.Context, conv caxton.ConversationID, a
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if c := j.convs[conv]; c != nil {
-		for i := len(c.log) - 1; i >= 0; i-- {
-			if d := c.log[i].delivery; d != nil && d.Message.ReceiverID == agent {
+		for _, v := range slices.Backward(c.log) {
+			if d := v.delivery; d != nil && d.Message.ReceiverID == agent {
 				return d.Version, nil
 			}
 		}

@@ -28,6 +28,9 @@ func models(ctx context.Context, c *config.LLM, environ []string, log *slog.Logg
 	provider, reason := c.Provider, "llm.provider says so"
 	if provider == config.AutoProvider || provider == "" {
 		provider, reason = auto(ctx, c, env)
+		chosen := *c
+		chosen.Provider = provider // llm.model and the like are meant for it
+		c = &chosen
 	}
 	names := append([]string{provider}, c.Fallback...)
 	for name := range c.Providers {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -106,6 +107,10 @@ func notes(ctx context.Context, log *slog.Logger, loaded *config.Loaded) {
 	for _, w := range loaded.Warnings {
 		log.WarnContext(ctx, "configuration warning", "issue", w.String())
 	}
+	if s := &loaded.Config.Security; s.Authentication.Enabled || s.APIKeys.Required || s.TLS.Enabled {
+		log.ErrorContext(ctx, "security settings have no effect in this version: everyone who reaches the API may use it",
+			"hint", "listen on loopback only, or put a proxy in front")
+	}
 	if inert := loaded.Inert(); len(inert) > 0 {
 		log.WarnContext(ctx, "settings without effect in this version", "keys", inert)
 	}
@@ -190,7 +195,9 @@ func (n *node) build(ctx context.Context) (err error) {
 	if n.catalog, n.reason, err = models(ctx, &c.LLM, n.o.Environ, n.log.Logger); err != nil {
 		return n.abandon(err)
 	}
-	handlers := prompt.New(n.catalog, tools, n.journal, prompt.Config{ModelTimeout: c.LLM.Timeout.Std(), Logger: n.log.Logger, Registerer: n.reg})
+	handlers := prompt.New(n.catalog, tools, n.journal, prompt.Config{
+		ModelTimeout: c.LLM.Timeout.Std(), MaxTokens: c.LLM.MaxTokens, Temperature: c.LLM.Temperature, Logger: n.log.Logger, Registerer: n.reg,
+	})
 	n.agents = agent.New(n.router, n.registry, func(_ context.Context, v caxton.AgentVersion) (agent.Handler, error) {
 		return handlers.Handler(v)
 	}, agent.Config{
@@ -397,7 +404,7 @@ func (n *node) up(ctx context.Context, r *running) error {
 	uctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	result := make(chan error, 1)
-	go func() { result <- r.stage.up(uctx) }() // ends with uctx at the latest, and is waited for below
+	go func() { result <- r.up(uctx) }() // ends with uctx at the latest, and is waited for below
 	select {
 	case err := <-result:
 		return err
@@ -436,8 +443,8 @@ func (n *node) announce(ctx context.Context, info *Info, started time.Time) {
 func (n *node) halt(ctx context.Context, all []*running) {
 	n.http.Drain()
 	n.router.Close()
-	for i := len(all) - 1; i >= 0; i-- {
-		r := all[i]
+	for _, r := range slices.Backward(all) {
+
 		r.cancel()
 		<-r.done
 		n.log.DebugContext(ctx, "part stopped", "part", r.name)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -38,6 +39,8 @@ type Config struct {
 	ContextTokens int                   // budget for history, unless the agent says otherwise: 4096
 	ParallelCalls int                   // tool calls that run side by side: 8
 	ModelTimeout  time.Duration         // of one model call, unless the agent says otherwise: 60 s
+	MaxTokens     int                   // of one answer, unless the agent says otherwise: the provider's
+	Temperature   *float64              // unless the agent says otherwise: the provider's
 	Logger        *slog.Logger          // discards
 	Registerer    prometheus.Registerer // a registry of its own
 	Now           func() time.Time      // time.Now
@@ -142,7 +145,8 @@ func (h *Handlers) Preview(ctx context.Context, v caxton.AgentVersion, text stri
 func (a *Agent) request(ctx context.Context, m *caxton.Message) (llm.Request, error) {
 	s := &a.def.LLM
 	req := llm.Request{
-		Model: s.Model, System: a.def.SystemPrompt, MaxTokens: s.MaxTokens, Temperature: s.Temperature, TopP: s.TopP,
+		Model: s.Model, System: a.def.SystemPrompt, MaxTokens: cmp.Or(s.MaxTokens, a.h.cfg.MaxTokens),
+		Temperature: cmp.Or(s.Temperature, a.h.cfg.Temperature), TopP: s.TopP,
 		FrequencyPenalty: s.FrequencyPenalty, PresencePenalty: s.PresencePenalty, AgentName: a.def.Name,
 	}
 	if d := a.def.Documentation; d != "" && d != a.def.SystemPrompt {
@@ -226,9 +230,7 @@ func (a *Agent) render(m *caxton.Message, history []llm.Message) (string, error)
 	values := map[string]any{}
 	var object map[string]any
 	if json.Unmarshal(m.Content, &object) == nil {
-		for k, v := range object {
-			values[k] = v
-		}
+		maps.Copy(values, object)
 	}
 	var content any
 	if json.Unmarshal(m.Content, &content) != nil {

@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // open returns a registry over the database at path, running until stop.
-func open(t testing.TB, path string, cfg registry.Config) (reg *registry.Registry, stop func()) {
+func open(t *testing.T, path string, cfg registry.Config) (reg *registry.Registry, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	db, err := sqlite.Open(ctx, sqlite.Config{Path: path})

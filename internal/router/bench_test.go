@@ -43,6 +43,7 @@ func BenchmarkMessage(b *testing.B) {
 }
 
 func benchmarkMessage(b *testing.B, durability string, callers int) {
+	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	var wg sync.WaitGroup
 	var journal router.Journal = memjournal.New(memjournal.Config{})

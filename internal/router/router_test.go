@@ -287,13 +287,13 @@ func TestReleaseComesBackFirst(t *testing.T) {
 		if _, ok := r.Next(ctx, "a1"); ok {
 			t.Fatal("something was leased before its time")
 		}
-		time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // synctest's clock: no real time passes
+		time.Sleep(1100 * time.Millisecond)
 		synctest.Wait()
 		again := next(t, r, "a1")
 		if again.Message.Text() != "1" || again.Attempt != 2 {
 			t.Errorf("leased %s, attempt %d, want 1 for the second time", again.Message.Text(), again.Attempt)
 		}
-		time.Sleep(time.Second) //nolint:forbidigo // synctest's clock: the lease is written down
+		time.Sleep(time.Second)
 		ds, err := j.Pending(ctx)
 		if err != nil || len(ds) != 2 || ds[0].Attempt != 2 {
 			t.Errorf("Pending = %+v, %v, want the second attempt recorded", ds, err)

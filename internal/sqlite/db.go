@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -88,6 +89,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if f, err := os.OpenFile(cfg.Path, os.O_CREATE|os.O_RDWR, 0o600); err == nil { // made here for its mode; SQLite says what is wrong with it
+		_ = f.Close()
 	}
 	w, err := openConn(ctx, cfg.Path, cfg.Durability)
 	if err != nil {
@@ -362,8 +366,7 @@ func storageError(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var ce *caxton.Error
-	if errors.As(err, &ce) {
+	if _, ok := errors.AsType[*caxton.Error](err); ok {
 		return err
 	}
 	switch {

@@ -45,6 +45,7 @@ func TestJournal(t *testing.T) {
 	for _, d := range []sqlite.Durability{sqlite.Normal, sqlite.Full} {
 		t.Run(string(d), func(t *testing.T) {
 			journaltest.TestJournal(t, func(t *testing.T) journaltest.Journal {
+				t.Helper()
 				db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), d)
 				return db
 			})

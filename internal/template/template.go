@@ -60,8 +60,7 @@ func Parse(text string) (*Template, error) {
 // is none: the form that internal/agentfile takes a check in.
 func Check(text string) (line, column int, err error) {
 	_, err = Parse(text)
-	var fault *Error
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*Error](err); ok {
 		return fault.Line, fault.Column, caxton.Errorf(caxton.Invalid, "template_invalid", "%s", fault.Message).WithHint("%s", fault.Hint)
 	}
 	return 0, 0, err

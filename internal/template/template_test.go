@@ -148,8 +148,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		tpl, err := template.Parse(text)
-		var fault *template.Error
-		if errors.As(err, &fault) {
+		if fault, ok := errors.AsType[*template.Error](err); ok {
 			rows := strings.Split(text, "\n")
 			if fault.Line < 1 || fault.Line > len(rows) || fault.Column < 1 || fault.Column > len(rows[fault.Line-1])+1 {
 				t.Errorf("fault %v is outside of the text", fault)
@@ -169,14 +168,14 @@ func FuzzParse(f *testing.F) {
 func ExampleTemplate_Execute() {
 	t, err := template.Parse("{{#each plants}}- {{name}}{{#if dry}}: water it{{/if}}\n{{/each}}")
 	if err != nil {
-		fmt.Println(err) //nolint:forbidigo // an example prints
+		fmt.Println(err)
 		return
 	}
 	text, err := t.Execute(map[string]any{"plants": []any{
 		map[string]any{"name": "fern", "dry": true},
 		map[string]any{"name": "cactus"},
 	}})
-	fmt.Print(text, err) //nolint:forbidigo // an example prints
+	fmt.Print(text, err)
 	// Output:
 	// - fern: water it
 	// - cactus

@@ -269,10 +269,8 @@ func find(fields []field, key string) *field {
 		}
 	}
 	for i := range fields {
-		for _, a := range fields[i].aliases {
-			if a == key {
-				return &fields[i]
-			}
+		if slices.Contains(fields[i].aliases, key) {
+			return &fields[i]
 		}
 	}
 	return nil
@@ -548,8 +546,7 @@ func (d *decoder) text(n *Node, v reflect.Value, u encoding.TextUnmarshaler, key
 	if err := u.UnmarshalText([]byte(n.scalar())); err != nil {
 		v.Set(before)
 		message, hint := err.Error(), ""
-		var e *caxton.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*caxton.Error](err); ok {
 			message, hint = e.Message, e.Hint
 		}
 		d.fault(n, key, label(key)+": "+message, hint)
@@ -565,8 +562,8 @@ func (d *decoder) text(n *Node, v reflect.Value, u encoding.TextUnmarshaler, key
 func (d *decoder) textWithin(v reflect.Value, f field) bool {
 	bound := func(tag string) int64 {
 		b := reflect.New(v.Type())
-		u, ok := b.Interface().(encoding.TextUnmarshaler)
-		if p, std := b.Interface().(*time.Duration); std {
+		u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](b)
+		if p, std := reflect.TypeAssert[*time.Duration](b); std {
 			u, ok = (*caxton.Duration)(p), true
 		}
 		if !ok || u.UnmarshalText([]byte(tag)) != nil {

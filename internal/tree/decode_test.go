@@ -53,15 +53,21 @@ func TestDecode(t *testing.T) {
 		text   string
 		want   config
 	}{
-		{"scalars", tree.YAML, "name: x\nlevel: HIGH\nport: '80'\nratio: 1\nmaybe: 0.5\non: yes\nsmall: -3\nnote: n\n",
-			config{base: base{"n"}, Name: "x", Level: "high", Port: 80, Ratio: 1, Maybe: &half, On: true, Small: -3}},
+		{
+			"scalars", tree.YAML, "name: x\nlevel: HIGH\nport: '80'\nratio: 1\nmaybe: 0.5\non: yes\nsmall: -3\nnote: n\n",
+			config{base: base{"n"}, Name: "x", Level: "high", Port: 80, Ratio: 1, Maybe: &half, On: true, Small: -3},
+		},
 		{"alias", tree.YAML, "name: x\ntcp: 1\n", config{Name: "x", Port: 1}},
 		{"number as text", tree.YAML, "name: 1.10\n", config{Name: "1.10"}},
 		{"whole float", tree.JSON, `{"name": "x", "port": 80.0}`, config{Name: "x", Port: 80}},
 		{"nulls", tree.YAML, "name: x\nport:\nlimits: ~\nwords:\n", config{Name: "x"}},
-		{"tables", tree.TOML, "name = 'x'\n[limits]\nsize = 2048\nwait = '90s'\nstd = '1h'\n[pointer]\nsize = '1.5MB'\n[by_name.a]\nwait = '1d'\n[[list]]\n[[list]]\nstd = '2m'\n",
-			config{Name: "x", Limits: limits{2048, caxton.Duration(90 * time.Second), time.Hour}, Pointer: &limits{Size: caxton.MiB * 3 / 2},
-				ByName: map[string]limits{"a": {Wait: caxton.Duration(24 * time.Hour)}}, List: []limits{{}, {Std: 2 * time.Minute}}}},
+		{
+			"tables", tree.TOML, "name = 'x'\n[limits]\nsize = 2048\nwait = '90s'\nstd = '1h'\n[pointer]\nsize = '1.5MB'\n[by_name.a]\nwait = '1d'\n[[list]]\n[[list]]\nstd = '2m'\n",
+			config{
+				Name: "x", Limits: limits{2048, caxton.Duration(90 * time.Second), time.Hour}, Pointer: &limits{Size: caxton.MiB * 3 / 2},
+				ByName: map[string]limits{"a": {Wait: caxton.Duration(24 * time.Hour)}}, List: []limits{{}, {Std: 2 * time.Minute}},
+			},
+		},
 		{"any", tree.JSON, `{"name": "x", "any": {"a": [1, 2.5, null, "b"]}}`, config{Name: "x", Any: map[string]any{"a": []any{int64(1), 2.5, nil, "b"}}}},
 		{"time", tree.TOML, "name = 'x'\nat = 2024-05-01T10:00:00Z\n", config{Name: "x", At: time.Date(2024, 5, 1, 10, 0, 0, 0, time.UTC)}},
 		{"words", tree.YAML, "name: x\nwords: [A, b]\n", config{Name: "x", Words: []string{"a", "b"}}},
@@ -110,15 +116,19 @@ func TestDecodeFaults(t *testing.T) {
 		{"range of size", "name: x\nlimits: {size: 2GB}\n", `f:2:16: limits.size must be 1KB to 1GB, not "2GB"`},
 		{"range of duration", "name: x\nlimits: {wait: 1ms, std: 2h}\n", "f:2:16: limits.wait must be at least 1s, not \"1ms\"\nf:2:26: limits.std must be at most 1h, not \"2h\""},
 		{"small", "name: x\nsmall: 300\n", "f:2:8: small must be a smaller number, not 300"},
-		{"wrong types", "name: [x]\nport: a\nratio: {}\non: 2\nwords: a\nlimits: 1\nby_name: []\nlist: [1]\nskill: [a]\nlevel: true\n",
+		{
+			"wrong types", "name: [x]\nport: a\nratio: {}\non: 2\nwords: a\nlimits: 1\nby_name: []\nlist: [1]\nskill: [a]\nlevel: true\n",
 			"f:1:7: name must be text, not a list\nf:2:7: port must be a whole number, not \"a\"\nf:3:8: ratio must be a number, not a table\n" +
 				"f:4:5: on must be true or false, not 2\nf:5:8: words must be a list, not \"a\" (write it like [one, two])\n" +
 				"f:6:9: limits must be a table of keys and values, not 1\nf:7:10: by_name must be a table of keys and values, not a list\n" +
-				"f:8:8: list[0] must be a table of keys and values, not 1\nf:9:8: skill must be text, not a list\nf:10:8: level must be text, not true (put it in quotes)"},
-		{"text forms", "name: x\nskill: A\nlimits: {size: big, wait: 3, std: soon}\nat: noon\n",
+				"f:8:8: list[0] must be a table of keys and values, not 1\nf:9:8: skill must be text, not a list\nf:10:8: level must be text, not true (put it in quotes)",
+		},
+		{
+			"text forms", "name: x\nskill: A\nlimits: {size: big, wait: 3, std: soon}\nat: noon\n",
 			"f:2:8: skill: \"A\" is not a capability name (write it like data-analysis)\nf:3:16: limits.size: \"big\" is not a size (write it like 512KB, 10MB or 1.5GiB)\n" +
 				"f:3:27: limits.wait: \"3\" is not a duration (write it like 500ms, 30s, 1h30m or 30d)\nf:3:35: limits.std: \"soon\" is not a duration (write it like 500ms, 30s, 1h30m or 30d)\n" +
-				"f:4:5: at: parsing time \"noon\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"noon\" as \"2006\""},
+				"f:4:5: at: parsing time \"noon\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"noon\" as \"2006\"",
+		},
 		{"empty entry", "name: x\nskills: [a, ~]\n", "f:2:13: skills[1] is empty (remove the entry or write a value)"},
 		{"too many", "name: x\nwords: [a, a, a, a]\n", "f:2:8: words has 4 entries; at most 3 are allowed"},
 		{"root is a list", "[a]\n", "f:1:1: the document must be a table of keys and values, not a list"},
@@ -142,7 +152,7 @@ func TestDecodeOptions(t *testing.T) {
 	var inert []string
 	got := lines(tree.Decode(n, &c, tree.DecodeOptions{
 		Path: "f", Prefix: "top", UnknownHint: "see the manual",
-		Inert: func(key string, f tree.Field) { inert = append(inert, key) },
+		Inert: func(key string, _ tree.Field) { inert = append(inert, key) },
 	}))
 	want := `f: top.port must be a whole number, not "zero" (from TCP_PORT)` + "\n" +
 		`f:3:6: top.limits.std: "9" is not a duration (write it like 500ms, 30s, 1h30m or 30d)` + "\n" +

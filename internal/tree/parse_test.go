@@ -75,8 +75,10 @@ func TestParseValues(t *testing.T) {
 		{"yaml null", tree.YAML, "~\n", map[string]any{}},
 		{"toml empty", tree.TOML, "\n", map[string]any{}},
 		{"json empty", tree.JSON, " \n", map[string]any{}},
-		{"yaml scalars", tree.YAML, "[yes, true, 12, 1_000, 0x10, 1.5, 1e3, 2024-05-01, '7', ~, !!str 8, 99999999999999999999]\n",
-			[]any{"yes", true, int64(12), int64(1000), int64(16), 1.5, 1000.0, "2024-05-01", "7", nil, "8", 1e20}},
+		{
+			"yaml scalars", tree.YAML, "[yes, true, 12, 1_000, 0x10, 1.5, 1e3, 2024-05-01, '7', ~, !!str 8, 99999999999999999999]\n",
+			[]any{"yes", true, int64(12), int64(1000), int64(16), 1.5, 1000.0, "2024-05-01", "7", nil, "8", 1e20},
+		},
 		{"yaml blocks", tree.YAML, "a: |\n  x\n  y\nb: >-\n  x\n  y\n", map[string]any{"a": "x\ny\n", "b": "x y"}},
 		{"yaml keys that are no text", tree.YAML, "1: a\ntrue: b\n", map[string]any{"1": "a", "true": "b"}},
 		{"yaml merges", tree.YAML, "x: &x {a: 1}\ny: &y {a: 2, b: 2}\nz:\n  <<: [*x, *y]\n  c: 3\n", map[string]any{

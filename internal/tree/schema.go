@@ -3,6 +3,7 @@ package tree
 import (
 	"encoding"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ func (s *schemer) schema(t reflect.Type, f field) map[string]any {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if d, ok := reflect.New(t).Interface().(Describer); ok {
+	if d, ok := reflect.TypeAssert[Describer](reflect.New(t)); ok {
 		return d.Schema()
 	}
 	switch t {
@@ -100,10 +101,8 @@ func (s *schemer) elem(t reflect.Type, f field) map[string]any {
 
 func (s *schemer) structure(t reflect.Type, m map[string]any) {
 	m["type"] = "object"
-	for _, o := range s.open {
-		if o == t {
-			return // recursive: the inner level is left open
-		}
+	if slices.Contains(s.open, t) {
+		return // recursive: the inner level is left open
 	}
 	s.open = append(s.open, t)
 	defer func() { s.open = s.open[:len(s.open)-1] }()

@@ -52,8 +52,7 @@ func (t *tomlReader) checkScalar(at position, v string) bool {
 		return true
 	}
 	message := err.Error()
-	var derr *toml.DecodeError
-	if errors.As(err, &derr) {
+	if derr, ok := errors.AsType[*toml.DecodeError](err); ok {
 		if _, column := derr.Position(); column > len("v=") {
 			at.column += column - len("v=") - 1
 		}
@@ -223,7 +222,6 @@ func (t *tomlReader) keyValue(e *unstable.Node, n *Node, path *trail, depth int)
 		f := t.field(n, p.name)
 		if f != nil && !t.dotted[f.Node] {
 			t.repeated(path, p.at, position{f.Line, f.Column})
-			f = nil
 			n = NewMap(p.at.line, p.at.column)
 			continue
 		}

@@ -283,7 +283,7 @@ type yamlPlace struct{ line, column, offset int }
 // are the same as ours.
 func yamlLines(data []byte) []int {
 	starts, exotic := []int{0}, false
-	for i := 0; i < len(data); i++ {
+	for i := range data {
 		switch {
 		case data[i] == '\n':
 			starts = append(starts, i+1)

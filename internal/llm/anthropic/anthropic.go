@@ -177,8 +177,7 @@ func (m *Model) params(req llm.Request) (sdk.MessageNewParams, error) {
 
 // fail gives an SDK error its kind.
 func (m *Model) fail(ctx context.Context, err error) error {
-	var api *sdk.Error
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*sdk.Error](err); ok {
 		var body struct {
 			Error struct {
 				Message string `json:"message"`

@@ -168,8 +168,7 @@ func (m *Model) params(req llm.Request) (sdk.ChatCompletionNewParams, error) {
 
 // fail gives an SDK error its kind.
 func (m *Model) fail(ctx context.Context, err error) error {
-	var api *sdk.Error
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*sdk.Error](err); ok {
 		return llm.StatusError(m.cfg.Name, api.StatusCode, api.Message, err)
 	}
 	var ne net.Error

@@ -92,7 +92,7 @@ func TestCSVForms(t *testing.T) {
 			text = "\uFEFF" + text
 		}
 		for _, u := range utf16.Encode([]rune(text)) {
-			b = append(b, order(byte(u>>8), byte(u))...) //nolint:gosec // the halves of 16 bits
+			b = append(b, order(byte(u>>8), byte(u))...)
 		}
 		return string(b)
 	}

@@ -136,7 +136,8 @@ func TestHTTPRequests(t *testing.T) {
 		{"JSON as a value", args{"method": "PUT", "body": args{"a": []int{1}}}, "PUT", `{"a":[1]}`, "application/json", "key-1", "caxton"},
 		{"DELETE", args{"method": "DELETE"}, "DELETE", "", "", "key-1", "caxton"},
 		{
-			"headers", args{"method": "PATCH", "body": "a=1", "headers": map[string]string{"content-type": "application/x-www-form-urlencoded", "User-Agent": "me", "Idempotency-Key": "mine"}},
+			"headers",
+			args{"method": "PATCH", "body": "a=1", "headers": map[string]string{"content-type": "application/x-www-form-urlencoded", "User-Agent": "me", "Idempotency-Key": "mine"}},
 			"PATCH", "a=1", "application/x-www-form-urlencoded", "mine", "me",
 		},
 	}

@@ -1,0 +1,73 @@
+# make run    build and start the server with the agents of examples/agents
+# make test   run every test
+SHELL       := /bin/bash
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+TOOLS       := $(CURDIR)/.tools
+PACKAGES    := ./...
+
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+GOIMPORTS   := golang.org/x/tools/cmd/goimports@v0.51.0
+BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+export CGO_ENABLED ?= 0
+
+.PHONY: run build test check bench fuzz soak test-live fmt clean
+
+run: build
+	./bin/caxton serve --data-dir ./data --agents-dir ./examples/agents
+
+build:
+	@echo "building bin/caxton $(VERSION) (the first build compiles SQLite and takes a few minutes)"
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/caxton ./cmd/caxton
+
+test:
+	go test $(PACKAGES)
+
+# check: format, vet, linters, race tests with the seeds of the fuzz targets, known vulnerabilities.
+check: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/goimports
+	@files=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go'); $(TOOLS)/goimports -l $$(git ls-files '*.go')); \
+	  if [ -n "$$files" ]; then echo "not formatted:"; echo "$$files"; exit 1; fi
+	go vet $(PACKAGES)
+	$(TOOLS)/golangci-lint run $(PACKAGES)
+	CGO_ENABLED=1 go test -race $(PACKAGES)
+	@if GOBIN=$(TOOLS) go install $(GOVULNCHECK) 2>/dev/null; then \
+	  $(TOOLS)/govulncheck $(PACKAGES) || echo "govulncheck: see above, or its database cannot be reached"; \
+	else echo "govulncheck cannot be installed here: skipped"; fi
+
+bench: $(TOOLS)/benchstat
+	go test -run '^$$' -bench . -count 6 -timeout 60m ./internal/router ./internal/node | tee bench.txt
+	$(TOOLS)/benchstat bench.txt
+
+# fuzz: each fuzz target for FUZZTIME.
+FUZZTIME ?= 60s
+fuzz:
+	@set -e; for pkg in $$(go list $(PACKAGES)); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+# soak: the long forms of tests that make test runs short.
+soak:
+	CAXTON_SOAK=1 go test -run 'Crash|Reload|Soak' -count 1 -timeout 60m -v ./internal/node
+
+test-live: build
+	./scripts/test-live.sh
+
+fmt: $(TOOLS)/gofumpt $(TOOLS)/goimports
+	$(TOOLS)/gofumpt -w $$(git ls-files '*.go')
+	$(TOOLS)/goimports -w $$(git ls-files '*.go')
+
+clean:
+	rm -rf bin bench.txt
+
+$(TOOLS)/golangci-lint: Makefile
+	GOBIN=$(TOOLS) go install $(GOLANGCI) && touch $@
+$(TOOLS)/gofumpt: Makefile
+	GOBIN=$(TOOLS) go install $(GOFUMPT) && touch $@
+$(TOOLS)/goimports: Makefile
+	GOBIN=$(TOOLS) go install $(GOIMPORTS) && touch $@
+$(TOOLS)/benchstat: Makefile
+	GOBIN=$(TOOLS) go install $(BENCHSTAT) && touch $@
