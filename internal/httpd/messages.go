@@ -58,8 +58,8 @@ func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 	case "default":
 		return standard, nil
 	default:
-		if n, err := strconv.ParseUint(w.Wait, 10, 16); err == nil { // seconds, as Prefer has it
-			return min(time.Duration(n)*time.Second, maxWait), nil //nolint:nilerr // the linter mistakes the condition
+		if d, ok := plainSeconds(w.Wait); ok { // as Prefer has it
+			return d, nil
 		}
 		d, err := caxton.ParseDuration(w.Wait)
 		return min(d, maxWait), err
@@ -70,12 +70,18 @@ func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 		case "respond-async":
 			return 0, nil
 		case "wait":
-			if n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 16); err == nil {
-				return min(time.Duration(n)*time.Second, maxWait), nil
+			if d, ok := plainSeconds(strings.Trim(strings.TrimSpace(value), `"`)); ok {
+				return d, nil
 			} // RFC 7240: a preference that cannot be read is passed over
 		}
 	}
 	return def, nil
+}
+
+// plainSeconds reads a number of seconds, bounded by maxWait.
+func plainSeconds(s string) (time.Duration, bool) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return min(time.Duration(n)*time.Second, maxWait), err == nil
 }
 
 type sendInput struct {
@@ -153,12 +159,20 @@ func (s *Server) same(ctx context.Context, rc caxton.Receipt, m caxton.Message) 
 	if err != nil {
 		return err
 	}
-	var a, b bytes.Buffer
-	if json.Compact(&a, st.Message.Content) != nil || json.Compact(&b, m.Content) != nil || bytes.Equal(a.Bytes(), b.Bytes()) {
+	if compact(st.Message.Content) == compact(m.Content) {
 		return nil
 	}
 	return caxton.Errorf(caxton.Invalid, "idempotency_key_reused", "this key or message ID was used for another message").
 		WithHint("use a new one for a new message")
+}
+
+// compact returns JSON without the space that means nothing.
+func compact(raw json.RawMessage) string {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return string(raw)
+	}
+	return b.String()
 }
 
 // messageFrom reads a message as it was sent.
