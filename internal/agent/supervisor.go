@@ -213,7 +213,8 @@ func (s *Supervisor) Available(id caxton.AgentID) bool {
 }
 
 // Ping asks the agent's own goroutine for a sign of life and returns how long it took. It
-// is Unavailable when the agent does not run or does not answer before ctx ends.
+// is a Conflict when the agent does not run, and Unavailable when it does not answer before
+// ctx ends.
 func (s *Supervisor) Ping(ctx context.Context, id caxton.AgentID) (time.Duration, error) {
 	r, err := s.runner(id)
 	if err != nil {
@@ -221,7 +222,7 @@ func (s *Supervisor) Ping(ctx context.Context, id caxton.AgentID) (time.Duration
 	}
 	start := time.Now()
 	if st := r.status(); st.State != caxton.AgentRunning {
-		return 0, caxton.Errorf(caxton.Unavailable, "agent_not_running", "agent %s is %s", r.slug(), st.State).
+		return 0, caxton.Errorf(caxton.Conflict, "agent_not_running", "agent %s is %s", r.slug(), st.State).
 			WithHint("caxton agents show %s says why", r.slug())
 	}
 	answer := make(chan struct{})

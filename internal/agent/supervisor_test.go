@@ -339,8 +339,8 @@ func TestSupervisorSuspendsAndResumes(t *testing.T) {
 		if st, _ := h.sup.Status("a1"); st.State != caxton.AgentSuspended {
 			t.Fatalf("state %s, want suspended", st.State)
 		}
-		if _, err := h.sup.Ping(t.Context(), "a1"); caxton.KindOf(err) != caxton.Unavailable {
-			t.Errorf("Ping: %v, want unavailable", err)
+		if _, err := h.sup.Ping(t.Context(), "a1"); caxton.KindOf(err) != caxton.Conflict {
+			t.Errorf("Ping: %v, want a conflict", err)
 		}
 		if err := h.sup.Restart(t.Context(), "a1"); caxton.KindOf(err) != caxton.Conflict {
 			t.Errorf("Restart: %v, want a conflict", err)

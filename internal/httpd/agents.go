@@ -552,7 +552,7 @@ func (s *Server) ping(ctx context.Context, in *AgentPath) (*output[api.Ping], er
 		return nil, err
 	}
 	if f != nil {
-		return nil, caxton.Errorf(caxton.Unavailable, "agent_not_running", "the file of %s is faulty: %s", f.Stem, f.Err.Message)
+		return nil, caxton.Errorf(caxton.Conflict, "agent_not_running", "the file of %s is faulty: %s", f.Stem, f.Err.Message)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -751,7 +751,7 @@ func (s *Server) performance(context.Context, *empty) (*output[api.Performances]
 }
 
 type analyzeInput struct {
-	Pattern string `query:"pattern" minLength:"1" maxLength:"1000" doc:"regular expression (RE2), in any case" example:"error|timeout"`
+	Pattern string `query:"pattern" required:"true" minLength:"1" maxLength:"1000" doc:"regular expression (RE2), in any case" example:"error|timeout"`
 	Last    string `query:"last" maxLength:"40" default:"1h" doc:"how far to look back"`
 }
 
@@ -796,6 +796,9 @@ func (s *Server) test(ctx context.Context, in *testInput) (*output[api.TestRun],
 	a, err := s.deps.Registry.Resolve(in.Agent)
 	if err != nil {
 		return nil, err
+	}
+	if st, ok := s.deps.Supervisor.Status(a.ID); ok && st.State != caxton.AgentRunning && st.State != caxton.AgentLoaded {
+		return nil, caxton.Errorf(caxton.Conflict, "agent_not_running", "agent %s is %s", a.Slug, st.State).WithHint("resume or restart it first")
 	}
 	start := time.Now()
 	rc, err := s.deps.Router.Send(ctx, caxton.Message{Receiver: string(a.ID), Sender: "test", Content: caxton.TextContent(in.Body.Input)})

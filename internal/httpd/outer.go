@@ -94,6 +94,9 @@ func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
 	status := http.StatusNotFound
 	if probe.status == http.StatusMethodNotAllowed {
 		allow := probe.Header().Get("Allow")
+		if own := s.methods[r.URL.Path]; own != "" {
+			allow = own // net/http adds those of patterns with wildcards
+		}
 		w.Header().Set("Allow", allow)
 		status = http.StatusMethodNotAllowed
 		e = caxton.Errorf(caxton.Malformed, "method_not_allowed", "%s is not allowed at %.200q", r.Method, r.URL.Path).WithHint("allowed: %s", allow)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -133,6 +134,7 @@ type Server struct {
 	draining  atomic.Bool
 	listening chan struct{} // closed when all listeners are open
 	replays   replays
+	methods   map[string]string // what paths without wildcards allow, as the document says
 	started   time.Time
 
 	mu    sync.Mutex // guards addrs
@@ -165,8 +167,27 @@ func New(deps Deps, cfg Config) *Server {
 	mux := http.NewServeMux()
 	a := humago.New(mux, humaConfig(cfg.Version))
 	s.routes(a, mux)
+	s.methods = methods(a.OpenAPI())
 	s.handler = s.outer(mux)
 	return s
+}
+
+// methods returns the methods of every path of the document, joined as in an Allow header.
+func methods(doc *huma.OpenAPI) map[string]string {
+	all := map[string]string{}
+	for path, item := range doc.Paths {
+		var ms []string
+		for _, m := range []struct {
+			name string
+			op   *huma.Operation
+		}{{"DELETE", item.Delete}, {"GET", item.Get}, {"POST", item.Post}, {"PUT", item.Put}} {
+			if m.op != nil {
+				ms = append(ms, m.name)
+			}
+		}
+		all[path] = strings.Join(ms, ", ")
+	}
+	return all
 }
 
 // humaConfig is huma's configuration without what would add to bodies or load from elsewhere.

@@ -29,9 +29,7 @@ func (r *Router) choose(ctx context.Context, m *caxton.Message, continued bool) 
 		}
 	}
 	if len(able) == 0 {
-		return caxton.Agent{}, caxton.Routing{}, caxton.Errorf(caxton.Unavailable, "no_agent_available",
-			"none of the %d agents with the capability %s takes messages now", len(all), m.Capability).
-			WithHint("caxton agents list shows their states; resume or mend one")
+		able = all // the message waits with the best of them, as one that names a suspended agent does
 	}
 	strategy := cmp.Or(m.Strategy, r.cfg.Strategy)
 	cs, err := r.candidates(ctx, m, able, continued)

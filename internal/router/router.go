@@ -125,8 +125,7 @@ func (r *Router) Close() { r.closed.Store(true) }
 // Send returns without error the message will be handled, whatever happens to the process,
 // within what the journal's durability promises. A message whose ID was accepted before is
 // not sent again: its receipt says so. Errors: Invalid (the message), NotFound (the receiver
-// or capability), Exhausted (the mailbox is full), TooLarge, Unavailable (stopping, or no
-// agent of the capability takes messages).
+// or capability), Exhausted (the mailbox is full), TooLarge, Unavailable (stopping).
 func (r *Router) Send(ctx context.Context, m caxton.Message) (caxton.Receipt, error) {
 	if r.closed.Load() {
 		return caxton.Receipt{}, caxton.Errorf(caxton.Unavailable, "draining", "the server is stopping").WithHint("send the message again when it is back")
