@@ -37,8 +37,9 @@ check: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/goimports
 	  $(TOOLS)/govulncheck $(PACKAGES) || echo "govulncheck: see above, or its database cannot be reached"; \
 	else echo "govulncheck cannot be installed here: skipped"; fi
 
-bench: $(TOOLS)/benchstat
-	go test -run '^$$' -bench . -count 6 -timeout 60m ./internal/router ./internal/node | tee bench.txt
+COUNT ?= 6
+bench: build $(TOOLS)/benchstat
+	go test -run '^$$' -bench . -count $(COUNT) -timeout 60m ./internal/router ./internal/node | tee bench.txt
 	$(TOOLS)/benchstat bench.txt
 
 # fuzz: each fuzz target for FUZZTIME.
