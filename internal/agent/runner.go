@@ -128,7 +128,8 @@ func (r *runner) available() bool {
 func (r *runner) ready(ctx context.Context, version int) error {
 	for {
 		r.mu.Lock()
-		ok := r.running == version || r.agent.Suspended ||
+		resting := r.state == caxton.AgentSuspended || r.state == caxton.AgentDraining
+		ok := r.running == version && !r.agent.Suspended || r.agent.Suspended && resting ||
 			r.agent.Version != version && r.running == r.agent.Version // superseded meanwhile
 		var err error
 		if r.tried == version {

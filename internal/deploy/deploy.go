@@ -282,9 +282,6 @@ func (d *Deployer) setSuspended(ctx context.Context, id caxton.AgentID, suspende
 		return err
 	}
 	d.cfg.Logger.InfoContext(ctx, "agent suspension changed", "agent", a.Slug, "agent_id", a.ID, "suspended", suspended)
-	if suspended {
-		return nil
-	}
 	wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
 	defer cancel()
 	return d.runner.Ready(wait, id, a.Version)
