@@ -1,0 +1,376 @@
+package httpd_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/httpd"
+	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/memjournal"
+	"github.com/caxton/caxton/internal/router"
+	"github.com/caxton/caxton/internal/tool"
+)
+
+// A house is the server's parts, as far as the tests need them: one agent, a router over a
+// memory journal, and an error that everything else gives.
+type house struct {
+	*router.Router
+	mu    sync.Mutex
+	err   error
+	tools *tool.Set
+	stop  chan time.Duration
+}
+
+func greeter() caxton.Agent {
+	c, err := caxton.ParseCapability("greeting")
+	if err != nil {
+		panic(err)
+	}
+	return caxton.Agent{
+		ID: "a1", Name: "Greeter", Slug: "greeter", Type: caxton.ConfigAgent, Version: 1, Versions: 1,
+		Definition: caxton.Definition{Name: "Greeter", Capabilities: []caxton.Capability{c}},
+	}
+}
+
+func (h *house) Agents() []caxton.Agent { return []caxton.Agent{greeter()} }
+
+func (h *house) Agent(id caxton.AgentID) (caxton.Agent, error) { return h.Resolve(string(id)) }
+
+func (h *house) Resolve(ref string) (caxton.Agent, error) {
+	switch ref {
+	case "a1", "greeter":
+		return greeter(), nil
+	case "panic":
+		panic("boom")
+	case "error":
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return caxton.Agent{}, h.err
+	}
+	return caxton.Agent{}, caxton.Errorf(caxton.NotFound, "agent_not_found", "there is no agent %q", ref)
+}
+
+func (h *house) Providers(c caxton.Capability) []caxton.Agent {
+	if c.String() == "greeting" {
+		return h.Agents()
+	}
+	return nil
+}
+func (h *house) Capabilities() []caxton.Capability { return greeter().Definition.Capabilities }
+func (h *house) Versions(context.Context, caxton.AgentID) ([]caxton.AgentVersion, error) {
+	return nil, nil
+}
+
+func (h *house) Version(context.Context, caxton.AgentID, int) (caxton.AgentVersion, error) {
+	return caxton.AgentVersion{Text: []byte("text")}, nil
+}
+
+// others are the parts that need nothing of the house.
+type others struct {
+	mu       sync.Mutex
+	deployed int
+}
+
+func (o *others) Validate(caxton.DeployRequest) (caxton.Definition, []caxton.Issue) {
+	return caxton.Definition{}, nil
+}
+
+func (o *others) Deploy(context.Context, caxton.DeployRequest) (caxton.Deployment, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.deployed++
+	return caxton.Deployment{Agent: greeter(), Created: true}, nil
+}
+
+func (o *others) Rollback(context.Context, caxton.AgentID, int) (caxton.Deployment, error) {
+	return caxton.Deployment{Agent: greeter()}, nil
+}
+func (o *others) Remove(context.Context, caxton.AgentID, bool) error { return nil }
+func (o *others) Suspend(context.Context, caxton.AgentID) error      { return nil }
+func (o *others) Resume(context.Context, caxton.AgentID) error       { return nil }
+func (o *others) Reload(context.Context, string) (caxton.Deployment, error) {
+	return caxton.Deployment{Agent: greeter()}, nil
+}
+func (o *others) ReloadAll(context.Context, bool) ([]caxton.ReloadStatus, error) { return nil, nil }
+func (o *others) ReloadStatus(string) (caxton.ReloadStatus, error)               { return caxton.ReloadStatus{}, nil }
+func (o *others) Faults() []caxton.FileFault                                     { return nil }
+func (o *others) Status(caxton.AgentID) (caxton.AgentStatus, bool) {
+	return caxton.AgentStatus{State: caxton.AgentRunning}, true
+}
+func (o *others) Restart(context.Context, caxton.AgentID) error { return nil }
+func (o *others) Ping(context.Context, caxton.AgentID) (time.Duration, error) {
+	return time.Microsecond, nil
+}
+func (o *others) AgentLogs(_ context.Context, q caxton.LogQuery) ([]caxton.LogLine, error) {
+	if q.After > 0 {
+		return nil, nil
+	}
+	return []caxton.LogLine{{ID: 1, Level: "INFO", Message: "one"}}, nil
+}
+func (o *others) ToolUses(context.Context) ([]caxton.AgentTools, error) { return nil, nil }
+func (o *others) Preview(context.Context, caxton.AgentVersion, string) (llm.Request, error) {
+	return llm.Request{}, nil
+}
+
+func newServer(tb testing.TB, cfg httpd.Config) (*httpd.Server, *house, *others) {
+	tb.Helper()
+	h, o := &house{stop: make(chan time.Duration, 1)}, &others{}
+	h.Router = router.New(memjournal.New(memjournal.Config{}), h, router.Config{QueueSize: 1 << 30})
+	var err error
+	if h.tools, err = tool.NewSet(nil); err != nil {
+		tb.Fatal(err)
+	}
+	return httpd.New(httpd.Deps{
+		Router: h.Router, Registry: h, Deployer: o, AgentDir: o, Supervisor: o, Logs: o, Tools: h.tools, Previewer: o,
+		Schema: func() []byte { return []byte(`{"type":"object"}`) }, Settings: func() api.Settings { return api.Settings{} },
+		Status: func(context.Context) (api.Status, error) { return api.Status{}, nil },
+		Health: func(context.Context) (api.MemoryHealth, error) {
+			return api.MemoryHealth{Status: "healthy", SQLiteStatus: "ok"}, nil
+		},
+		Shutdown: func(d time.Duration) { h.stop <- d },
+	}, cfg), h, o
+}
+
+// answers has the agent answer one message as soon as it is there.
+func answers(t *testing.T, h *house) {
+	t.Helper()
+	go func() {
+		<-h.Signal("a1")
+		if l, ok := h.Next(context.Background(), "a1"); ok {
+			_ = h.Settle(context.Background(), caxton.Settlement{Lease: l, Outcome: caxton.OutcomeDone, Outputs: []caxton.Delivery{
+				{Message: l.Message.Reply(caxton.Inform, caxton.TextContent("hi"))},
+			}})
+		}
+	}()
+}
+
+func call(s *httpd.Server, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return w
+}
+
+func TestErrors(t *testing.T) {
+	s, h, _ := newServer(t, httpd.Config{})
+	for kind, status := range map[caxton.Kind]int{
+		caxton.Malformed: 400, caxton.Invalid: 422, caxton.Unauthenticated: 401, caxton.Forbidden: 403, caxton.NotFound: 404, caxton.Conflict: 409,
+		caxton.TooLarge: 413, caxton.Exhausted: 429, caxton.Canceled: 499, caxton.Internal: 500, caxton.Unavailable: 503, caxton.Timeout: 504,
+	} {
+		h.err = caxton.Errorf(kind, "some_code", "what").WithHint("do").WithCause(io.ErrUnexpectedEOF)
+		w := call(s, "GET", "/api/v1/agents/error", "", "X-Request-Id", "req-1")
+		var b api.ErrorBody
+		if err := json.Unmarshal(w.Body.Bytes(), &b); err != nil {
+			t.Fatalf("%s: %v in %s", kind, err, w.Body)
+		}
+		if w.Code != status || b.Error.Kind != string(kind) || b.Error.RequestID != "req-1" {
+			t.Errorf("%s: %d %+v, want %d", kind, w.Code, b, status)
+		}
+		if shown := strings.Contains(w.Body.String(), "what"); shown == (kind == caxton.Internal) {
+			t.Errorf("%s: body %s", kind, w.Body)
+		}
+	}
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		code               string
+	}{
+		{"GET", "/nowhere", "", 404, "path_not_found"},
+		{"GET", "/api/v1/nowhere", "", 404, "path_not_found"},
+		{"PATCH", "/api/v1/messages", "", 405, "method_not_allowed"},
+		{"GET", "/api/v1/agents/panic", "", 500, "internal"},
+		{"POST", "/api/v1/messages", "{", 400, "request_malformed"},
+		{"POST", "/api/v1/messages", `{"nonsense": 1}`, 422, "request_invalid"},
+		{"POST", "/api/v1/messages", `{"receiver": "greeter"}`, 422, "content_missing"},
+		{"POST", "/api/v1/messages", `{"receiver": "greeter", "content": "x", "message": "y"}`, 422, "content_twice"},
+		{"POST", "/api/v1/messages", `{"capability": "cooking", "content": "x"}`, 404, "capability_not_found"},
+		{"POST", "/api/v1/agents", `{"wasm_module": "AGFzbQEAAAA="}`, 422, "wasm_not_supported"},
+		{"POST", "/api/v1/agents", `[]`, 422, "request_invalid"},
+		{"GET", "/api/v1/agents?limit=0", "", 422, "request_invalid"},
+	} {
+		w := call(s, tt.method, tt.path, tt.body)
+		var b api.ErrorBody
+		if err := json.Unmarshal(w.Body.Bytes(), &b); err != nil || w.Code != tt.status || b.Error.Code != tt.code {
+			t.Errorf("%s %s %s = %d %s, want %d %s", tt.method, tt.path, tt.body, w.Code, w.Body, tt.status, tt.code)
+		}
+	}
+}
+
+func TestWaiting(t *testing.T) {
+	const hello = `{"capability": "greeting", "content": {"message": "Hello!"}}`
+	tests := []struct {
+		name, path string
+		headers    []string
+		want       int
+	}{
+		{"versioned path answers at once", "/api/v1/messages", nil, 202},
+		{"asked to wait", "/api/v1/messages?wait=10s", nil, 200},
+		{"asked to wait by a preference", "/api/v1/messages", []string{"Prefer", "wait=10"}, 200},
+		{"short path waits", "/api/messages", nil, 200},
+		{"short path told not to", "/api/messages?wait=0", nil, 202},
+		{"short path told not to by a preference", "/api/messages", []string{"Prefer", "respond-async"}, 202},
+		{"a wait that cannot be read", "/api/v1/messages?wait=long", nil, 422},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, h, _ := newServer(t, httpd.Config{})
+			if tt.want == 200 {
+				answers(t, h)
+			}
+			w := call(s, "POST", tt.path, hello, tt.headers...)
+			if w.Code != tt.want {
+				t.Fatalf("%d %s, want %d", w.Code, w.Body, tt.want)
+			}
+			if tt.want == 200 && !strings.Contains(w.Body.String(), `"text":"hi"`) {
+				t.Errorf("body %s", w.Body)
+			}
+		})
+	}
+	t.Run("an agent's own path waits, but not for ever", func(t *testing.T) {
+		s, _, _ := newServer(t, httpd.Config{WaitTimeout: 10 * time.Millisecond})
+		if w := call(s, "POST", "/api/v1/agents/greeter/message", `{"message": "Hi"}`); w.Code != 202 {
+			t.Errorf("%d %s, want 202", w.Code, w.Body)
+		}
+	})
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	s, _, o := newServer(t, httpd.Config{})
+	send := func(body string) (int, api.Receipt) {
+		w := call(s, "POST", "/api/v1/messages", body, "Idempotency-Key", "k1")
+		var r api.Receipt
+		_ = json.Unmarshal(w.Body.Bytes(), &r)
+		return w.Code, r
+	}
+	_, first := send(`{"receiver": "greeter", "content": {"a": 1}}`)
+	code, again := send(`{"receiver": "greeter", "content": {"a":1}}`)
+	if code != 202 || !again.Duplicate || again.MessageID != first.MessageID {
+		t.Errorf("again: %d %+v, want a duplicate of %s", code, again, first.MessageID)
+	}
+	if code, _ := send(`{"receiver": "greeter", "content": "other"}`); code != 422 {
+		t.Errorf("another message with the key: %d, want 422", code)
+	}
+	post := func(body string) *httptest.ResponseRecorder {
+		return call(s, "POST", "/api/v1/agents/deploy", body, "Idempotency-Key", "k2")
+	}
+	a, b := post(`{"definition": "x"}`), post(`{"definition": "x"}`)
+	if a.Code != 200 || a.Body.String() != b.Body.String() || b.Header().Get("Idempotency-Replayed") != "true" || o.deployed != 1 {
+		t.Errorf("%d and %d, deployed %d times, want once", a.Code, b.Code, o.deployed)
+	}
+	if c := post(`{"definition": "y"}`); c.Code != 422 {
+		t.Errorf("another request with the key: %d, want 422", c.Code)
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	s, _, _ := newServer(t, httpd.Config{})
+	var doc struct {
+		OpenAPI string
+		Paths   map[string]map[string]struct {
+			OperationID string `json:"operationId"`
+			Responses   map[string]any
+		}
+	}
+	if err := json.Unmarshal(call(s, "GET", "/api/openapi.json", "").Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.OpenAPI != "3.1.0" || len(doc.Paths) < 40 {
+		t.Errorf("version %s, %d paths", doc.OpenAPI, len(doc.Paths))
+	}
+	ids := map[string]bool{}
+	for path, ops := range doc.Paths {
+		for method, op := range ops {
+			if op.OperationID == "" || ids[op.OperationID] || op.Responses["422"] == nil {
+				t.Errorf("%s %s: operation %q", method, path, op.OperationID)
+			}
+			ids[op.OperationID] = true
+		}
+	}
+}
+
+func TestListeners(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	s, h, _ := newServer(t, httpd.Config{Addr: "127.0.0.1:0", Socket: socket, DrainTimeout: time.Second})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	<-s.Listening()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, "GET /health HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(line, " 200 ") {
+		t.Errorf("HTTP/1.0 without a host: %q, %v", line, err)
+	}
+	_ = c.Close()
+	client := api.New(api.Config{UnixSocket: socket})
+	if _, err := client.Health(ctx); err != nil {
+		t.Errorf("over the socket: %v", err)
+	}
+	other, _, _ := newServer(t, httpd.Config{Addr: s.Addr().String()})
+	if err := other.Run(ctx); caxton.KindOf(err) != caxton.Conflict {
+		t.Errorf("on a taken port: %v, want a conflict", err)
+	}
+	other, _, _ = newServer(t, httpd.Config{Addr: "127.0.0.1:0", Socket: socket})
+	if err := other.Run(ctx); caxton.KindOf(err) != caxton.Conflict {
+		t.Errorf("on a taken socket: %v, want a conflict", err)
+	}
+	lines := 0
+	follow, leave := context.WithCancel(ctx)
+	err = client.FollowLogs(follow, "greeter", 10, "", func(api.LogLine) error { lines++; leave(); return nil })
+	if lines != 1 || caxton.KindOf(err) != caxton.Canceled {
+		t.Errorf("followed %d lines, %v", lines, err)
+	}
+	if _, err := client.Shutdown(ctx, api.Shutdown{Timeout: "3s"}); err != nil || <-h.stop != 3*time.Second {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if _, err := client.Ready(ctx); caxton.KindOf(err) != caxton.Unavailable {
+		t.Errorf("ready while stopping: %v", err)
+	}
+	client.Close()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzMessageBody(f *testing.F) {
+	for _, s := range []string{
+		`{"capability":"greeting","content":{"message":"Hello!"}}`, `{"receiver":"greeter","message":"x"}`, `{}`, `[`, "\xff", `{"content":null}`,
+		`{"receiver":"greeter","content":[1,2,{"a":"\u0000"}],"priority":11}`, `{"reply_by":"yesterday"}`,
+	} {
+		f.Add(s)
+	}
+	s, _, _ := newServer(f, httpd.Config{WaitTimeout: time.Nanosecond})
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, path := range []string{"/api/v1/messages", "/api/v1/agents/greeter/message"} {
+			w := call(s, http.MethodPost, path, body)
+			if w.Code >= 500 || !json.Valid(w.Body.Bytes()) {
+				t.Fatalf("POST %s %q = %d %s", path, body, w.Code, fmt.Sprint(w.Body))
+			}
+		}
+	})
+}
