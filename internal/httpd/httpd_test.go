@@ -114,6 +114,7 @@ func (o *others) Restart(context.Context, caxton.AgentID) error { return nil }
 func (o *others) Ping(context.Context, caxton.AgentID) (time.Duration, error) {
 	return time.Microsecond, nil
 }
+
 func (o *others) AgentLogs(_ context.Context, q caxton.LogQuery) ([]caxton.LogLine, error) {
 	if q.After > 0 {
 		return nil, nil
