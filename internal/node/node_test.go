@@ -245,6 +245,9 @@ func TestReloadUnderLoad(t *testing.T) {
 	var ids []string
 	tick := time.NewTicker(5 * time.Millisecond) // 200 a second
 	defer tick.Stop()
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
+	began := time.Now()
 	for range 4 {
 		wg.Go(func() {
 			for {
@@ -271,17 +274,24 @@ func TestReloadUnderLoad(t *testing.T) {
 		if err != nil || d.Version != i+1 {
 			t.Fatalf("reload %d = %+v, %v", i, d, err)
 		}
-		for sent.Load() < int64(i)/2 && !t.Failed() { // keep pace with the messages
-			<-tick.C
+		for sent.Load() < int64(i) && !t.Failed() { // a message for every reload
+			<-pace.C
 		}
 	}
 	cancel()
 	wg.Wait()
-	t.Logf("%d reloads, %d messages", reloads, sent.Load())
+	t.Logf("%d reloads, %d messages, %.0f a second", reloads, sent.Load(), float64(sent.Load())/time.Since(began).Seconds())
 	for _, id := range ids {
 		rs, err := c.Records(t.Context(), id, 0, 100)
-		if err != nil || len(rs.Items) != 4 {
-			t.Fatalf("conversation %s has %d records, %v, want message, model, reply, settled", id, len(rs.Items), err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds := map[string]int{} // a slow machine may also have a lease in the log
+		for _, r := range rs.Items {
+			kinds[r.Kind]++
+		}
+		if kinds["message"] != 2 || kinds["model_called"] != 1 || kinds["settled"] != 1 {
+			t.Fatalf("conversation %s has %v, want one message, one answer of the model, one reply, one settlement", id, kinds)
 		}
 	}
 	r, err := c.Send(t.Context(), api.Message{Receiver: "greeter", Text: "Hi"}, 10*time.Second)
