@@ -267,7 +267,8 @@ func TestCallsGetIDsOfTheirOwn(t *testing.T) {
 	}
 	steps := []llm.Response{
 		{ToolCalls: []llm.ToolCall{call(""), call("same"), call("same"), call(strings.Repeat("l", 65))}},
-		{ToolCalls: []llm.ToolCall{call("same"), call(""), call("call_0_0")}}, says("done"),
+		{ToolCalls: []llm.ToolCall{call("same"), call(""), call("call_0_0")}},
+		says("done"),
 	}
 	c := &counter{name: "count"}
 	d := newDesk(t, caxton.Definition{}, steps, c)
@@ -454,8 +455,14 @@ func TestTemplatesPerPerformative(t *testing.T) {
 		p    caxton.Performative
 		want string
 	}{
-		{own, caxton.Request, "R hello"}, {own, caxton.Query, "Q hello"}, {own, caxton.QueryIf, "Q hello"}, {own, caxton.QueryRef, "Q hello"},
-		{own, caxton.CFP, "U hello"}, {some, caxton.Request, "hello"}, {some, caxton.Query, "Q hello"}, {caxton.Templates{}, caxton.Query, "hello"},
+		{own, caxton.Request, "R hello"},
+		{own, caxton.Query, "Q hello"},
+		{own, caxton.QueryIf, "Q hello"},
+		{own, caxton.QueryRef, "Q hello"},
+		{own, caxton.CFP, "U hello"},
+		{some, caxton.Request, "hello"},
+		{some, caxton.Query, "Q hello"},
+		{caxton.Templates{}, caxton.Query, "hello"},
 	} {
 		d := newDesk(t, caxton.Definition{Templates: tt.t}, []llm.Response{says("done")})
 		d.message.Performative = tt.p
