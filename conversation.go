@@ -2,6 +2,7 @@ package caxton
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -109,6 +110,12 @@ type ModelCalledBody struct {
 	Millis       int64           `json:"ms"`
 }
 
+// Useful reports whether the answer leads anywhere: it says something, asks for tools, or
+// tells why it cannot. An answer of nothing is asked for again.
+func (b *ModelCalledBody) Useful() bool {
+	return strings.TrimSpace(b.Text) != "" || len(b.ToolCalls) > 0 || b.Stop == "length" || b.Stop == "filter"
+}
+
 // ToolIntendedBody is the body of RecordToolIntended, written before the tool runs.
 type ToolIntendedBody struct {
 	Step       int             `json:"step"`
@@ -178,6 +185,7 @@ func (b *MessageBody) Delivery() Delivery {
 type Lease struct {
 	Delivery
 	LeasedAt time.Time
+	Resumed  bool // an earlier attempt may have left records in the log
 }
 
 // A Settlement ends a lease: acknowledgement and outputs, stored in one step or not at all.

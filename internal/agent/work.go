@@ -62,7 +62,7 @@ func (r *runner) turn(ctx context.Context, a caxton.Agent, l *caxton.Lease) (out
 		return nil, false, err
 	}
 	turn := caxton.Turn{Message: l.Message, Agent: a, Version: b.version, Attempt: l.Attempt}
-	if l.Attempt > 1 {
+	if l.Resumed {
 		if turn.Past, err = r.s.source.Past(ctx, *l); err != nil {
 			return nil, false, err
 		}

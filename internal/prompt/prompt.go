@@ -99,19 +99,15 @@ func (h *Handlers) Handler(v caxton.AgentVersion) (*Agent, error) {
 	if a.fallback, err = parse(t.User); err != nil {
 		return nil, err
 	}
-	for text, ps := range map[string][]caxton.Performative{
-		t.Request: {caxton.Request},
-		t.Query:   {caxton.Query, caxton.QueryIf, caxton.QueryRef},
-		t.Inform:  {caxton.Inform},
+	for p, text := range map[caxton.Performative]string{
+		caxton.Request: t.Request, caxton.Query: t.Query, caxton.QueryIf: t.Query, caxton.QueryRef: t.Query, caxton.Inform: t.Inform,
 	} {
 		parsed, err := parse(text)
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range ps {
-			if parsed != nil {
-				a.templates[p] = parsed
-			}
+		if parsed != nil {
+			a.templates[p] = parsed
 		}
 	}
 	return a, nil
@@ -240,16 +236,19 @@ func (a *Agent) render(m *caxton.Message, history []llm.Message) (string, error)
 	for _, h := range history {
 		past = append(past, string(h.Role)+": "+h.Text)
 	}
-	for k, v := range map[string]any{
-		"request": m.Text(), "message": m.Text(), "message_content": m.Text(), "content": content,
-		"performative": string(m.Performative), "sender": m.Sender, "sender_agent": m.Sender, "capability": m.Capability.String(),
-		"agent": a.def.Name, "conversation_id": string(m.ConversationID), "conversation_history": past,
-		"parameters": a.def.Parameters, "date": m.CreatedAt.UTC().Format(time.DateOnly), "context": "", "memory_context": "",
+	for k, v := range map[string]any{ // the content may say these otherwise
+		"request": m.Text(), "message": m.Text(), "parameters": a.def.Parameters,
+		"date": m.CreatedAt.UTC().Format(time.DateOnly), "context": "", "memory_context": "",
 	} {
-		if _, own := values[k]; !own || k == "content" || k == "message_content" {
+		if _, own := values[k]; !own {
 			values[k] = v
 		}
 	}
+	maps.Copy(values, map[string]any{ // these are facts: the content cannot pretend to be another sender's
+		"message_content": m.Text(), "content": content, "performative": string(m.Performative),
+		"sender": m.Sender, "sender_agent": m.Sender, "capability": m.Capability.String(), "agent": a.def.Name,
+		"conversation_id": string(m.ConversationID), "conversation_history": past,
+	})
 	text, err := t.Execute(values)
 	if err != nil {
 		return "", err

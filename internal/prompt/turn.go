@@ -29,7 +29,11 @@ func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message,
 		reply := m.Reply(caxton.NotUnderstood, caxton.TextContent("The message is empty: say what you want."))
 		return []caxton.Message{reply}, nil
 	}
-	t := &turnState{a: a, turn: &turn, past: newPast(turn.Past), used: map[string]bool{}, bodies: map[string]string{}}
+	past, err := newPast(turn.Past)
+	if err != nil {
+		return nil, err
+	}
+	t := &turnState{a: a, turn: &turn, past: past, used: map[string]bool{}, bodies: map[string]string{}}
 	text, err := t.run(ctx)
 	if err != nil {
 		return nil, err
@@ -225,9 +229,10 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody) (llm.Me
 	res, err := t.a.tools.Call(ctx, b.Tool, tool.Call{
 		ID: b.CallID, Args: b.Arguments, AgentID: t.turn.Agent.ID, Key: b.Key, Results: t,
 	})
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil { // what came of it is not known: the intent stays open
 		return llm.Message{}, caxton.Errorf(caxton.Timeout, "turn_timeout", "the turn ended while the tool %s ran", b.Tool).WithCause(ctx.Err())
 	}
+	ctx = context.WithoutCancel(ctx) // it happened: that goes into the log even when the turn's time is over
 	r := caxton.ToolReturnedBody{
 		CallID: b.CallID, Tool: b.Tool, Text: res.Text, Data: res.Data, MediaType: res.MediaType, Millis: time.Since(start).Milliseconds(),
 	}
@@ -326,27 +331,32 @@ type past struct {
 	returns map[string]caxton.ToolReturnedBody
 }
 
-func newPast(records []caxton.Record) past {
+// newPast reads the records of earlier attempts. A record that cannot be read is an error:
+// a turn that went on without it could do a second time what the record tells of.
+func newPast(records []caxton.Record) (past, error) {
 	p := past{map[int]caxton.ModelCalledBody{}, map[string]caxton.ToolIntendedBody{}, map[string]caxton.ToolReturnedBody{}}
 	for _, r := range records {
+		var err error
 		switch r.Kind {
 		case caxton.RecordModelCalled:
 			var b caxton.ModelCalledBody
-			if json.Unmarshal(r.Body, &b) == nil {
+			if err = json.Unmarshal(r.Body, &b); err == nil && b.Useful() {
 				p.models[b.Step] = b
 			}
 		case caxton.RecordToolIntended:
 			var b caxton.ToolIntendedBody
-			if json.Unmarshal(r.Body, &b) == nil {
-				p.intents[b.CallID] = b
-			}
+			err = json.Unmarshal(r.Body, &b)
+			p.intents[b.CallID] = b
 		case caxton.RecordToolReturned:
 			var b caxton.ToolReturnedBody
-			if json.Unmarshal(r.Body, &b) == nil {
-				p.returns[b.CallID] = b
-			}
+			err = json.Unmarshal(r.Body, &b)
+			p.returns[b.CallID] = b
 		case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled:
 		}
+		if err != nil {
+			return p, caxton.Errorf(caxton.Internal, "journal_unreadable", "record %d of conversation %s cannot be read", r.Seq, r.ConversationID).
+				WithHint("the turn stops, because going on could repeat an effect; check the database").WithCause(err)
+		}
 	}
-	return p
+	return p, nil
 }

@@ -33,6 +33,7 @@ func (r *Router) Next(ctx context.Context, id caxton.AgentID) (caxton.Lease, boo
 	now := r.cfg.Now()
 	l := caxton.Lease{Delivery: it.delivery, LeasedAt: now}
 	l.Attempt++
+	l.Resumed = it.recovered || l.Attempt > 1
 	r.leases[l.Message.ID] = &leaseMark{lease: l, written: it.recovered}
 	r.mu.Unlock()
 	r.metrics.waiting.Observe(now.Sub(it.since).Seconds())

@@ -308,7 +308,9 @@ func TestReleaseComesBackFirst(t *testing.T) {
 func TestRecover(t *testing.T) {
 	r, d, j := newRouter(router.Config{}, helper("a1", "Greeter", "", 0), helper("a2", "Gone", "", 0))
 	one, two := send(t, r, to("greeter", "1")), send(t, r, to("gone", "2"))
-	next(t, r, "a1") // leased, and then the process dies
+	if l := next(t, r, "a1"); l.Resumed { // leased, and then the process dies
+		t.Error("a new message counts as resumed")
+	}
 	d.remove("a2")
 	r = router.New(j, d, router.Config{})
 	if n, err := r.Recover(t.Context()); n != 2 || err != nil {
@@ -317,6 +319,9 @@ func TestRecover(t *testing.T) {
 	l := next(t, r, "a1")
 	if l.Message.ID != one.MessageID {
 		t.Errorf("recovered %s, want %s", l.Message.ID, one.MessageID)
+	}
+	if !l.Resumed || l.Attempt != 1 {
+		t.Errorf("attempt %d, resumed %t: what a process left that died before its lease was recorded must be looked at", l.Attempt, l.Resumed)
 	}
 	if ds, _ := j.Pending(t.Context()); len(ds) != 1 || ds[0].Attempt != 1 {
 		t.Errorf("Pending = %+v: the lease of a recovered message must be recorded at once", ds)
