@@ -96,6 +96,8 @@ type Definition struct {
 	ToolConfig    map[string]map[string]any
 	Metadata      map[string]map[string]any // capability_metadata
 	Schedule      Schedule
+	Approval      ApprovalSettings
+	Budget        Budgets
 	Extra         map[string]any // keys that are accepted and have no effect yet
 }
 
@@ -104,6 +106,7 @@ type ToolGrant struct {
 	Name         string
 	AllowedHosts []string // for http_client: only these hosts, within what the server allows
 	AllowedPaths []string // for file_read: only below these, within the sandbox
+	Approval     bool     // each call needs somebody's approval; see Definition.Approval
 }
 
 // Templates shape the prompt that carries a message to the model. "" means the default:
@@ -163,6 +166,12 @@ type ResourceLimits struct {
 	MaxExecutionTime time.Duration
 	MaxMessageSize   Size
 	MaxCPU           time.Duration
+}
+
+// ApprovalSettings say what an agent may do only when somebody agrees, and who that is.
+type ApprovalSettings struct {
+	Capabilities []Capability   // a message to the agent by one of these waits for approval before it is handled
+	Policy       ApprovalPolicy // for these, and for the tools whose grant asks for approval
 }
 
 // A Schedule starts conversations by the clock.

@@ -27,6 +27,37 @@ type Conversation struct {
 	LastActivity time.Time
 }
 
+// Parked, as the cause of an Error, asks for a turn to be put aside until a decision comes,
+// at the latest until the time.
+type Parked struct {
+	Until  time.Time
+	Reason string
+}
+
+// Error returns the reason.
+func (p *Parked) Error() string { return p.Reason }
+
+// UnknownEffects, as the cause of an Error, names the calls of which nobody knows whether
+// they happened.
+type UnknownEffects struct{ Calls []ToolCallRef }
+
+// Error names the tools.
+func (u *UnknownEffects) Error() string {
+	names := make([]string, 0, len(u.Calls))
+	for i := range u.Calls {
+		names = append(names, u.Calls[i].Tool)
+	}
+	return "outcome unknown of " + strings.Join(names, ", ")
+}
+
+// A Thread is what a message that continues a conversation needs to know of it.
+type Thread struct {
+	Version int            // of the receiving agent, that the last message to it was meant for; 0 when there was none
+	Parent  ConversationID // as in Message
+	Root    ConversationID
+	Depth   int
+}
+
 // A RecordKind says what a Record tells. Kinds are only ever added.
 type RecordKind string
 
@@ -39,12 +70,22 @@ const (
 	RecordToolIntended RecordKind = "tool_intended" // a tool is about to run
 	RecordToolReturned RecordKind = "tool_returned" // the tool came back
 	RecordSettled      RecordKind = "settled"       // the message is done with
+
+	RecordParked         RecordKind = "parked"          // the message was put aside until somebody decides
+	RecordReopened       RecordKind = "reopened"        // a settled message was sent back to work
+	RecordApprovalAsked  RecordKind = "approval_asked"  // somebody is to agree before a call is made
+	RecordDecided        RecordKind = "decided"         // a person, or the clock, decided a ticket
+	RecordBudgetReserved RecordKind = "budget_reserved" // the most that a call can cost was held back
+	RecordBudgetSettled  RecordKind = "budget_settled"  // what it did cost was booked
+	RecordForked         RecordKind = "forked"          // the conversation begins as a copy of another
+	RecordArchived       RecordKind = "archived"        // the conversation was closed
 )
 
 // A Record is one thing that happened in a conversation. State is a fold of records.
 type Record struct {
 	ConversationID ConversationID
 	Seq            int64 // position in the conversation's log, from 1, without gaps; given by the journal
+	N              int64 // position in the log of the server: rising in the order of commits, with gaps; given by the journal
 	At             time.Time
 	Kind           RecordKind
 	MessageID      MessageID       // the message it is about; for records of a turn the message being handled
@@ -80,6 +121,9 @@ type LoggedMessage struct {
 	Strategy       Strategy        `json:"strategy,omitempty"`
 	CreatedAt      time.Time       `json:"created_at"`
 	TraceParent    string          `json:"traceparent,omitempty"`
+	Parent         ConversationID  `json:"parent,omitempty"`
+	Root           ConversationID  `json:"root,omitempty"`
+	Depth          int             `json:"depth,omitempty"`
 }
 
 // LeasedBody is the body of RecordLeased.
@@ -93,6 +137,60 @@ type ReleasedBody struct {
 	Attempt   int       `json:"attempt"`
 	Error     string    `json:"error"`
 	NotBefore time.Time `json:"not_before"` // when it will be tried again
+}
+
+// ParkedBody is the body of RecordParked.
+type ParkedBody struct {
+	Attempt int       `json:"attempt"`
+	Reason  string    `json:"reason"`
+	Until   time.Time `json:"until"` // it goes on then at the latest
+}
+
+// ReopenedBody is the body of RecordReopened.
+type ReopenedBody struct {
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// ApprovalAskedBody is the body of RecordApprovalAsked.
+type ApprovalAskedBody struct {
+	Ticket Ticket `json:"ticket"`
+}
+
+// DecidedBody is the body of RecordDecided.
+type DecidedBody struct {
+	Kind     TicketKind   `json:"kind"`
+	ID       string       `json:"id"`
+	Call     *ToolCallRef `json:"call,omitempty"`
+	Decision Decision     `json:"decision"`
+	State    TicketState  `json:"state"` // of the ticket after the decision
+}
+
+// BudgetReservedBody is the body of RecordBudgetReserved.
+type BudgetReservedBody struct {
+	Reservation
+}
+
+// BudgetSettledBody is the body of RecordBudgetSettled: what is booked instead of the
+// reservation with the ID.
+type BudgetSettledBody struct {
+	ID   string   `json:"id"`
+	Cost []Charge `json:"cost"`
+	Lost bool     `json:"lost,omitempty"` // a crash left it open: booked in full
+}
+
+// ForkedBody is the body of RecordForked, the first record of a fork.
+type ForkedBody struct {
+	From   ConversationID `json:"from"`
+	Seq    int64          `json:"seq"` // the last record that was copied
+	By     string         `json:"by,omitempty"`
+	Reason string         `json:"reason,omitempty"`
+}
+
+// ArchivedBody is the body of RecordArchived.
+type ArchivedBody struct {
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // ModelCalledBody is the body of RecordModelCalled: enough to repeat the turn without
@@ -127,6 +225,11 @@ type ToolIntendedBody struct {
 	Idempotent bool            `json:"idempotent"` // the tool may be run again under the same key
 }
 
+// Ref returns the call as tickets name it.
+func (b *ToolIntendedBody) Ref() *ToolCallRef {
+	return &ToolCallRef{CallID: b.CallID, Tool: b.Tool, Arguments: b.Arguments, ArgsHash: b.ArgsHash, Key: b.Key, Idempotent: b.Idempotent}
+}
+
 // ToolReturnedBody is the body of RecordToolReturned, written after the tool ran.
 type ToolReturnedBody struct {
 	CallID    string          `json:"call_id"`
@@ -159,6 +262,7 @@ type SettledBody struct {
 	Error    string      `json:"error,omitempty"` // for failed and unknown
 	Code     string      `json:"code,omitempty"`
 	Outputs  []MessageID `json:"outputs,omitempty"` // the messages it led to
+	Tickets  []Ticket    `json:"tickets,omitempty"` // what somebody has to decide now
 }
 
 // A Delivery is a message on its way to one agent, or to the outside when the message's
@@ -168,6 +272,8 @@ type Delivery struct {
 	Routing   Routing
 	Version   int       // the agent's version that handles it
 	Attempt   int       // how often it was leased so far
+	Parked    int       // how many of these leases ended by being put aside
+	Outputs   int       // outputs of earlier settlements, when it was reopened
 	NotBefore time.Time // not to be leased earlier; zero for at once
 }
 
@@ -195,6 +301,7 @@ type Settlement struct {
 	Error   string // for failed and unknown: safe to show
 	Code    string
 	Outputs []Delivery
+	Tickets []Ticket // what somebody has to decide now
 	At      time.Time
 }
 
@@ -206,7 +313,8 @@ type Receipt struct {
 	Agent          string // the receiving agent's slug
 	Routing        Routing
 	AcceptedAt     time.Time
-	Duplicate      bool // the ID was accepted before; nothing was sent again
+	Duplicate      bool      // the ID was accepted before; nothing was sent again
+	Others         []Receipt // of a broadcast: those of the further receivers
 }
 
 // A MessageStatus is what the journal knows of one message.
@@ -216,6 +324,8 @@ type MessageStatus struct {
 	Settled bool
 	Outcome Outcome // once settled
 	Error   string
+	Code    string
+	Attempt int // how often it was leased, as far as is written down
 	Replies []Message
 }
 

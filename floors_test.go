@@ -24,6 +24,7 @@ func floors() map[string]float64 {
 		"internal/agentfile": 1,
 		"internal/config":    1,
 		"internal/datadir":   1,
+		"internal/event":     1,
 		"internal/llm":       1,
 		"internal/telemetry": 1,
 		"internal/template":  1,

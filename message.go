@@ -2,6 +2,7 @@ package caxton
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"time"
 	"unicode/utf8"
@@ -35,7 +36,15 @@ type Message struct {
 	Strategy       Strategy  // how to choose among providers of the capability; "" for the server's default
 	CreatedAt      time.Time
 	TraceParent    string // W3C trace context of the sender, or ""
+
+	// Of the first message of a conversation that came out of another one.
+	Parent ConversationID // the conversation it came out of, or ""
+	Root   ConversationID // the conversation at the root of the tree; "" for the conversation itself
+	Depth  int            // how many conversations are above it
 }
+
+// Tree returns the conversation at the root of the tree that m belongs to.
+func (m *Message) Tree() ConversationID { return cmp.Or(m.Root, m.ConversationID) }
 
 // Text returns the content as text for a reader or a model: a JSON string is unquoted, an
 // object with a string "message", "text" or "content" and nothing else gives that string,
@@ -81,6 +90,7 @@ func (m *Message) Reply(p Performative, content json.RawMessage) Message {
 		SenderID: m.ReceiverID, Content: content,
 		Language: m.Language, Ontology: m.Ontology, Protocol: m.Protocol,
 		InReplyTo: in, TraceParent: m.TraceParent,
+		Parent: m.Parent, Root: m.Root, Depth: m.Depth,
 	}
 }
 
@@ -118,6 +128,7 @@ const (
 	RoundRobin      Strategy = "round_robin"  // each in turn
 	LeastLoaded     Strategy = "least_loaded" // the shortest queue
 	ByPriority      Strategy = "priority"     // the agent's declared priority, times health, times spare capacity
+	Broadcast       Strategy = "broadcast"    // every provider gets it
 	DirectAddress   Strategy = "direct"       // the sender named the receiver; never configured
 	DefaultStrategy          = BestMatch
 )
@@ -126,7 +137,7 @@ const (
 // "load_balanced" mean round_robin, "least_connections" means least_loaded.
 func ParseStrategy(s string) (Strategy, error) {
 	switch st := Strategy(s); st {
-	case "", BestMatch, RoundRobin, LeastLoaded, ByPriority:
+	case "", BestMatch, RoundRobin, LeastLoaded, ByPriority, Broadcast:
 		return st, nil
 	case DirectAddress: // is not for choosing
 	case "load_balance", "load_balanced":
@@ -135,7 +146,7 @@ func ParseStrategy(s string) (Strategy, error) {
 		return LeastLoaded, nil
 	}
 	return "", Errorf(Invalid, "strategy_unknown", "%q is not a routing strategy", s).
-		WithHint("use best_match, round_robin, least_loaded or priority")
+		WithHint("use best_match, round_robin, least_loaded, priority or broadcast")
 }
 
 // A Routing records how a receiver was chosen, so that the choice can be explained later.

@@ -21,15 +21,25 @@ type Journal interface {
 	Append(ctx context.Context, records ...caxton.Record) error
 	Leased(ctx context.Context, leases ...caxton.Lease) error
 	Release(ctx context.Context, l caxton.Lease, cause string, notBefore time.Time) error
+	Park(ctx context.Context, l caxton.Lease, reason string, until time.Time) (time.Time, error)
 	Settle(ctx context.Context, s caxton.Settlement) error
 	Pending(ctx context.Context) ([]caxton.Delivery, error)
 	Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error)
 	Message(ctx context.Context, id caxton.MessageID) (caxton.MessageStatus, error)
-	PinnedVersion(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (int, error)
+	Thread(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (caxton.Thread, error)
 	Conversation(ctx context.Context, id caxton.ConversationID) (caxton.Conversation, error)
 	Conversations(ctx context.Context, q caxton.ConversationQuery) ([]caxton.Conversation, string, error)
 	Records(ctx context.Context, id caxton.ConversationID, after int64, limit int) ([]caxton.Record, error)
 	History(ctx context.Context, conv caxton.ConversationID, before caxton.MessageID, limit int) ([]caxton.Message, error)
+	Messages(ctx context.Context, id caxton.ConversationID) ([]caxton.Message, error)
+	Open(ctx context.Context, tickets []caxton.Ticket, records ...caxton.Record) error
+	Amend(ctx context.Context, kind caxton.TicketKind, id string, change func(caxton.Ticket) (caxton.Amendment, error)) (caxton.Ticket, *caxton.Delivery, error)
+	Ticket(ctx context.Context, kind caxton.TicketKind, id string) (caxton.Ticket, error)
+	Tickets(ctx context.Context, q caxton.TicketQuery) ([]caxton.Ticket, string, error)
+	OpenTickets(ctx context.Context) (map[caxton.TicketKind]int, error)
+	Reserve(ctx context.Context, r caxton.Reservation, records ...caxton.Record) error
+	Book(ctx context.Context, msg caxton.MessageID, id string, cost []caxton.Charge, records ...caxton.Record) error
+	BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error)
 	PutBlob(ctx context.Context, data []byte, mediaType string) (string, error)
 	Blob(ctx context.Context, hash string) ([]byte, string, error)
 	ToolUses(ctx context.Context) ([]caxton.AgentTools, error)
@@ -84,6 +94,16 @@ func TestJournal(t *testing.T, open func(t *testing.T) Journal) {
 		{"counts tool calls", testToolUses},
 		{"many at once", testConcurrent},
 		{"unknown things are not found", testUnknown},
+		{"a message that waits for approval", testApproval},
+		{"a decision quicker than the parking", testQuickDecision},
+		{"a message is reopened when all its effects are clear", testReopen},
+		{"a dead letter keeps its decisions", testDeadLetter},
+		{"a refused change changes nothing", testRefusedChange},
+		{"pages tickets", testTicketPages},
+		{"budgets cannot be overspent", testBudget},
+		{"a settled message holds nothing back", testLostReservation},
+		{"budgets under parallel callers", testBudgetParallel},
+		{"threads of conversations", testThread},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, open(t)) })
@@ -158,8 +178,8 @@ func testLife(t *testing.T, j Journal) {
 	if c.Messages != 2 || c.State != caxton.ConversationIdle || len(c.Participants) != 2 || !c.LastActivity.Equal(at(2)) {
 		t.Errorf("Conversation = %+v", c)
 	}
-	if v, err := j.PinnedVersion(ctx, "c1", "a1"); err != nil || v != 3 {
-		t.Errorf("PinnedVersion = %d, %v, want 3", v, err)
+	if th, err := j.Thread(ctx, "c1", "a1"); err != nil || th.Version != 3 {
+		t.Errorf("Thread = %+v, %v, want version 3", th, err)
 	}
 }
 
@@ -391,7 +411,7 @@ func testUnknown(t *testing.T, j Journal) {
 	wantKind(t, "Records", err, caxton.NotFound)
 	_, _, err = j.Blob(ctx, "00")
 	wantKind(t, "Blob", err, caxton.NotFound)
-	if v, err := j.PinnedVersion(ctx, "c", "a"); v != 0 || err != nil {
-		t.Errorf("PinnedVersion = %d, %v", v, err)
+	if th, err := j.Thread(ctx, "c", "a"); th != (caxton.Thread{}) || err != nil {
+		t.Errorf("Thread = %+v, %v", th, err)
 	}
 }

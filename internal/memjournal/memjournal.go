@@ -25,6 +25,13 @@ type Config struct {
 	MaxConversations int              // 10,000; the idle ones that were quiet longest go first
 	MaxBlobs         int              // full tool results kept: 1,000; the oldest go first
 	Now              func() time.Time // time.Now
+	Feed             Feed             // is told of records; nil for nobody
+}
+
+// A Feed spreads records. *event.Feed provides it.
+type Feed interface {
+	Active() bool
+	PublishRecords(records []caxton.Record)
 }
 
 // A Journal keeps conversations in memory. It is safe for concurrent use.
@@ -38,18 +45,26 @@ type Journal struct {
 	blobs    map[string]blob
 	blobAge  []string
 	counter  int64
+	position int64 // of the last record in the log of all conversations
+
+	tickets      map[ticketKey]caxton.Ticket
+	accounts     map[accountKey]caxton.BudgetUse
+	reservations map[caxton.MessageID]map[string][]caxton.Charge
 }
 
 type conversation struct {
 	id      caxton.ConversationID
 	created time.Time
+	parent  caxton.ConversationID
 	number  int64 // order of appearance
 	active  int   // pending messages in it
+	closed  bool  // archived
 	log     []entry
 }
 
 // An entry is a record whose body is made only when somebody reads it.
 type entry struct {
+	n        int64 // position in the log of all conversations
 	at       time.Time
 	kind     caxton.RecordKind
 	msg      caxton.MessageID
@@ -78,7 +93,8 @@ func New(cfg Config) *Journal {
 	}
 	return &Journal{
 		cfg: cfg, convs: map[caxton.ConversationID]*conversation{}, messages: map[caxton.MessageID]place{},
-		pending: map[caxton.MessageID]*caxton.Delivery{}, blobs: map[string]blob{},
+		pending: map[caxton.MessageID]*caxton.Delivery{}, blobs: map[string]blob{}, tickets: map[ticketKey]caxton.Ticket{},
+		accounts: map[accountKey]caxton.BudgetUse{}, reservations: map[caxton.MessageID]map[string][]caxton.Charge{},
 	}
 }
 
@@ -89,6 +105,9 @@ func (j *Journal) Accept(_ context.Context, d caxton.Delivery, _ bool) (stored c
 	defer j.mu.Unlock()
 	if p, ok := j.messages[d.Message.ID]; ok {
 		return *p.conv.log[p.pos].delivery, true, nil
+	}
+	if c := j.convs[d.Message.ConversationID]; c != nil && c.closed {
+		return d, false, errArchived(c.id)
 	}
 	j.accept(&d)
 	return d, false, nil
@@ -102,12 +121,12 @@ func (j *Journal) accept(d *caxton.Delivery) {
 			j.evict()
 		}
 		j.counter++
-		c = &conversation{id: m.ConversationID, created: m.CreatedAt, number: j.counter}
+		c = &conversation{id: m.ConversationID, created: m.CreatedAt, number: j.counter, parent: m.Parent}
 		j.convs[c.id] = c
 	}
 	stored := *d
 	j.messages[m.ID] = place{c, len(c.log)}
-	c.log = append(c.log, entry{at: m.CreatedAt, kind: caxton.RecordMessage, msg: m.ID, agent: m.ReceiverID, delivery: &stored})
+	j.log(c, entry{at: m.CreatedAt, kind: caxton.RecordMessage, msg: m.ID, agent: m.ReceiverID, delivery: &stored})
 	if m.ReceiverID != "" {
 		c.active++
 		j.pending[m.ID] = &stored
@@ -133,23 +152,61 @@ func (j *Journal) evict() {
 	}
 }
 
+// log adds an entry to a conversation's log and tells who listens.
+func (j *Journal) log(c *conversation, e entry) {
+	j.position++
+	e.n = j.position
+	c.log = append(c.log, e)
+	if j.cfg.Feed == nil || !j.cfg.Feed.Active() {
+		return
+	}
+	if r, err := c.record(len(c.log) - 1); err == nil {
+		j.cfg.Feed.PublishRecords([]caxton.Record{r})
+	}
+}
+
+// record prints the entry at a position of the log.
+func (c *conversation) record(i int) (caxton.Record, error) {
+	e := &c.log[i]
+	body := e.body
+	var err error
+	switch {
+	case e.delivery != nil:
+		body, err = json.Marshal(e.delivery.Body())
+	case e.settled != nil:
+		body, err = json.Marshal(e.settled)
+	}
+	if err != nil {
+		return caxton.Record{}, caxton.Errorf(caxton.Internal, "journal_unreadable", "a record cannot be printed").WithCause(err)
+	}
+	return caxton.Record{
+		ConversationID: c.id, Seq: int64(i) + 1, N: e.n, At: e.at, Kind: e.kind, MessageID: e.msg, AgentID: e.agent, Body: body,
+	}, nil
+}
+
 func (c *conversation) last() time.Time { return c.log[len(c.log)-1].at }
 
 // Append adds records to their conversations' logs, all or none.
 func (j *Journal) Append(_ context.Context, records ...caxton.Record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.appendAll(records)
+}
+
+func (j *Journal) appendAll(records []caxton.Record) error {
 	for i := range records {
-		if j.convs[records[i].ConversationID] == nil {
+		switch c := j.convs[records[i].ConversationID]; {
+		case c == nil:
 			return errNoConversation(records[i].ConversationID)
+		case c.closed:
+			return errArchived(c.id)
 		}
 	}
 	for _, r := range records {
-		c := j.convs[r.ConversationID]
 		if r.At.IsZero() {
 			r.At = j.cfg.Now()
 		}
-		c.log = append(c.log, entry{at: r.At, kind: r.Kind, msg: r.MessageID, agent: r.AgentID, body: r.Body})
+		j.log(j.convs[r.ConversationID], entry{at: r.At, kind: r.Kind, msg: r.MessageID, agent: r.AgentID, body: r.Body})
 	}
 	return nil
 }
@@ -176,18 +233,34 @@ func (j *Journal) Leased(_ context.Context, leases ...caxton.Lease) error {
 
 // Release records that an attempt ended without success.
 func (j *Journal) Release(_ context.Context, l caxton.Lease, cause string, notBefore time.Time) error {
-	body, err := json.Marshal(caxton.ReleasedBody{Attempt: l.Attempt, Error: cause, NotBefore: notBefore})
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.putBack(l, notBefore, caxton.RecordReleased, caxton.ReleasedBody{Attempt: l.Attempt, Error: cause, NotBefore: notBefore})
+}
+
+// Park records that a message was put aside. See sqlite.DB.Park.
+func (j *Journal) Park(_ context.Context, l caxton.Lease, reason string, until time.Time) (time.Time, error) {
+	l.Parked++
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	effective := time.Time{}
+	if j.waits(l.Message.ID, caxton.Approval) {
+		effective = until
+	}
+	return effective, j.putBack(l, effective, caxton.RecordParked, caxton.ParkedBody{Attempt: l.Attempt, Reason: reason, Until: until})
+}
+
+func (j *Journal) putBack(l caxton.Lease, notBefore time.Time, kind caxton.RecordKind, what any) error {
+	body, err := json.Marshal(what)
 	if err != nil {
 		return err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	p := j.pending[l.Message.ID]
 	if p == nil {
 		return errSettled(l.Message.ID)
 	}
-	p.Attempt, p.NotBefore = l.Attempt, notBefore
-	j.add(&l.Message, j.cfg.Now(), entry{kind: caxton.RecordReleased, body: body})
+	p.Attempt, p.Parked, p.NotBefore = l.Attempt, l.Parked, notBefore
+	j.add(&l.Message, j.cfg.Now(), entry{kind: kind, body: body})
 	return nil
 }
 
@@ -195,7 +268,7 @@ func (j *Journal) Release(_ context.Context, l caxton.Lease, cause string, notBe
 func (j *Journal) Settle(_ context.Context, s caxton.Settlement) error {
 	sb := &caxton.SettledBody{
 		Outcome: s.Outcome, Attempt: s.Lease.Attempt, Version: s.Lease.Version, LeasedAt: s.Lease.LeasedAt,
-		Error: s.Error, Code: s.Code,
+		Error: s.Error, Code: s.Code, Tickets: s.Tickets,
 	}
 	for i := range s.Outputs {
 		sb.Outputs = append(sb.Outputs, s.Outputs[i].Message.ID)
@@ -211,6 +284,13 @@ func (j *Journal) Settle(_ context.Context, s caxton.Settlement) error {
 	for i := range s.Outputs {
 		j.accept(&s.Outputs[i])
 	}
+	for _, t := range s.Tickets {
+		t.Decisions = j.tickets[ticketKey{t.Kind, t.ID}].Decisions
+		j.tickets[ticketKey{t.Kind, t.ID}] = t
+	}
+	if err := j.bookLost(&s.Lease.Message, s.At); err != nil {
+		return err
+	}
 	j.add(&s.Lease.Message, s.At, entry{kind: caxton.RecordSettled, settled: sb})
 	return nil
 }
@@ -218,7 +298,7 @@ func (j *Journal) Settle(_ context.Context, s caxton.Settlement) error {
 func (j *Journal) add(m *caxton.Message, at time.Time, e entry) {
 	c := j.convs[m.ConversationID]
 	e.at, e.msg, e.agent = at, m.ID, m.ReceiverID
-	c.log = append(c.log, e)
+	j.log(c, e)
 }
 
 // Pending returns every delivery that was accepted and not settled, oldest first.
@@ -267,20 +347,11 @@ func (j *Journal) records(conv caxton.ConversationID, after int64, limit int, wa
 		if !want(e) {
 			continue
 		}
-		body := e.body
-		var err error
-		switch {
-		case e.delivery != nil:
-			body, err = json.Marshal(e.delivery.Body())
-		case e.settled != nil:
-			body, err = json.Marshal(e.settled)
-		}
+		r, err := c.record(i)
 		if err != nil {
-			return nil, caxton.Errorf(caxton.Internal, "journal_unreadable", "a record cannot be printed").WithCause(err)
+			return nil, err
 		}
-		rs = append(rs, caxton.Record{
-			ConversationID: conv, Seq: int64(i) + 1, At: e.at, Kind: e.kind, MessageID: e.msg, AgentID: e.agent, Body: body,
-		})
+		rs = append(rs, r)
 	}
 	return rs, nil
 }
@@ -307,6 +378,11 @@ func (j *Journal) History(_ context.Context, conv caxton.ConversationID, before 
 	return ms, nil
 }
 
+// Messages returns all messages of a conversation, oldest first.
+func (j *Journal) Messages(ctx context.Context, conv caxton.ConversationID) ([]caxton.Message, error) {
+	return j.History(ctx, conv, "", 10_000)
+}
+
 // Message returns what the journal knows of a message, or NotFound.
 func (j *Journal) Message(_ context.Context, id caxton.MessageID) (caxton.MessageStatus, error) {
 	j.mu.Lock()
@@ -317,12 +393,15 @@ func (j *Journal) Message(_ context.Context, id caxton.MessageID) (caxton.Messag
 	}
 	d := p.conv.log[p.pos].delivery
 	st := caxton.MessageStatus{Message: d.Message, Routing: d.Routing, Settled: d.Message.ReceiverID == ""}
-	for i := p.pos + 1; i < len(p.conv.log); i++ {
+	if j.pending[id] != nil {
+		return st, nil
+	}
+	for i := len(p.conv.log) - 1; i > p.pos; i-- {
 		e := &p.conv.log[i]
 		if e.settled == nil || e.msg != id {
 			continue
 		}
-		st.Settled, st.Outcome, st.Error = true, e.settled.Outcome, e.settled.Error
+		st.Settled, st.Outcome, st.Error, st.Code, st.Attempt = true, e.settled.Outcome, e.settled.Error, e.settled.Code, e.settled.Attempt
 		for _, out := range e.settled.Outputs {
 			if o, ok := j.messages[out]; ok {
 				st.Replies = append(st.Replies, o.conv.log[o.pos].delivery.Message)
@@ -333,19 +412,28 @@ func (j *Journal) Message(_ context.Context, id caxton.MessageID) (caxton.Messag
 	return st, nil
 }
 
-// PinnedVersion returns the version of the agent that the conversation's last message to
-// it was meant for, or 0.
-func (j *Journal) PinnedVersion(_ context.Context, conv caxton.ConversationID, agent caxton.AgentID) (int, error) {
+// Thread returns what a message that continues a conversation needs to know of it. See
+// sqlite.DB.Thread.
+func (j *Journal) Thread(_ context.Context, conv caxton.ConversationID, agent caxton.AgentID) (t caxton.Thread, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if c := j.convs[conv]; c != nil {
-		for _, v := range slices.Backward(c.log) {
-			if d := v.delivery; d != nil && d.Message.ReceiverID == agent {
-				return d.Version, nil
-			}
+	c := j.convs[conv]
+	if c == nil {
+		return t, nil
+	}
+	for i := range c.log {
+		if d := c.log[i].delivery; d != nil {
+			t.Parent, t.Root, t.Depth = d.Message.Parent, d.Message.Root, d.Message.Depth
+			break
 		}
 	}
-	return 0, nil
+	for _, v := range slices.Backward(c.log) {
+		if d := v.delivery; d != nil && d.Message.ReceiverID == agent {
+			t.Version = d.Version
+			break
+		}
+	}
+	return t, nil
 }
 
 // Conversation returns one conversation, or NotFound.
@@ -401,6 +489,9 @@ func (c *conversation) matches(q caxton.ConversationQuery) bool {
 }
 
 func (c *conversation) state() caxton.ConversationState {
+	if c.closed {
+		return caxton.ConversationArchived
+	}
 	if c.active > 0 {
 		return caxton.ConversationActive
 	}
@@ -408,7 +499,7 @@ func (c *conversation) state() caxton.ConversationState {
 }
 
 func (c *conversation) view() caxton.Conversation {
-	v := caxton.Conversation{ID: c.id, State: c.state(), CreatedAt: c.created, LastActivity: c.last()}
+	v := caxton.Conversation{ID: c.id, Parent: c.parent, State: c.state(), CreatedAt: c.created, LastActivity: c.last()}
 	for i := range c.log {
 		d := c.log[i].delivery
 		if d == nil {
@@ -485,4 +576,8 @@ func errSettled(id caxton.MessageID) error {
 func errNoConversation(id caxton.ConversationID) error {
 	return caxton.Errorf(caxton.NotFound, "conversation_not_found", "there is no conversation %s", id).
 		WithHint("caxton conversations list shows the ones there are")
+}
+
+func errArchived(id caxton.ConversationID) error {
+	return caxton.Errorf(caxton.Conflict, "conversation_archived", "conversation %s is archived", id).WithHint("start a new conversation")
 }

@@ -67,11 +67,11 @@ func (r *Router) candidates(ctx context.Context, m *caxton.Message, able []caxto
 			Load:   round(min(1, float64(l.Queued+l.InFlight)/float64(limit))),
 		}
 		if continued {
-			v, err := r.journal.PinnedVersion(ctx, m.ConversationID, a.ID)
+			th, err := r.journal.Thread(ctx, m.ConversationID, a.ID)
 			if err != nil {
 				return nil, err
 			}
-			if v > 0 {
+			if th.Version > 0 {
 				c.Continuity = 1
 			}
 		}
@@ -93,6 +93,8 @@ func score(s caxton.Strategy, cs []caxton.Candidate, able []caxton.Agent) {
 			c.Score = 1 - c.Load
 		case caxton.ByPriority:
 			c.Score = float64(cmp.Or(able[i].Definition.Priority, defaultAgentPriority)) * c.Health * (1 - c.Load)
+		case caxton.Broadcast:
+			c.Score = 1 // all get it
 		case caxton.RoundRobin, caxton.DirectAddress:
 			c.Score = 0 // the turn decides
 		}

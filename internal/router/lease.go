@@ -56,7 +56,10 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	in := &s.Lease.Message
 	s.At = r.cfg.Now()
 	for i := range s.Outputs {
-		r.complete(&s.Outputs[i], in, i, s.At)
+		r.complete(&s.Outputs[i], in, s.Lease.Outputs+i, s.At)
+	}
+	if s.Outcome == caxton.OutcomeFailed {
+		s.Tickets = append(s.Tickets, r.deadLetter(&s))
 	}
 	err := r.journal.Settle(ctx, s)
 	if err != nil && caxton.KindOf(err) != caxton.Conflict {
@@ -142,6 +145,35 @@ func (r *Router) Release(ctx context.Context, l caxton.Lease, cause string, dela
 	l.NotBefore = at
 	r.delay(&item{delivery: l.Delivery, since: r.cfg.Now()})
 	r.metrics.retries.Inc()
+	return nil
+}
+
+// Park puts a leased message aside until the time given, or until a decision wakes it. What
+// comes after it in its conversation waits too. It does not count as a failed attempt.
+func (r *Router) Park(ctx context.Context, l caxton.Lease, reason string, until time.Time) error {
+	id := l.Message.ID
+	r.mu.Lock()
+	r.parking[id] = false
+	r.mu.Unlock()
+	until, err := r.journal.Park(ctx, l, reason, until)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	woken := r.parking[id]
+	delete(r.parking, id)
+	if err != nil {
+		return err
+	}
+	if _, held := r.leases[id]; held {
+		delete(r.leases, id)
+		r.box(l.Message.ReceiverID).inFlight--
+	}
+	l.Parked++
+	l.NotBefore = until
+	if woken { // the decision came while the message was on its way to be parked
+		l.NotBefore = r.cfg.Now()
+	}
+	r.delay(&item{delivery: l.Delivery, since: r.cfg.Now()})
+	r.metrics.parked.Inc()
 	return nil
 }
 

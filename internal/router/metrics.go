@@ -7,6 +7,9 @@ type metrics struct {
 	refused   *prometheus.CounterVec
 	settled   *prometheus.CounterVec
 	retries   prometheus.Counter
+	parked    prometheus.Counter
+	dead      prometheus.Counter
+	decided   *prometheus.CounterVec
 	accepting prometheus.Histogram
 	waiting   prometheus.Histogram
 	handling  prometheus.Histogram
@@ -26,6 +29,9 @@ func newMetrics(reg prometheus.Registerer, r *Router) metrics {
 		refused:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "caxton_messages_refused_total", Help: "Messages not accepted, by kind of error."}, []string{"kind"}),
 		settled:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "caxton_messages_settled_total", Help: "Messages settled, by outcome."}, []string{"outcome"}),
 		retries:   prometheus.NewCounter(prometheus.CounterOpts{Name: "caxton_messages_retried_total", Help: "Attempts that ended in another try."}),
+		parked:    prometheus.NewCounter(prometheus.CounterOpts{Name: "caxton_messages_parked_total", Help: "Messages put aside until somebody decides."}),
+		dead:      prometheus.NewCounter(prometheus.CounterOpts{Name: "caxton_dead_letters_total", Help: "Messages given up."}),
+		decided:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "caxton_tickets_decided_total", Help: "Decisions on tickets, by kind of ticket and decision."}, []string{"kind", "decision"}),
 		accepting: histogram("caxton_message_accept_seconds", "Time to store and queue a message."),
 		waiting:   histogram("caxton_message_wait_seconds", "Time a message waited in its mailbox."),
 		handling:  histogram("caxton_message_handle_seconds", "Time from lease to settlement."),
@@ -44,6 +50,6 @@ func newMetrics(reg prometheus.Registerer, r *Router) metrics {
 		defer r.mu.Unlock()
 		return float64(len(r.leases))
 	})
-	reg.MustRegister(m.accepted, m.refused, m.settled, m.retries, m.accepting, m.waiting, m.handling, queued, inFlight)
+	reg.MustRegister(m.accepted, m.refused, m.settled, m.retries, m.parked, m.dead, m.decided, m.accepting, m.waiting, m.handling, queued, inFlight)
 	return m
 }

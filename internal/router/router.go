@@ -19,14 +19,21 @@ type Journal interface {
 	Accept(ctx context.Context, d caxton.Delivery, fresh bool) (stored caxton.Delivery, duplicate bool, err error)
 	Leased(ctx context.Context, leases ...caxton.Lease) error
 	Release(ctx context.Context, l caxton.Lease, cause string, notBefore time.Time) error
+	Park(ctx context.Context, l caxton.Lease, reason string, until time.Time) (time.Time, error)
 	Settle(ctx context.Context, s caxton.Settlement) error
 	Pending(ctx context.Context) ([]caxton.Delivery, error)
 	Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error)
 	Message(ctx context.Context, id caxton.MessageID) (caxton.MessageStatus, error)
-	PinnedVersion(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (int, error)
+	Thread(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (caxton.Thread, error)
 	Conversation(ctx context.Context, id caxton.ConversationID) (caxton.Conversation, error)
 	Conversations(ctx context.Context, q caxton.ConversationQuery) ([]caxton.Conversation, string, error)
 	Records(ctx context.Context, id caxton.ConversationID, after int64, limit int) ([]caxton.Record, error)
+	Messages(ctx context.Context, id caxton.ConversationID) ([]caxton.Message, error)
+	Amend(ctx context.Context, kind caxton.TicketKind, id string, change func(caxton.Ticket) (caxton.Amendment, error)) (caxton.Ticket, *caxton.Delivery, error)
+	Ticket(ctx context.Context, kind caxton.TicketKind, id string) (caxton.Ticket, error)
+	Tickets(ctx context.Context, q caxton.TicketQuery) ([]caxton.Ticket, string, error)
+	OpenTickets(ctx context.Context) (map[caxton.TicketKind]int, error)
+	BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error)
 }
 
 // A Directory knows the agents. *registry.Registry provides it.
@@ -43,6 +50,7 @@ type Config struct {
 	QueueSize  int                          // messages waiting per agent, unless its definition says otherwise: 1000
 	LeaseAfter time.Duration                // a lease that lasts longer is written down: 25 ms
 	MaxMessage caxton.Size                  // content of one message: 1 MiB
+	MaxDepth   int                          // conversations that come out of one another: 8
 	Available  func(id caxton.AgentID) bool // whether an agent takes messages now; nil means always
 	Logger     *slog.Logger                 // discards
 	Registerer prometheus.Registerer        // a registry of its own
@@ -63,6 +71,7 @@ type Router struct {
 	boxes   map[caxton.AgentID]*mailbox
 	open    map[caxton.MessageID]*exchange // accepted and not settled
 	leases  map[caxton.MessageID]*leaseMark
+	parking map[caxton.MessageID]bool // on their way to be parked; true when the decision came meanwhile
 	delayed delayHeap
 	wake    chan struct{} // capacity 1: Run looks at the delayed messages again
 }
@@ -86,6 +95,7 @@ func New(journal Journal, dir Directory, cfg Config) *Router {
 	cfg.QueueSize = cmp.Or(cfg.QueueSize, 1000)
 	cfg.LeaseAfter = cmp.Or(cfg.LeaseAfter, 25*time.Millisecond)
 	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, caxton.MiB)
+	cfg.MaxDepth = cmp.Or(cfg.MaxDepth, 8)
 	if cfg.Available == nil {
 		cfg.Available = func(caxton.AgentID) bool { return true }
 	}
@@ -104,7 +114,7 @@ func New(journal Journal, dir Directory, cfg Config) *Router {
 	r := &Router{
 		journal: journal, dir: dir, cfg: cfg,
 		boxes: map[caxton.AgentID]*mailbox{}, open: map[caxton.MessageID]*exchange{},
-		leases: map[caxton.MessageID]*leaseMark{}, wake: make(chan struct{}, 1),
+		leases: map[caxton.MessageID]*leaseMark{}, parking: map[caxton.MessageID]bool{}, wake: make(chan struct{}, 1),
 	}
 	r.metrics = newMetrics(cfg.Registerer, r)
 	return r
@@ -158,33 +168,99 @@ func (r *Router) Send(ctx context.Context, m caxton.Message) (caxton.Receipt, er
 	if !continued {
 		m.ConversationID = caxton.ConversationID(r.cfg.NewID())
 	}
+	if cmp.Or(m.Strategy, r.cfg.Strategy) == caxton.Broadcast && !m.Capability.IsZero() {
+		return r.broadcast(ctx, m, continued)
+	}
 	agent, routing, err := r.choose(ctx, &m, continued)
 	if err != nil {
 		r.metrics.refused.WithLabelValues(string(caxton.KindOf(err))).Inc()
 		return caxton.Receipt{}, err
 	}
+	return r.dispatch(ctx, m, agent, routing, continued, fresh)
+}
+
+// dispatch sends a message to the agent that was chosen.
+func (r *Router) dispatch(ctx context.Context, m caxton.Message, agent caxton.Agent, routing caxton.Routing, continued, fresh bool) (caxton.Receipt, error) {
 	m.ReceiverID = agent.ID
 	m.Receiver = cmp.Or(m.Receiver, agent.Slug)
-	version := agent.Version
-	if continued {
-		if version, err = r.pinned(ctx, &m, agent); err != nil {
+	d := caxton.Delivery{Message: m, Routing: routing, Version: agent.Version}
+	if continued || m.Parent != "" {
+		if err := r.thread(ctx, &d, agent, continued); err != nil {
 			return caxton.Receipt{}, err
 		}
 	}
-	return r.accept(ctx, caxton.Delivery{Message: m, Routing: routing, Version: version}, agent, fresh)
+	violation := r.protocol(ctx, &d.Message, continued)
+	if violation != nil && caxton.KindOf(violation) != caxton.Invalid {
+		return caxton.Receipt{}, violation
+	}
+	return r.accept(ctx, d, agent, fresh, violation)
 }
 
-// pinned returns the version that handles a message of a running conversation: the one it
-// began with, unless a deployment told conversations to move on.
-func (r *Router) pinned(ctx context.Context, m *caxton.Message, a caxton.Agent) (int, error) {
-	v, err := r.journal.PinnedVersion(ctx, m.ConversationID, a.ID)
+// broadcast sends one message to every provider of its capability, in one conversation. The
+// copies have IDs that follow from the message's. When some cannot be sent, the receipt has
+// those that were; when none can, it is the first error.
+func (r *Router) broadcast(ctx context.Context, m caxton.Message, continued bool) (caxton.Receipt, error) {
+	all := r.dir.Providers(m.Capability)
+	if len(all) == 0 {
+		return caxton.Receipt{}, r.errNoCapability(m.Capability)
+	}
+	cs, err := r.candidates(ctx, &m, all, continued)
 	if err != nil {
-		return 0, err
+		return caxton.Receipt{}, err
 	}
-	if v < a.MinVersion || v == 0 {
-		v = a.Version
+	score(caxton.Broadcast, cs, all)
+	var first caxton.Receipt
+	var failed error
+	base := m.ID
+	for i, a := range all {
+		m.ID = caxton.DeriveMessageID(base, i)
+		rc, err := r.dispatch(ctx, m, a, caxton.Routing{Strategy: caxton.Broadcast, Candidates: cs}, continued || i > 0, false)
+		switch {
+		case err != nil:
+			failed = cmp.Or(failed, err)
+		case first.MessageID == "":
+			first = rc
+		default:
+			first.Others = append(first.Others, rc)
+		}
 	}
-	return v, nil
+	if first.MessageID == "" {
+		return first, failed
+	}
+	if failed != nil {
+		r.cfg.Logger.WarnContext(ctx, "broadcast incomplete", "message_id", base, "sent", len(first.Others)+1, "providers", len(all), "error", failed)
+	}
+	return first, nil
+}
+
+// thread fills in what a message has from its conversation: the version it began with,
+// unless a deployment told conversations to move on, and its place in the tree.
+func (r *Router) thread(ctx context.Context, d *caxton.Delivery, a caxton.Agent, continued bool) error {
+	m := &d.Message
+	var th caxton.Thread
+	var err error
+	if continued {
+		if th, err = r.journal.Thread(ctx, m.ConversationID, a.ID); err != nil {
+			return err
+		}
+		if th.Version >= a.MinVersion && th.Version > 0 {
+			d.Version = th.Version
+		}
+		if th.Parent != "" || m.Parent == "" || m.Parent == m.ConversationID {
+			m.Parent, m.Root, m.Depth = th.Parent, th.Root, th.Depth
+			return nil
+		}
+	}
+	above, err := r.journal.Thread(ctx, m.Parent, a.ID)
+	if err != nil {
+		return err
+	}
+	m.Root, m.Depth = cmp.Or(above.Root, m.Parent), above.Depth+1
+	if m.Depth > r.cfg.MaxDepth {
+		return caxton.Errorf(caxton.Exhausted, "conversation_too_deep", "%d conversations came out of one another, %d is the limit", m.Depth, r.cfg.MaxDepth).
+			WithHint("let an agent answer instead of asking another one, or raise messaging.max_depth")
+	}
+	return nil
 }
 
 // known returns the receipt of a message that was accepted before.
@@ -208,7 +284,10 @@ func receipt(d *caxton.Delivery, duplicate bool) caxton.Receipt {
 
 // accept stores and queues a delivery. A place in the mailbox is taken first, so that a
 // stored message never lacks one.
-func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Agent, fresh bool) (caxton.Receipt, error) {
+//
+// A message that breaks its protocol is stored and answered with not-understood; the agent
+// does not see it.
+func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Agent, fresh bool, violation error) (caxton.Receipt, error) {
 	start := time.Now()
 	r.mu.Lock()
 	box := r.box(agent.ID)
@@ -228,7 +307,9 @@ func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Age
 	box.reserved--
 	if err == nil && !duplicate {
 		r.open[d.Message.ID] = &exchange{}
-		box.push(&d, r.cfg.Now())
+		if violation == nil {
+			box.push(&d, r.cfg.Now())
+		}
 	}
 	r.mu.Unlock()
 	if err != nil {
@@ -239,6 +320,12 @@ func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Age
 	}
 	r.metrics.accepted.WithLabelValues(string(d.Message.Performative)).Inc()
 	r.metrics.accepting.Observe(time.Since(start).Seconds())
+	if violation != nil {
+		if err := r.notUnderstood(context.WithoutCancel(ctx), d, violation); err != nil {
+			return caxton.Receipt{}, err
+		}
+		return receipt(&d, false), nil
+	}
 	if _, err := r.dir.Agent(agent.ID); err != nil { // removed meanwhile: nobody would come for it
 		if err := r.Drop(context.WithoutCancel(ctx), agent.ID); err != nil {
 			return caxton.Receipt{}, err

@@ -38,6 +38,16 @@ type Config struct {
 	Logger             *slog.Logger          // discards
 	Registerer         prometheus.Registerer // a registry of its own
 	Now                func() time.Time      // time.Now
+	Feed               Feed                  // is told of committed records; nil for nobody
+}
+
+// A Feed spreads committed records. *event.Feed provides it.
+type Feed interface {
+	// Active reports whether anybody listens.
+	Active() bool
+	// PublishRecords is called by the writer goroutine with the records of each commit, in
+	// order. It must not wait.
+	PublishRecords(records []caxton.Record)
 }
 
 // A DB is an open database file. It is safe for concurrent use; writes wait until Run runs.
@@ -316,8 +326,14 @@ func (db *DB) transact(batch []*job) (err error) {
 	if err := db.stmts.commit.Exec(); err != nil {
 		return db.rollback(fmt.Errorf("commit: %w", err))
 	}
+	if rs := db.writing.tx.records; len(rs) > 0 {
+		db.cfg.Feed.PublishRecords(rs)
+	}
 	return nil
 }
+
+// feeding reports whether records are gathered for listeners.
+func (db *DB) feeding() bool { return db.cfg.Feed != nil && db.cfg.Feed.Active() }
 
 func (db *DB) rollback(cause error) error {
 	if db.writer.GetAutocommit() {

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,14 @@ type statements struct {
 	message, messageFind       *sqlite3.Stmt
 	messageSettle, messageOpen *sqlite3.Stmt
 	pend, pendDelete           *sqlite3.Stmt
+	pendNow, messageReopen     *sqlite3.Stmt
+	ticketFind, ticketPut      *sqlite3.Stmt
+	ticketOpen                 *sqlite3.Stmt
+	account, accountPut        *sqlite3.Stmt
+	accountAdd                 *sqlite3.Stmt
+	reservation                *sqlite3.Stmt
+	reservationFind            *sqlite3.Stmt
+	reservationDelete          *sqlite3.Stmt
 	metaGet, metaSet           *sqlite3.Stmt
 	blob, logLine              *sqlite3.Stmt
 }
@@ -33,17 +42,30 @@ func (s *statements) all() []prepared {
 		{&s.begin, `BEGIN IMMEDIATE`},
 		{&s.commit, `COMMIT`},
 		{&s.convFind, `SELECT archived FROM conversations WHERE cid=?1`},
-		{&s.convTouch, `INSERT INTO conversations (cid, created_at, updated_at) VALUES (?1, ?2, ?3)
+		{&s.convTouch, `INSERT INTO conversations (cid, created_at, updated_at, parent) VALUES (?1, ?2, ?3, ?4)
 			ON CONFLICT (cid) DO UPDATE SET updated_at=max(updated_at, excluded.updated_at)`},
 		{&s.seqMax, `SELECT coalesce(max(seq), 0) FROM records WHERE conv=?1`},
-		{&s.record, `INSERT INTO records (conv, seq, at, kind, msg, agent, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)`},
+		{&s.record, `INSERT INTO records (conv, seq, at, kind, msg, agent, body, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`},
 		{&s.recordBody, `SELECT body FROM records WHERE conv=?1 AND seq=?2`},
 		{&s.message, `INSERT OR IGNORE INTO messages (id, conv, seq, settled) VALUES (?1, ?2, ?3, ?4)`},
 		{&s.messageFind, `SELECT conv, seq FROM messages WHERE id=?1`},
 		{&s.messageSettle, `UPDATE messages SET settled=1 WHERE id=?1 AND settled=0`},
 		{&s.messageOpen, `SELECT 1 FROM messages WHERE id=?1 AND settled=0`},
-		{&s.pend, `INSERT INTO pending (msg, attempt, not_before) VALUES (?1, ?2, ?3)
-			ON CONFLICT (msg) DO UPDATE SET attempt=excluded.attempt, not_before=excluded.not_before`},
+		{&s.pend, `INSERT INTO pending (msg, attempt, not_before, parked, outputs) VALUES (?1, ?2, ?3, ?4, ?5)
+			ON CONFLICT (msg) DO UPDATE SET attempt=excluded.attempt, not_before=excluded.not_before, parked=excluded.parked, outputs=excluded.outputs`},
+		{&s.pendNow, `UPDATE pending SET not_before=0 WHERE msg=?1`},
+		{&s.messageReopen, `UPDATE messages SET settled=0 WHERE id=?1 AND settled=1`},
+		{&s.ticketFind, `SELECT body FROM tickets WHERE kind=?1 AND id=?2`},
+		{&s.ticketOpen, `SELECT 1 FROM tickets WHERE msg=?1 AND kind=?2 AND open=1 LIMIT 1`},
+		{&s.ticketPut, `INSERT INTO tickets (kind, id, state, open, conv, msg, agent, opened_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+			ON CONFLICT (kind, id) DO UPDATE SET state=excluded.state, open=excluded.open, body=excluded.body`},
+		{&s.account, `SELECT spent, reserved FROM accounts WHERE name=?1 AND unit=?2`},
+		{&s.accountPut, `INSERT INTO accounts (name, unit, cap, spent, reserved, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT (name, unit) DO UPDATE SET cap=excluded.cap, spent=excluded.spent, reserved=excluded.reserved, updated_at=excluded.updated_at`},
+		{&s.accountAdd, `UPDATE accounts SET spent=spent+?3, reserved=reserved-?4, updated_at=?5 WHERE name=?1 AND unit=?2`},
+		{&s.reservation, `INSERT INTO reservations (msg, id, charges) VALUES (?1, ?2, ?3)`},
+		{&s.reservationFind, `SELECT charges FROM reservations WHERE msg=?1 AND id=?2`},
+		{&s.reservationDelete, `DELETE FROM reservations WHERE msg=?1 AND id=?2`},
 		{&s.pendDelete, `DELETE FROM pending WHERE msg=?1`},
 		{&s.metaGet, `SELECT value FROM meta WHERE key=?1`},
 		{&s.metaSet, `INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value=excluded.value`},
@@ -159,6 +181,9 @@ func (db *DB) accept(d *caxton.Delivery, body []byte) error {
 	if outside {
 		settled = 1
 	}
+	if seq == 1 && m.Parent != "" {
+		db.writing.parent(m.ConversationID, m.Parent)
+	}
 	if err := exec(db.stmts.message, string(m.ID), string(m.ConversationID), seq, settled); err != nil {
 		return err
 	}
@@ -173,7 +198,7 @@ func (db *DB) accept(d *caxton.Delivery, body []byte) error {
 	if ordered {
 		return nil // recovery finds it; see flush
 	}
-	return exec(db.stmts.pend, string(m.ID), int64(d.Attempt), micros(d.NotBefore))
+	return db.pend(d)
 }
 
 // append adds one record to a conversation's log and returns its position. A conversation
@@ -196,10 +221,19 @@ func (db *DB) append(conv caxton.ConversationID, at time.Time, kind caxton.Recor
 		}
 	}
 	us := micros(at)
-	if err := exec(db.stmts.record, string(conv), seq, us, string(kind), string(msg), string(agent), body); err != nil {
+	n, err := db.position()
+	if err != nil {
+		return 0, err
+	}
+	if err := exec(db.stmts.record, string(conv), seq, us, string(kind), string(msg), string(agent), body, n); err != nil {
 		return 0, err
 	}
 	db.writing.note(conv, seq, us)
+	if db.feeding() {
+		db.writing.tx.records = append(db.writing.tx.records, caxton.Record{
+			ConversationID: conv, Seq: seq, N: n, At: fromMicros(us), Kind: kind, MessageID: msg, AgentID: agent, Body: bytes.Clone(body),
+		})
+	}
 	return seq, nil
 }
 
@@ -222,20 +256,21 @@ func (db *DB) findMessage(id caxton.MessageID) (d caxton.Delivery, found bool, e
 // durable. Seq and, when zero, At are given by the journal. A record of an unknown
 // conversation is NotFound.
 func (db *DB) Append(ctx context.Context, records ...caxton.Record) error {
-	now := db.cfg.Now()
-	return db.write(ctx, func(*sqlite3.Conn) error {
-		for i := range records {
-			r := &records[i]
-			at := r.At
-			if at.IsZero() {
-				at = now
-			}
-			if _, err := db.append(r.ConversationID, at, r.Kind, r.MessageID, r.AgentID, r.Body, false); err != nil {
-				return err
-			}
+	return db.write(ctx, func(*sqlite3.Conn) error { return db.appendAll(records) })
+}
+
+func (db *DB) appendAll(records []caxton.Record) error {
+	for i := range records {
+		r := &records[i]
+		at := r.At
+		if at.IsZero() {
+			at = db.cfg.Now()
 		}
-		return nil
-	})
+		if _, err := db.append(r.ConversationID, at, r.Kind, r.MessageID, r.AgentID, r.Body, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Leased records that leases were taken, so that a crash during a turn is counted as an
@@ -258,7 +293,9 @@ func (db *DB) Leased(ctx context.Context, leases ...caxton.Lease) error {
 			if err := db.appendTo(&l.Message, l.LeasedAt, caxton.RecordLeased, body); err != nil {
 				return err
 			}
-			if err := db.pend(l.Message.ID, l.Attempt, time.Time{}); err != nil {
+			d := l.Delivery
+			d.NotBefore = time.Time{}
+			if err := db.pend(&d); err != nil {
 				return err
 			}
 		}
@@ -269,24 +306,51 @@ func (db *DB) Leased(ctx context.Context, leases ...caxton.Lease) error {
 // Release records that an attempt ended without success and that the message will be tried
 // again at notBefore. A message that is not pending is a Conflict.
 func (db *DB) Release(ctx context.Context, l caxton.Lease, cause string, notBefore time.Time) error {
-	body, err := json.Marshal(caxton.ReleasedBody{Attempt: l.Attempt, Error: cause, NotBefore: notBefore})
-	if err != nil {
-		return err
-	}
 	now := db.cfg.Now()
 	return db.write(ctx, func(*sqlite3.Conn) error {
-		open, err := one(db.stmts.messageOpen, func(*sqlite3.Stmt) {}, string(l.Message.ID))
+		return db.putBack(l.Delivery, notBefore, now, caxton.RecordReleased, caxton.ReleasedBody{Attempt: l.Attempt, Error: cause, NotBefore: notBefore})
+	})
+}
+
+// Park records that a message was put aside until the given time, or until Amend wakes it,
+// and returns that time: zero when no approval is open any more, because the decision was
+// quicker. A message that is not pending is a Conflict.
+func (db *DB) Park(ctx context.Context, l caxton.Lease, reason string, until time.Time) (time.Time, error) {
+	now := db.cfg.Now()
+	l.Parked++
+	var effective time.Time
+	err := db.write(ctx, func(*sqlite3.Conn) error {
+		waits, err := one(db.stmts.ticketOpen, func(*sqlite3.Stmt) {}, string(l.Message.ID), string(caxton.Approval))
 		if err != nil {
 			return err
 		}
-		if !open {
-			return errSettled(l.Message.ID)
+		effective = time.Time{}
+		if waits {
+			effective = until
 		}
-		if err := db.pend(l.Message.ID, l.Attempt, notBefore); err != nil {
-			return err
-		}
-		return db.appendTo(&l.Message, now, caxton.RecordReleased, body)
+		return db.putBack(l.Delivery, effective, now, caxton.RecordParked, caxton.ParkedBody{Attempt: l.Attempt, Reason: reason, Until: until})
 	})
+	return effective, err
+}
+
+// putBack ends a lease without settling the message.
+func (db *DB) putBack(d caxton.Delivery, notBefore, now time.Time, kind caxton.RecordKind, what any) error {
+	body, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	d.NotBefore = notBefore
+	open, err := one(db.stmts.messageOpen, func(*sqlite3.Stmt) {}, string(d.Message.ID))
+	if err != nil {
+		return err
+	}
+	if !open {
+		return errSettled(d.Message.ID)
+	}
+	if err := db.pend(&d); err != nil {
+		return err
+	}
+	return db.appendTo(&d.Message, now, kind, body)
 }
 
 // Settle ends a message: it is pending no more, its outputs are accepted, and the outcome is
@@ -295,7 +359,7 @@ func (db *DB) Release(ctx context.Context, l caxton.Lease, cause string, notBefo
 func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 	sb := caxton.SettledBody{
 		Outcome: s.Outcome, Attempt: s.Lease.Attempt, Version: s.Lease.Version, LeasedAt: s.Lease.LeasedAt,
-		Error: s.Error, Code: s.Code,
+		Error: s.Error, Code: s.Code, Tickets: s.Tickets,
 	}
 	bodies := make([][]byte, len(s.Outputs))
 	for i := range s.Outputs {
@@ -329,14 +393,22 @@ func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 				return err
 			}
 		}
+		for i := range s.Tickets {
+			if err := db.reopenTicket(s.Tickets[i]); err != nil {
+				return err
+			}
+		}
+		if err := db.bookLost(&s.Lease.Message, s.At); err != nil {
+			return err
+		}
 		return db.appendTo(&s.Lease.Message, s.At, caxton.RecordSettled, body)
 	})
 }
 
 // pend keeps what is known of the attempts at an unsettled message.
-func (db *DB) pend(id caxton.MessageID, attempt int, notBefore time.Time) error {
-	db.writing.tx.opened[id] = true
-	return exec(db.stmts.pend, string(id), int64(attempt), micros(notBefore))
+func (db *DB) pend(d *caxton.Delivery) error {
+	db.writing.tx.opened[d.Message.ID] = true
+	return exec(db.stmts.pend, string(d.Message.ID), int64(d.Attempt), micros(d.NotBefore), int64(d.Parked), int64(d.Outputs))
 }
 
 // appendTo adds a record about m to m's conversation.

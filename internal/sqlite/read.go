@@ -17,7 +17,7 @@ import (
 // Pending returns every delivery that was accepted and not settled, oldest first: what a
 // server resumes when it starts.
 func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT coalesce(p.attempt, 0), coalesce(p.not_before, 0), r.body
+	rows, err := db.read.QueryContext(ctx, `SELECT coalesce(p.attempt, 0), coalesce(p.not_before, 0), coalesce(p.parked, 0), coalesce(p.outputs, 0), r.body
 		FROM (SELECT msg AS id FROM pending UNION
 			SELECT id FROM messages WHERE id>=coalesce((SELECT value FROM meta WHERE key='bound'), '') AND settled=0) o
 		JOIN messages m ON m.id=o.id JOIN records r ON r.conv=m.conv AND r.seq=m.seq
@@ -28,14 +28,14 @@ func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
 		return nil, storageError("read pending messages", err)
 	}
 	return collect(rows, func(rows *sql.Rows) (caxton.Delivery, error) {
-		var attempt int
+		var attempt, parked, outputs int
 		var notBefore int64
 		var body []byte
-		if err := rows.Scan(&attempt, &notBefore, &body); err != nil {
+		if err := rows.Scan(&attempt, &notBefore, &parked, &outputs, &body); err != nil {
 			return caxton.Delivery{}, err
 		}
 		d, err := decodeDelivery(body)
-		d.Attempt, d.NotBefore = attempt, fromMicros(notBefore)
+		d.Attempt, d.Parked, d.Outputs, d.NotBefore = attempt, parked, outputs, fromMicros(notBefore)
 		return d, err
 	})
 }
@@ -43,7 +43,7 @@ func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
 // Turn returns what the log holds about the handling of one message, oldest first: every
 // record about it but the message itself.
 func (db *DB) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT conv, seq, at, kind, msg, agent, body
+	rows, err := db.read.QueryContext(ctx, `SELECT `+recordColumns+`
 		FROM records WHERE conv=? AND msg=? AND kind<>'message' ORDER BY seq`, string(conv), string(id))
 	if err != nil {
 		return nil, storageError("read turn", err)
@@ -73,13 +73,18 @@ func (db *DB) History(ctx context.Context, conv caxton.ConversationID, before ca
 	})
 }
 
+// Messages returns all messages of a conversation, oldest first, at most the last 10,000.
+func (db *DB) Messages(ctx context.Context, conv caxton.ConversationID) ([]caxton.Message, error) {
+	return db.History(ctx, conv, "", 10_000)
+}
+
 // Records returns a conversation's log from the record after the given position, oldest
 // first, at most limit records (0 means 1000). An unknown conversation is NotFound.
 func (db *DB) Records(ctx context.Context, conv caxton.ConversationID, after int64, limit int) ([]caxton.Record, error) {
 	if limit <= 0 || limit > 1000 {
 		limit = 1000
 	}
-	rows, err := db.read.QueryContext(ctx, `SELECT conv, seq, at, kind, msg, agent, body
+	rows, err := db.read.QueryContext(ctx, `SELECT `+recordColumns+`
 		FROM records WHERE conv=? AND seq>? ORDER BY seq LIMIT ?`, string(conv), after, limit)
 	if err != nil {
 		return nil, storageError("read records", err)
@@ -91,11 +96,13 @@ func (db *DB) Records(ctx context.Context, conv caxton.ConversationID, after int
 	return rs, err
 }
 
+const recordColumns = `conv, seq, n, at, kind, msg, agent, body`
+
 func scanRecord(rows *sql.Rows) (caxton.Record, error) {
 	var r caxton.Record
 	var at int64
 	var body []byte
-	err := rows.Scan(&r.ConversationID, &r.Seq, &at, &r.Kind, &r.MessageID, &r.AgentID, &body)
+	err := rows.Scan(&r.ConversationID, &r.Seq, &r.N, &at, &r.Kind, &r.MessageID, &r.AgentID, &body)
 	r.At, r.Body = fromMicros(at), json.RawMessage(body)
 	return r, err
 }
@@ -110,7 +117,7 @@ func (db *DB) Message(ctx context.Context, id caxton.MessageID) (caxton.MessageS
 	st.Message, st.Routing = d.Message, d.Routing
 	var body []byte
 	err = db.read.QueryRowContext(ctx, `SELECT r.body FROM messages m JOIN records r ON r.conv=m.conv AND r.seq>m.seq
-		WHERE m.id=? AND r.kind='settled' AND r.msg=m.id LIMIT 1`, string(id)).Scan(&body)
+		WHERE m.id=? AND m.settled=1 AND r.kind='settled' AND r.msg=m.id ORDER BY r.seq DESC LIMIT 1`, string(id)).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		st.Settled = d.Message.ReceiverID == "" // a message to the outside has arrived
 		return st, nil
@@ -122,7 +129,7 @@ func (db *DB) Message(ctx context.Context, id caxton.MessageID) (caxton.MessageS
 	if err := json.Unmarshal(body, &sb); err != nil {
 		return st, caxton.Errorf(caxton.Internal, "journal_unreadable", "a stored record cannot be read").WithCause(err)
 	}
-	st.Settled, st.Outcome, st.Error = true, sb.Outcome, sb.Error
+	st.Settled, st.Outcome, st.Error, st.Code, st.Attempt = true, sb.Outcome, sb.Error, sb.Code, sb.Attempt
 	for _, out := range sb.Outputs {
 		o, err := db.delivery(ctx, out)
 		if err != nil {
@@ -145,19 +152,26 @@ func (db *DB) delivery(ctx context.Context, id caxton.MessageID) (caxton.Deliver
 	return decodeDelivery(body)
 }
 
-// PinnedVersion returns the version of the agent that the conversation's last message to
-// it was meant for, or 0 when it never had one.
-func (db *DB) PinnedVersion(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (int, error) {
-	var v sql.NullInt64
-	err := db.read.QueryRowContext(ctx, `SELECT json_extract(r.body, '$.version') FROM records r
-		WHERE r.conv=? AND r.kind='message' AND r.agent=? ORDER BY r.seq DESC LIMIT 1`, string(conv), string(agent)).Scan(&v)
+// Thread returns what a message that continues a conversation needs to know of it: the
+// version of the agent that the last message to it was meant for, and where in its tree the
+// conversation stands. Of an unknown conversation all is zero.
+func (db *DB) Thread(ctx context.Context, conv caxton.ConversationID, agent caxton.AgentID) (caxton.Thread, error) {
+	var t caxton.Thread
+	var version, depth sql.NullInt64
+	var parent, root sql.NullString
+	err := db.read.QueryRowContext(ctx, `SELECT
+			(SELECT json_extract(body, '$.version') FROM records WHERE conv=?1 AND kind='message' AND agent=?2 ORDER BY seq DESC LIMIT 1),
+			json_extract(body, '$.message.parent'), json_extract(body, '$.message.root'), json_extract(body, '$.message.depth')
+		FROM records WHERE conv=?1 AND kind='message' ORDER BY seq LIMIT 1`, string(conv), string(agent)).Scan(&version, &parent, &root, &depth)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
+		return t, nil
 	}
 	if err != nil {
-		return 0, storageError("read conversation", err)
+		return t, storageError("read conversation", err)
 	}
-	return int(v.Int64), nil
+	t.Version, t.Depth = int(version.Int64), int(depth.Int64)
+	t.Parent, t.Root = caxton.ConversationID(parent.String), caxton.ConversationID(root.String)
+	return t, nil
 }
 
 const (

@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -16,7 +18,7 @@ const flushEvery = 500 * time.Millisecond
 func (db *DB) flush(*sqlite3.Conn) error {
 	w := &db.writing
 	for c, s := range w.spans {
-		if err := exec(db.stmts.convTouch, string(c), s.first, s.last); err != nil {
+		if err := exec(db.stmts.convTouch, string(c), s.first, s.last, string(s.parent)); err != nil {
 			return err
 		}
 	}
@@ -26,10 +28,9 @@ func (db *DB) flush(*sqlite3.Conn) error {
 		switch {
 		case stored:
 		case id < bound: // ordered by time, and not quite new
-			if err := exec(db.stmts.pend, string(id), int64(0), int64(0)); err != nil {
+			if err := db.pend(&caxton.Delivery{Message: caxton.Message{ID: id}}); err != nil {
 				return err
 			}
-			w.tx.opened[id] = true
 		}
 	}
 	if bound > w.bound {
@@ -48,6 +49,14 @@ func (db *DB) recover() error {
 	}
 	return db.transact([]*job{{fn: func(c *sqlite3.Conn) error {
 		db.writing.tx.bound = bound
+		if err := db.recoverPosition(); err != nil {
+			return err
+		}
+		if err := db.each(c, `SELECT msg, count(*) FROM reservations WHERE msg>=?1 GROUP BY msg`, "", func(st *sqlite3.Stmt) {
+			db.writing.reserved[caxton.MessageID(st.ColumnText(0))] = st.ColumnInt(1)
+		}); err != nil {
+			return err
+		}
 		if err := db.recoverConversations(c, bound); err != nil {
 			return err
 		}
@@ -62,8 +71,10 @@ func (db *DB) recover() error {
 }
 
 func (db *DB) recoverConversations(c *sqlite3.Conn, bound caxton.MessageID) error {
-	return db.each(c, `INSERT INTO conversations (cid, created_at, updated_at)
-		SELECT r.conv, min(r.at), max(r.at) FROM records r
+	return db.each(c, `INSERT INTO conversations (cid, created_at, updated_at, parent)
+		SELECT r.conv, min(r.at), max(r.at),
+			coalesce((SELECT json_extract(f.body, '$.message.parent') FROM records f WHERE f.conv=r.conv AND f.seq=1), '')
+		FROM records r
 		WHERE r.conv IN (SELECT conv FROM messages WHERE id>=?1 UNION SELECT m.conv FROM pending p JOIN messages m ON m.id=p.msg)
 		GROUP BY r.conv
 		ON CONFLICT (cid) DO UPDATE SET updated_at=max(updated_at, excluded.updated_at)`, bound, nil)
@@ -84,4 +95,40 @@ func (db *DB) each(c *sqlite3.Conn, sql string, bound caxton.MessageID, row func
 		}
 	}
 	return st.Err()
+}
+
+// positionBlock is how many positions in the log of the server are set aside at once: a
+// restart leaves at most so many unused.
+const positionBlock = 1 << 20
+
+// recoverPosition begins a new block of positions.
+func (db *DB) recoverPosition() error {
+	var text string
+	if _, err := one(db.stmts.metaGet, func(st *sqlite3.Stmt) { text = st.ColumnText(0) }, "position"); err != nil {
+		return err
+	}
+	next := int64(1)
+	if text != "" {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("position %q: %w", text, err)
+		}
+		next = n
+	}
+	db.writing.next, db.writing.limit = next, next
+	return nil
+}
+
+// position returns the next position in the log of the server. Positions of a transaction
+// that fails stay unused.
+func (db *DB) position() (int64, error) {
+	w := &db.writing
+	if w.next >= w.limit {
+		if err := exec(db.stmts.metaSet, "position", strconv.FormatInt(w.next+positionBlock, 10)); err != nil {
+			return 0, err
+		}
+		w.tx.limit = w.next + positionBlock
+	}
+	w.next++
+	return w.next - 1, nil
 }

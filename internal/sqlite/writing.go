@@ -16,11 +16,18 @@ type writing struct {
 	spans map[caxton.ConversationID]span  // times of conversations, not yet in table conversations
 	bound caxton.MessageID                // below it, unsettled messages with ordered IDs are in table pending
 
+	next, limit int64                    // next position in the log of the server; up to limit they may be used
+	reserved    map[caxton.MessageID]int // reservations that are open, by message
+
 	tx transaction
 }
 
-// A span is the time from the first to the last record seen.
-type span struct{ first, last int64 }
+// A span is the time from the first to the last record seen, and what the conversation came
+// out of.
+type span struct {
+	first, last int64
+	parent      caxton.ConversationID
+}
 
 // transaction holds what changes when the transaction at work is committed.
 type transaction struct {
@@ -30,6 +37,10 @@ type transaction struct {
 	spans  map[caxton.ConversationID]span
 	flush  bool             // spans were written
 	bound  caxton.MessageID // new bound, or ""
+	limit  int64            // new limit of positions, or 0
+
+	reserved map[caxton.MessageID]int // reservations made, less those booked
+	records  []caxton.Record          // for the feed, when anybody listens
 }
 
 // maxRemembered bounds the map of sequence numbers.
@@ -38,9 +49,10 @@ const maxRemembered = 100_000
 func newWriting() writing {
 	return writing{
 		seqs: map[caxton.ConversationID]int64{}, open: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{},
+		reserved: map[caxton.MessageID]int{},
 		tx: transaction{
 			seqs: map[caxton.ConversationID]int64{}, opened: map[caxton.MessageID]bool{},
-			closed: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{},
+			closed: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{}, reserved: map[caxton.MessageID]int{},
 		},
 	}
 }
@@ -50,7 +62,8 @@ func (w *writing) begin() {
 	clear(w.tx.opened)
 	clear(w.tx.closed)
 	clear(w.tx.spans)
-	w.tx.flush, w.tx.bound = false, ""
+	clear(w.tx.reserved)
+	w.tx.flush, w.tx.bound, w.tx.limit, w.tx.records = false, "", 0, nil
 }
 
 func (w *writing) end(committed bool) {
@@ -74,6 +87,12 @@ func (w *writing) end(committed bool) {
 	if w.tx.bound != "" {
 		w.bound = w.tx.bound
 	}
+	w.limit = max(w.limit, w.tx.limit)
+	for id, n := range w.tx.reserved {
+		if w.reserved[id] += n; w.reserved[id] <= 0 {
+			delete(w.reserved, id)
+		}
+	}
 }
 
 func (s span) with(t span) span {
@@ -81,6 +100,9 @@ func (s span) with(t span) span {
 		s.first = t.first
 	}
 	s.last = max(s.last, t.last)
+	if s.parent == "" {
+		s.parent = t.parent
+	}
 	return s
 }
 
@@ -104,7 +126,12 @@ func (w *writing) stored(id caxton.MessageID) bool {
 
 func (w *writing) note(c caxton.ConversationID, seq, at int64) {
 	w.tx.seqs[c] = seq + 1
-	w.tx.spans[c] = w.tx.spans[c].with(span{at, at})
+	w.tx.spans[c] = w.tx.spans[c].with(span{first: at, last: at})
+}
+
+// parent notes what a new conversation came out of.
+func (w *writing) parent(c, parent caxton.ConversationID) {
+	w.tx.spans[c] = w.tx.spans[c].with(span{parent: parent})
 }
 
 // dirty reports whether a flush has something to do.

@@ -1,0 +1,132 @@
+package router
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/caxton/caxton"
+)
+
+// deadLetter returns the ticket of a message that is given up.
+func (r *Router) deadLetter(s *caxton.Settlement) caxton.Ticket {
+	m := &s.Lease.Message
+	slug := m.Receiver
+	if a, err := r.dir.Agent(m.ReceiverID); err == nil {
+		slug = a.Slug
+	}
+	r.metrics.dead.Inc()
+	return caxton.Ticket{
+		Kind: caxton.DeadLetter, ID: string(m.ID), State: caxton.LetterDead, ConversationID: m.ConversationID, MessageID: m.ID,
+		AgentID: m.ReceiverID, Agent: slug, OpenedAt: s.At, Code: s.Code, Reason: s.Error, Attempts: s.Lease.Attempt,
+	}
+}
+
+// Ticket returns one ticket, or NotFound.
+func (r *Router) Ticket(ctx context.Context, kind caxton.TicketKind, id string) (caxton.Ticket, error) {
+	return r.journal.Ticket(ctx, kind, id)
+}
+
+// Tickets returns a page of tickets, newest first, and the cursor of the next page.
+func (r *Router) Tickets(ctx context.Context, q caxton.TicketQuery) ([]caxton.Ticket, string, error) {
+	return r.journal.Tickets(ctx, q)
+}
+
+// OpenTickets counts the tickets that wait for somebody, by kind.
+func (r *Router) OpenTickets(ctx context.Context) (map[caxton.TicketKind]int, error) {
+	return r.journal.OpenTickets(ctx)
+}
+
+// BudgetUses returns the accounts of budgets whose names begin with the prefix.
+func (r *Router) BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error) {
+	return r.journal.BudgetUses(ctx, prefix)
+}
+
+// Decide notes what a person said about a ticket, and does what follows from it: a message
+// that waited for the decision goes on at once, a dead letter or a turn whose effects are
+// all clear now is handed out again. Decision and consequence are stored in one step.
+// Errors: NotFound, and those of caxton.Ticket.Decide.
+func (r *Router) Decide(ctx context.Context, kind caxton.TicketKind, id string, d caxton.Decision) (caxton.Ticket, error) {
+	d.By, d.At = cmp.Or(d.By, "operator"), r.cfg.Now()
+	t, woken, err := r.journal.Amend(ctx, kind, id, func(t caxton.Ticket) (caxton.Amendment, error) {
+		t, err := t.Decide(d)
+		if err != nil {
+			return caxton.Amendment{}, err
+		}
+		return r.amendment(t, d)
+	})
+	if err != nil {
+		return t, err
+	}
+	r.metrics.decided.WithLabelValues(string(kind), string(d.State)).Inc()
+	r.cfg.Logger.InfoContext(ctx, "ticket decided", "kind", kind, "ticket", id, "decision", d.State, "state", t.State, "by", d.By,
+		"conversation_id", t.ConversationID, "message_id", t.MessageID)
+	if woken != nil {
+		r.wakeUp(ctx, woken)
+	}
+	return t, nil
+}
+
+// amendment says what follows from a decision.
+func (r *Router) amendment(t caxton.Ticket, d caxton.Decision) (caxton.Amendment, error) {
+	a := caxton.Amendment{Ticket: t}
+	body, err := json.Marshal(caxton.DecidedBody{Kind: t.Kind, ID: t.ID, Call: t.Call, Decision: d, State: t.State})
+	if err != nil {
+		return a, err
+	}
+	record := func(kind caxton.RecordKind, body []byte) {
+		a.Records = append(a.Records, caxton.Record{
+			ConversationID: t.ConversationID, At: d.At, Kind: kind, MessageID: t.MessageID, AgentID: t.AgentID, Body: body,
+		})
+	}
+	record(caxton.RecordDecided, body)
+	switch {
+	case t.State.Open(), t.State == caxton.LetterDropped:
+		return a, nil
+	case t.Kind == caxton.Approval:
+		a.Wake = caxton.WakeNow
+		return a, nil
+	}
+	if _, err := r.dir.Agent(t.AgentID); err != nil {
+		return a, caxton.Errorf(caxton.Conflict, "agent_removed", "the agent %s is not deployed any more", t.Agent).
+			WithHint("deploy it again, then decide; or send the message to another agent")
+	}
+	if body, err = json.Marshal(caxton.ReopenedBody{By: d.By, Reason: d.Reason}); err != nil {
+		return a, err
+	}
+	record(caxton.RecordReopened, body)
+	a.Wake = caxton.WakeReopen
+	return a, nil
+}
+
+// wakeUp hands out a message that waits no more.
+func (r *Router) wakeUp(ctx context.Context, d *caxton.Delivery) {
+	id := d.Message.ID
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, parking := r.parking[id]; parking {
+		r.parking[id] = true // Park will see it
+		return
+	}
+	for i, it := range r.delayed {
+		if it.delivery.Message.ID == id {
+			it.delivery.NotBefore = r.cfg.Now()
+			heap.Fix(&r.delayed, i)
+			select {
+			case r.wake <- struct{}{}:
+			default: // Run will look anyway
+			}
+			return
+		}
+	}
+	if r.open[id] == nil { // it was settled, and is open again
+		r.open[id] = &exchange{}
+		it := &item{delivery: *d, since: r.cfg.Now(), recovered: true}
+		it.delivery.NotBefore = time.Time{}
+		r.box(d.Message.ReceiverID).pushItem(it)
+		return
+	}
+	r.cfg.Logger.DebugContext(ctx, "message is at work already", "message_id", id)
+}
