@@ -21,13 +21,14 @@ type runner struct {
 	agent    caxton.Agent
 	removed  bool
 	again    bool // an operator wants a restart
+	stale    bool // agent.Version was not tried since it became the active one
 	state    caxton.AgentState
 	since    time.Time
 	running  int   // version that takes messages, 0 before the first
 	tried    int   // version whose start was tried last
 	startErr error // why it failed, nil when it runs
 	handlers map[int]bound
-	used     []int         // versions in handlers, last used last
+	used     []int         // versions in handlers, last made last
 	changed  chan struct{} // closed and replaced at each change of state
 	inFlight int
 	handled  int64
@@ -53,7 +54,7 @@ const keptHandlers = 8
 
 func newRunner(s *Supervisor, a caxton.Agent) *runner {
 	return &runner{
-		s: s, agent: a, pings: make(chan chan struct{}), kick: make(chan struct{}, 1),
+		s: s, agent: a, stale: true, pings: make(chan chan struct{}), kick: make(chan struct{}, 1),
 		state: caxton.AgentLoaded, since: s.cfg.Now(), handlers: map[int]bound{}, changed: make(chan struct{}),
 	}
 }
@@ -66,6 +67,9 @@ func (r *runner) slug() string {
 
 func (r *runner) change(a caxton.Agent) {
 	r.mu.Lock()
+	if a.Version != r.agent.Version {
+		r.stale = true
+	}
 	r.agent = a
 	r.mu.Unlock()
 	r.poke()
@@ -74,6 +78,7 @@ func (r *runner) change(a caxton.Agent) {
 func (r *runner) remove() {
 	r.mu.Lock()
 	r.removed = true
+	r.wakeWaiters()
 	r.mu.Unlock()
 	r.poke()
 }
@@ -98,8 +103,11 @@ func (r *runner) restart(ctx context.Context) error {
 	for {
 		r.mu.Lock()
 		done, err, changed := r.restarts > before, r.startErr, r.changed
+		if !done {
+			err = r.ended()
+		}
 		r.mu.Unlock()
-		if done {
+		if done || err != nil {
 			return err
 		}
 		select {
@@ -110,11 +118,27 @@ func (r *runner) restart(ctx context.Context) error {
 	}
 }
 
+// ended returns why it is no use to wait for the agent any more, or nil. r.mu is held.
+func (r *runner) ended() error {
+	switch {
+	case r.removed:
+		return caxton.Errorf(caxton.NotFound, "agent_removed", "agent %s was removed meanwhile", r.agent.Slug)
+	case r.state == caxton.AgentStopped:
+		return caxton.Errorf(caxton.Unavailable, "node_stopping", "the server is stopping").WithHint("try again when it is back")
+	}
+	return nil
+}
+
 // setState changes the state and wakes those who wait for it. r.mu is held.
 func (r *runner) setState(st caxton.AgentState) {
 	if r.state != st {
 		r.state, r.since = st, r.s.cfg.Now()
 	}
+	r.wakeWaiters()
+}
+
+// wakeWaiters has those who wait for a change look again. r.mu is held.
+func (r *runner) wakeWaiters() {
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
@@ -131,16 +155,13 @@ func (r *runner) ready(ctx context.Context, version int) error {
 		resting := r.state == caxton.AgentSuspended || r.state == caxton.AgentDraining
 		ok := r.running == version && !r.agent.Suspended || r.agent.Suspended && resting ||
 			r.agent.Version != version && r.running == r.agent.Version // superseded meanwhile
-		var err error
-		if r.tried == version {
+		err := r.ended()
+		if err == nil && r.tried == version && !r.stale {
 			err = r.startErr
 		}
 		changed := r.changed
 		r.mu.Unlock()
-		switch {
-		case ok:
-			return nil
-		case err != nil:
+		if ok || err != nil {
 			return err
 		}
 		select {
@@ -193,7 +214,7 @@ func (r *runner) wish() wish {
 		return w
 	}
 	switch {
-	case r.again, r.tried < r.agent.Version, r.tried > r.agent.Version, r.state == caxton.AgentSuspended:
+	case r.again, r.stale, r.state == caxton.AgentSuspended:
 		w.start = true // asked for, or another version than the one tried: newer, or a rollback
 	case r.state == caxton.AgentFailed:
 		if w.wait = r.restart0.Sub(r.s.cfg.Now()); w.wait <= 0 {
@@ -281,26 +302,43 @@ func (r *runner) suspend(workers *sync.WaitGroup) {
 	r.mark(caxton.AgentSuspended)
 }
 
-// start makes the handler of the agent's active version. When that fails, an older version
-// that runs goes on; without one the agent is failed and tried again later.
+// start makes the handler of the agent's active version. When that fails, a handler that
+// works goes on, be it of an older version; without one the agent is failed and tried again
+// later.
 func (r *runner) start(ctx context.Context, a caxton.Agent) {
 	ctx, cancel := context.WithTimeout(ctx, r.s.cfg.StartupTimeout)
 	defer cancel()
 	r.mu.Lock()
-	if r.again {
-		clear(r.handlers)
-		r.used = r.used[:0]
-	}
+	again := r.again
 	r.mu.Unlock()
-	_, err := r.bind(ctx, a.Version)
+	var b bound
+	var err error
+	if again {
+		b, err = r.load(ctx, a.ID, a.Version) // anew, and the one there is stays until it works
+	} else {
+		b, err = r.bind(ctx, a.Version)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.again || r.state == caxton.AgentFailed {
+	if again || r.state == caxton.AgentFailed {
 		r.restarts++
 	}
-	r.again = false
+	if again || r.tried != a.Version {
+		r.streak, r.backoff = 0, 0 // what an operator restarts, or another version, begins anew
+	}
+	if again {
+		r.again = false
+	}
+	if r.agent.Version == a.Version {
+		r.stale = false
+	}
 	r.tried, r.startErr = a.Version, err
 	if err == nil {
+		if again {
+			clear(r.handlers)
+			r.used = r.used[:0]
+			r.keep(b)
+		}
 		r.running = a.Version
 		r.setState(caxton.AgentRunning)
 		return
@@ -308,7 +346,7 @@ func (r *runner) start(ctx context.Context, a caxton.Agent) {
 	r.note(err)
 	r.s.cfg.Logger.ErrorContext(ctx, "agent did not start", "agent", a.Slug, "agent_id", a.ID, "version", a.Version, "error", err)
 	if r.running > 0 && r.state == caxton.AgentRunning {
-		r.setState(caxton.AgentRunning) // the version before goes on
+		r.wakeWaiters() // what ran before goes on
 		return
 	}
 	r.failLocked()
@@ -335,21 +373,34 @@ func (r *runner) bind(ctx context.Context, version int) (bound, error) {
 	if ok {
 		return b, nil
 	}
+	b, err := r.load(ctx, id, version)
+	if err != nil {
+		return bound{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if first, twice := r.handlers[version]; twice {
+		return first, nil // another worker was faster
+	}
+	r.keep(b)
+	return b, nil
+}
+
+// load makes the handler of a version.
+func (r *runner) load(ctx context.Context, id caxton.AgentID, version int) (bound, error) {
 	v, err := r.s.versions.Version(ctx, id, version)
 	if err != nil {
 		return bound{}, err
 	}
-	h, err := r.s.factory(ctx, v)
-	if err != nil {
-		return bound{}, err
-	}
-	b = bound{h, v}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, twice := r.handlers[version]; !twice {
-		r.used = append(r.used, version)
-	}
-	r.handlers[version] = b
+	h, err := r.s.handler(ctx, v)
+	return bound{h, v}, err
+}
+
+// keep has a handler at hand from now on, and forgets the oldest when there are too many.
+// r.mu is held.
+func (r *runner) keep(b bound) {
+	r.handlers[b.version.Number] = b
+	r.used = append(r.used, b.version.Number)
 	for len(r.used) > keptHandlers {
 		old := r.used[0]
 		if old == r.running {
@@ -358,23 +409,28 @@ func (r *runner) bind(ctx context.Context, version int) (bound, error) {
 		r.used = slices.DeleteFunc(r.used, func(n int) bool { return n == old })
 		delete(r.handlers, old)
 	}
-	return b, nil
 }
 
 // dispatch gives messages to workers until there is none, or all workers are busy, or the
 // agent should no longer run.
 func (r *runner) dispatch(ctx, turns context.Context, workers *sync.WaitGroup) {
 	for {
-		r.mu.Lock()
-		width := cmp.Or(r.agent.Definition.Performance.MaxConcurrent, r.s.cfg.PerAgent)
-		free := r.state == caxton.AgentRunning && !r.agent.Suspended && !r.removed && !r.again && r.inFlight < width
-		r.mu.Unlock()
-		if !free {
+		if !r.free() {
 			return // a worker that ends pokes
 		}
 		select {
 		case r.s.slots <- struct{}{}:
+		case <-r.kick: // something changed while all slots were taken
+			r.poke() // run looks what, and comes back
+			return
+		case answer := <-r.pings:
+			close(answer)
+			continue
 		case <-ctx.Done():
+			return
+		}
+		if !r.free() { // no longer, after the wait; the kick that says so is still to be heard
+			<-r.s.slots
 			return
 		}
 		l, ok := r.s.source.Next(ctx, r.id())
@@ -390,13 +446,25 @@ func (r *runner) dispatch(ctx, turns context.Context, workers *sync.WaitGroup) {
 			<-r.s.slots
 			r.mu.Lock()
 			r.inFlight--
-			full := r.inFlight+1 >= width
+			full := r.inFlight+1 >= r.width() // as it is now: a new version may have changed it
 			r.mu.Unlock()
 			if full {
 				r.poke()
 			}
 		})
 	}
+}
+
+// free reports whether the agent may take another message.
+func (r *runner) free() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state == caxton.AgentRunning && !r.agent.Suspended && !r.removed && !r.again && !r.stale && r.inFlight < r.width()
+}
+
+// width returns how many turns the agent may have at once. r.mu is held.
+func (r *runner) width() int {
+	return cmp.Or(r.agent.Definition.Performance.MaxConcurrent, r.s.cfg.PerAgent)
 }
 
 // A ring keeps the last turn times.

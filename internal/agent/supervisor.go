@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -187,14 +189,38 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	return nil
 }
 
-// Ready waits until the agent runs the version, or a newer one, and returns nil; or until
-// it failed to start it, and returns why. Suspended agents are ready when they know of it.
+// Ready waits until the agent runs the version, or the one that has taken its place, and
+// returns nil; or until it failed to start it, and returns why. Suspended agents are ready
+// when they know of it.
 func (s *Supervisor) Ready(ctx context.Context, id caxton.AgentID, version int) error {
 	r, err := s.runner(id)
 	if err != nil {
 		return err
 	}
 	return r.ready(ctx, version)
+}
+
+// Try makes a version's handler and forgets it again: whether the version can run here. The
+// agent need not exist, and nothing changes.
+func (s *Supervisor) Try(ctx context.Context, v caxton.AgentVersion) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.StartupTimeout)
+	defer cancel()
+	_, err := s.handler(ctx, v)
+	return err
+}
+
+// handler makes the handler of a version. A factory that panics fails the version, not the
+// server.
+func (s *Supervisor) handler(ctx context.Context, v caxton.AgentVersion) (h Handler, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Logger.ErrorContext(ctx, "making a handler panicked", "agent_id", v.AgentID, "version", v.Number,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = caxton.Errorf(caxton.Internal, "agent_panicked", "the agent broke down while it started").
+				WithHint("the server's log has the stack")
+		}
+	}()
+	return s.factory(ctx, v)
 }
 
 // Status tells how an agent fares, and false when it is not here.

@@ -39,6 +39,7 @@ type house struct {
 	agents map[caxton.AgentID]caxton.Agent
 	do     handle
 	broken map[int]error // versions whose handler cannot be made
+	wild   map[int]bool  // versions whose making panics
 }
 
 func (h *house) Agent(id caxton.AgentID) (caxton.Agent, error) { return h.Resolve(string(id)) }
@@ -68,6 +69,9 @@ func (h *house) factory(_ context.Context, v caxton.AgentVersion) (agent.Handler
 	defer h.mu.Unlock()
 	if err := h.broken[v.Number]; err != nil {
 		return nil, err
+	}
+	if h.wild[v.Number] {
+		panic("the maker of handlers broke down")
 	}
 	return h.do, nil
 }
@@ -107,7 +111,7 @@ func (h *house) answer(id caxton.MessageID) caxton.Message {
 // build returns a running house whose agents do as told. Call it inside synctest.
 func build(t *testing.T, cfg agent.Config, do handle) *house {
 	t.Helper()
-	h := &house{t: t, journal: memjournal.New(memjournal.Config{}), agents: map[caxton.AgentID]caxton.Agent{}, do: do, broken: map[int]error{}}
+	h := &house{t: t, journal: memjournal.New(memjournal.Config{}), agents: map[caxton.AgentID]caxton.Agent{}, do: do, broken: map[int]error{}, wild: map[int]bool{}}
 	h.router = router.New(h.journal, h, router.Config{})
 	cfg.Jitter = func() float64 { return 0 }
 	h.sup = agent.New(h.router, h, h.factory, cfg)
