@@ -9,17 +9,21 @@ import (
 	"github.com/caxton/caxton"
 )
 
-// A command is one change, as it travels in the log. Its time and IDs are part of it, so
-// that applying it is deterministic. Fields are only ever added.
+// A command is one change, as it travels in the log. Its time, its IDs and the limit its
+// proposer holds to are part of it, so that applying it is deterministic. Fields are only
+// ever added.
 type command struct {
 	Format  int                 `json:"v"` // 1
 	Op      operation           `json:"op"`
 	At      time.Time           `json:"at"`
 	ID      caxton.AgentID      `json:"id"`
-	Number  int                 `json:"number,omitempty"`  // for activate
+	Number  int                 `json:"number,omitempty"`  // for activate and undo
 	Suspend bool                `json:"suspend,omitempty"` // for suspend
 	Move    bool                `json:"move,omitempty"`    // running conversations move to the version
 	Stem    string              `json:"stem,omitempty"`
+	Source  string              `json:"source,omitempty"` // for undo
+	Min     int                 `json:"min,omitempty"`    // MinVersion, for undo
+	Limit   int                 `json:"limit,omitempty"`  // agents there may be, for deploy; 0 for any number
 	Type    caxton.AgentType    `json:"type,omitempty"`
 	Version caxton.AgentVersion `json:"version,omitzero"` // for deploy; Number is given by Apply
 }
@@ -31,17 +35,22 @@ const (
 	opActivate operation = "activate"
 	opSuspend  operation = "suspend"
 	opRemove   operation = "remove"
+	opUndo     operation = "undo"
 )
 
 // commandFormat is the format of commands that this program writes and reads.
 const commandFormat = 1
 
 // Deploy makes v the active version of the agent v.AgentID, and the agent itself when it is
-// new; v's number is given here. The same text as the active version's changes nothing but
-// the file it comes from. Errors: Conflict (another agent has the name), Exhausted (too many
-// agents).
+// new; v's number is given here. The same text as the active version's makes no version: it
+// changes at most the file the agent comes from, and which conversations move. An agent that
+// came from a file stays that file's when a version comes through the API. Errors: Conflict
+// (another agent has the name), Exhausted (too many agents).
 func (r *Registry) Deploy(ctx context.Context, v caxton.AgentVersion, stem string, move bool) (caxton.Agent, error) {
-	return r.propose(ctx, command{Op: opDeploy, At: v.CreatedAt, ID: v.AgentID, Stem: stem, Type: caxton.ConfigAgent, Version: v, Move: move})
+	v.CreatedAt = stored(v.CreatedAt)
+	return r.propose(ctx, command{
+		Op: opDeploy, At: v.CreatedAt, ID: v.AgentID, Stem: stem, Type: caxton.ConfigAgent, Version: v, Move: move, Limit: max(0, r.cfg.MaxAgents),
+	})
 }
 
 // Activate makes an existing version the active one. NotFound when there is none.
@@ -54,6 +63,12 @@ func (r *Registry) SetSuspended(ctx context.Context, id caxton.AgentID, suspende
 	return r.propose(ctx, command{Op: opSuspend, At: at, ID: id, Suspend: suspended})
 }
 
+// Undo puts an agent back to what it was before a deployment that did not start. The version
+// stays among the others.
+func (r *Registry) Undo(ctx context.Context, was caxton.Agent, at time.Time) (caxton.Agent, error) {
+	return r.propose(ctx, command{Op: opUndo, At: at, ID: was.ID, Number: was.Version, Stem: was.Stem, Source: was.Source, Min: was.MinVersion})
+}
+
 // Remove forgets the agent and its versions.
 func (r *Registry) Remove(ctx context.Context, id caxton.AgentID, at time.Time) error {
 	_, err := r.propose(ctx, command{Op: opRemove, At: at, ID: id})
@@ -61,7 +76,7 @@ func (r *Registry) Remove(ctx context.Context, id caxton.AgentID, at time.Time) 
 }
 
 func (r *Registry) propose(ctx context.Context, c command) (caxton.Agent, error) {
-	c.Format = commandFormat
+	c.Format, c.At = commandFormat, stored(c.At)
 	b, err := json.Marshal(c)
 	if err != nil {
 		return caxton.Agent{}, caxton.Errorf(caxton.Internal, "command_unprintable", "the change cannot be written").WithCause(err)
@@ -74,6 +89,9 @@ func (r *Registry) propose(ctx context.Context, c command) (caxton.Agent, error)
 	}
 	return r.Agent(c.ID)
 }
+
+// stored returns a time as the store gives it back: in UTC, to the microsecond.
+func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // Apply does one command: the log calls it, in order. It checks the command against the
 // state, stores the outcome, swaps the snapshot, and tells the observers.
@@ -93,18 +111,28 @@ func (r *Registry) Apply(ctx context.Context, b []byte) error {
 	if err != nil {
 		return err
 	}
+	if was := old.byID[a.ID]; v == nil && was != nil && same(&a, was) {
+		return nil
+	}
+	a.UpdatedAt = c.At
 	if err := r.store.SaveAgent(ctx, a, v); err != nil {
 		return err
 	}
+	agents := slices.DeleteFunc(slices.Clone(old.agents), func(o caxton.Agent) bool { return o.ID == a.ID })
+	r.state.Store(newSnapshot(append(agents, a)))
 	if v != nil {
 		r.remember(*v)
 	}
-	agents := slices.DeleteFunc(slices.Clone(old.agents), func(o caxton.Agent) bool { return o.ID == a.ID })
-	r.state.Store(newSnapshot(append(agents, a)))
 	for _, o := range r.watching() {
 		o.AgentChanged(a)
 	}
 	return nil
+}
+
+// same reports whether two states of an agent say the same. Its definition follows from the
+// version.
+func same(a, b *caxton.Agent) bool {
+	return a.Version == b.Version && a.MinVersion == b.MinVersion && a.Suspended == b.Suspended && a.Stem == b.Stem && a.Source == b.Source
 }
 
 // next returns the agent as it is after c, and the version that c adds, if any.
@@ -118,7 +146,6 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 	if was != nil {
 		a = *was
 	}
-	a.UpdatedAt = c.At
 	switch c.Op {
 	case opDeploy:
 		return r.deployed(ctx, s, a, was == nil, c)
@@ -128,12 +155,21 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 			return a, nil, err
 		}
 		activate(&a, &v, c.Move)
-		if o, ref := s.clash(&a); o != nil {
-			return a, nil, errTaken(&a, o, ref)
+	case opUndo:
+		v, err := r.store.AgentVersion(ctx, c.ID, c.Number)
+		if err != nil {
+			return a, nil, err
 		}
+		activate(&a, &v, false)
+		a.Stem, a.Source, a.MinVersion = c.Stem, c.Source, c.Min
 	case opSuspend:
 		a.Suspended = c.Suspend
 	case opRemove: // Apply does it
+	default:
+		return a, nil, caxton.Errorf(caxton.Conflict, "command_newer", "this program does not know the change %.40q", c.Op)
+	}
+	if o, ref := s.clash(&a); o != nil {
+		return a, nil, errTaken(&a, o, ref)
 	}
 	return a, nil, nil
 }
@@ -142,19 +178,27 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 func (r *Registry) deployed(ctx context.Context, s *snapshot, a caxton.Agent, fresh bool, c *command) (caxton.Agent, *caxton.AgentVersion, error) {
 	v := c.Version
 	if fresh {
-		if r.cfg.MaxAgents > 0 && len(s.agents) >= r.cfg.MaxAgents {
+		if c.Limit > 0 && len(s.agents) >= c.Limit {
 			return a, nil, caxton.Errorf(caxton.Exhausted, "agent_limit", "%d agents are deployed, as many as allowed", len(s.agents)).
 				WithHint("remove one, or raise agents.max_agents")
 		}
 		a.ID, a.Type, a.CreatedAt = c.ID, c.Type, c.At
 	}
-	a.Stem, a.Source = c.Stem, v.Source
+	switch {
+	case fresh || fromFile(v.Source):
+		a.Stem, a.Source = c.Stem, v.Source
+	case !fromFile(a.Source) && c.Stem != "":
+		a.Stem = c.Stem
+	}
 	if !fresh {
 		active, err := r.store.AgentVersion(ctx, a.ID, a.Version)
 		if err != nil {
 			return a, nil, err
 		}
 		if active.Hash == v.Hash {
+			if c.Move {
+				a.MinVersion = a.Version
+			}
 			if o, ref := s.clash(&a); o != nil { // it may come from another file now
 				return a, nil, errTaken(&a, o, ref)
 			}
@@ -169,6 +213,9 @@ func (r *Registry) deployed(ctx context.Context, s *snapshot, a caxton.Agent, fr
 	}
 	return a, &v, nil
 }
+
+// fromFile reports whether a source is the path of a file, and not "api".
+func fromFile(source string) bool { return source != "" && source != "api" }
 
 func activate(a *caxton.Agent, v *caxton.AgentVersion, move bool) {
 	a.Version, a.Definition = v.Number, v.Definition
@@ -193,7 +240,8 @@ func (r *Registry) remove(ctx context.Context, s *snapshot, id caxton.AgentID) e
 	if err := r.store.DeleteAgent(ctx, id); err != nil {
 		return err
 	}
-	r.mu.Lock()
+	r.state.Store(newSnapshot(slices.DeleteFunc(slices.Clone(s.agents), func(o caxton.Agent) bool { return o.ID == id })))
+	r.mu.Lock() // after the swap: see remember
 	r.order = slices.DeleteFunc(r.order, func(k versionKey) bool {
 		if k.id == id {
 			delete(r.recent, k)
@@ -201,7 +249,6 @@ func (r *Registry) remove(ctx context.Context, s *snapshot, id caxton.AgentID) e
 		return k.id == id
 	})
 	r.mu.Unlock()
-	r.state.Store(newSnapshot(slices.DeleteFunc(slices.Clone(s.agents), func(o caxton.Agent) bool { return o.ID == id })))
 	for _, o := range r.watching() {
 		o.AgentRemoved(id)
 	}

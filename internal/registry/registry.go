@@ -77,7 +77,7 @@ func (r *Registry) Load(ctx context.Context) error {
 }
 
 // Observe has o told of every agent there is, and of every change from now on. Call it
-// before the log runs.
+// before anything proposes changes, or o may be told of an old state after a new one.
 func (r *Registry) Observe(o Observer) {
 	r.mu.Lock()
 	r.observers = append(r.observers, o)
@@ -159,11 +159,12 @@ func (r *Registry) Version(ctx context.Context, id caxton.AgentID, number int) (
 	return v, err
 }
 
+// remember keeps a version at hand, unless its agent was removed meanwhile.
 func (r *Registry) remember(v caxton.AgentVersion) {
 	k := versionKey{v.AgentID, v.Number}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.recent[k]; ok {
+	if _, ok := r.recent[k]; ok || r.state.Load().byID[k.id] == nil {
 		return
 	}
 	if len(r.order) >= r.cfg.KeepTexts {
@@ -219,6 +220,9 @@ func references(a *caxton.Agent) []string {
 func (s *snapshot) clash(a *caxton.Agent) (other *caxton.Agent, ref string) {
 	for _, ref := range references(a) {
 		if o := s.byRef[ref]; o != nil && o.ID != a.ID {
+			return o, ref
+		}
+		if o := s.byID[caxton.AgentID(ref)]; o != nil && o.ID != a.ID { // IDs come first in Resolve
 			return o, ref
 		}
 	}

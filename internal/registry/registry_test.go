@@ -142,6 +142,7 @@ func TestRegistryRefuses(t *testing.T) {
 		{"the same name", version("a2", "ONE", "y", "x"), "", caxton.Conflict},
 		{"another's stem as name", version("a2", "First", "y", "x"), "", caxton.Conflict},
 		{"another's name as stem", version("a2", "Two", "y", "x"), "one", caxton.Conflict},
+		{"another's ID as name", version("a2", "A1", "y", "x"), "", caxton.Conflict},
 		{"a free name", version("a2", "Two", "y", "x"), "second", ""},
 		{"one too many", version("a3", "Three", "y", "x"), "", caxton.Exhausted},
 	}
@@ -152,6 +153,7 @@ func TestRegistryRefuses(t *testing.T) {
 		})
 	}
 	wantKind(t, "Apply of rubbish", r.Apply(t.Context(), []byte("{")), caxton.Internal)
+	wantKind(t, "Apply of an unknown operation", r.Apply(t.Context(), []byte(`{"v":1,"op":"fly","id":"a1"}`)), caxton.Conflict)
 	wantKind(t, "Apply of a newer format", r.Apply(t.Context(), []byte(`{"v":2}`)), caxton.Conflict)
 }
 
@@ -180,6 +182,94 @@ func TestRegistryTellsObservers(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"one v1", "one v2", "removed a1"}, o.seen); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+// A deployment of what is in force already changes nothing: no row, no news, no time.
+func TestRegistryUnchanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	r, stop := open(t, path, registry.Config{})
+	v := version("a1", "One", "x", "x")
+	v.CreatedAt = noon.Add(1234567 * time.Nanosecond)
+	first := deploy(t, r, v, "one")
+	o := &observer{}
+	r.Observe(o)
+	v.CreatedAt = noon.Add(time.Hour)
+	if again := deploy(t, r, v, "one"); !again.UpdatedAt.Equal(first.UpdatedAt) || len(o.seen) != 1 {
+		t.Errorf("updated at %s, first at %s, told %v: want no change", again.UpdatedAt, first.UpdatedAt, o.seen)
+	}
+	stop()
+	r, _ = open(t, path, registry.Config{})
+	if a, err := r.Agent("a1"); err != nil || !a.UpdatedAt.Equal(first.UpdatedAt) || !a.CreatedAt.Equal(first.CreatedAt) {
+		t.Errorf("after a restart %s and %s, before %s and %s", a.CreatedAt, a.UpdatedAt, first.CreatedAt, first.UpdatedAt)
+	}
+	w := version("a1", "One", "y", "x")
+	if a := deploy(t, r, w, "one"); a.MinVersion != 0 {
+		t.Errorf("conversations move to %d unasked", a.MinVersion)
+	}
+	if a, err := r.Deploy(t.Context(), w, "one", true); err != nil || a.Version != 2 || a.MinVersion != 2 {
+		t.Errorf("the same text, and conversations are to move: %+v, %v", a, err)
+	}
+}
+
+// An agent that came from a file stays the file's when a version comes through the API.
+func TestRegistryKeepsTheFile(t *testing.T) {
+	r, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), registry.Config{})
+	v := version("a1", "One", "x", "x")
+	v.Source = "/agents/first.md"
+	deploy(t, r, v, "first")
+	for _, stem := range []string{"", "other"} {
+		if a := deploy(t, r, version("a1", "One", "from the API"+stem, "x"), stem); a.Stem != "first" || a.Source != "/agents/first.md" {
+			t.Errorf("with the stem %q: file %q, stem %q, want those of the file", stem, a.Source, a.Stem)
+		}
+	}
+	v.Source = "/agents/second.md"
+	if a := deploy(t, r, v, "second"); a.Stem != "second" || a.Source != "/agents/second.md" {
+		t.Errorf("from another file: file %q, stem %q", a.Source, a.Stem)
+	}
+	deploy(t, r, version("a2", "Two", "x", "x"), "two-file")
+	if a := deploy(t, r, version("a2", "Two", "y", "x"), ""); a.Stem != "two-file" {
+		t.Errorf("stem %q, want the one it had", a.Stem)
+	}
+}
+
+// Undo leaves nothing of a deployment but its version.
+func TestRegistryUndoes(t *testing.T) {
+	r, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), registry.Config{})
+	deploy(t, r, version("a1", "One", "x", "x"), "")
+	was := deploy(t, r, version("a1", "One", "y", "x"), "")
+	v := version("a1", "Uno", "z", "x")
+	v.Source = "/agents/uno.md"
+	if _, err := r.Deploy(t.Context(), v, "uno", true); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Undo(t.Context(), was, noon)
+	was.Versions = 3
+	if diff := cmp.Diff(was, got, cmp.AllowUnexported(caxton.Capability{})); err != nil || diff != "" {
+		t.Errorf("%v, undone (-want +got):\n%s", err, diff)
+	}
+	_, err = r.Undo(t.Context(), caxton.Agent{ID: "a9", Version: 1}, noon)
+	wantKind(t, "Undo of nobody", err, caxton.NotFound)
+}
+
+// What a command may do is in the command: a node with another limit comes to the same state.
+func TestRegistryLimitTravels(t *testing.T) {
+	log := &recorder{}
+	log.machine = registry.New(newStore(), log, registry.Config{MaxAgents: 2})
+	for _, name := range []string{"One", "Two", "Three"} {
+		_, err := log.machine.Deploy(t.Context(), version("id of "+name, name, "x", "x"), "", false)
+		if want := map[bool]caxton.Kind{true: caxton.Exhausted}[name == "Three"]; caxton.KindOf(err) != want {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	for _, limit := range []int{1, 100} {
+		replay := registry.New(newStore(), &recorder{}, registry.Config{MaxAgents: limit})
+		for _, c := range log.commands {
+			_ = replay.Apply(t.Context(), c)
+		}
+		if n := len(replay.Agents()); n != 2 {
+			t.Errorf("with the limit %d the log gives %d agents, want 2", limit, n)
+		}
 	}
 }
 
@@ -238,6 +328,38 @@ func (s *store) AgentVersion(_ context.Context, id caxton.AgentID, n int) (caxto
 	return s.versions[id][n-1], nil
 }
 
+// A slow store is asked for a version while its agent is removed.
+type slowStore struct {
+	*store
+	read func()
+}
+
+func (s *slowStore) AgentVersion(ctx context.Context, id caxton.AgentID, n int) (caxton.AgentVersion, error) {
+	v, err := s.store.AgentVersion(ctx, id, n)
+	s.read()
+	return v, err
+}
+
+func TestRegistryForgetsRemovedVersions(t *testing.T) {
+	log := &recorder{}
+	s := &slowStore{newStore(), func() {}}
+	r := registry.New(s, log, registry.Config{KeepTexts: 1})
+	log.machine = r
+	deploy(t, r, version("a1", "One", "x", "x"), "")
+	deploy(t, r, version("a2", "Two", "x", "x"), "") // puts version 1 of a1 out of the cache
+	s.read = func() {
+		s.read = func() {}
+		if err := r.Remove(t.Context(), "a1", noon); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.Version(t.Context(), "a1", 1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.Version(t.Context(), "a1", 1)
+	wantKind(t, "Version of an agent removed meanwhile", err, caxton.NotFound)
+}
+
 // TestRegistryIsDeterministic drives random commands, refused ones too, and holds that the
 // same log gives the same state, and that the snapshot is what the store has.
 func TestRegistryIsDeterministic(t *testing.T) {
@@ -249,11 +371,11 @@ func TestRegistryIsDeterministic(t *testing.T) {
 		for i := range rapid.IntRange(1, 40).Draw(rt, "commands") {
 			id := rapid.SampledFrom([]string{"a1", "a2", "a3", "a4", "a5"}).Draw(rt, "id")
 			at := noon.Add(time.Duration(i) * time.Second)
-			switch rapid.IntRange(0, 3).Draw(rt, "op") {
+			switch rapid.IntRange(0, 4).Draw(rt, "op") {
 			case 0:
 				v := version(id, rapid.SampledFrom([]string{"One", "Two", "Three", "Four"}).Draw(rt, "name"),
 					rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "text"), "help")
-				v.CreatedAt = at
+				v.CreatedAt, v.Source = at, rapid.SampledFrom([]string{"api", "/f/one.md", "/f/two.md"}).Draw(rt, "source")
 				_, _ = log.machine.Deploy(ctx, v, rapid.SampledFrom([]string{"", "one", "file"}).Draw(rt, "stem"), rapid.Bool().Draw(rt, "move"))
 			case 1:
 				_, _ = log.machine.Activate(ctx, caxton.AgentID(id), rapid.IntRange(0, 3).Draw(rt, "number"), rapid.Bool().Draw(rt, "move"), at)
@@ -261,6 +383,10 @@ func TestRegistryIsDeterministic(t *testing.T) {
 				_, _ = log.machine.SetSuspended(ctx, caxton.AgentID(id), rapid.Bool().Draw(rt, "suspended"), at)
 			case 3:
 				_ = log.machine.Remove(ctx, caxton.AgentID(id), at)
+			case 4:
+				_, _ = log.machine.Undo(ctx, caxton.Agent{
+					ID: caxton.AgentID(id), Version: rapid.IntRange(0, 3).Draw(rt, "number"), Stem: rapid.SampledFrom([]string{"", "one"}).Draw(rt, "stem"),
+				}, at)
 			}
 		}
 		second := newStore()
