@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -195,7 +196,7 @@ func (r *Registry) deployed(ctx context.Context, s *snapshot, a caxton.Agent, fr
 		if err != nil {
 			return a, nil, err
 		}
-		if active.Hash == v.Hash {
+		if active.Hash == v.Hash && sameDefinition(&active, &v) {
 			if c.Move {
 				a.MinVersion = a.Version
 			}
@@ -212,6 +213,14 @@ func (r *Registry) deployed(ctx context.Context, s *snapshot, a caxton.Agent, fr
 		return a, nil, errTaken(&a, o, ref)
 	}
 	return a, &v, nil
+}
+
+// sameDefinition reports whether two versions were read alike. The same text may be read
+// otherwise by a newer program.
+func sameDefinition(a, b *caxton.AgentVersion) bool {
+	x, xerr := json.Marshal(a.Definition) // keys of maps are sorted
+	y, yerr := json.Marshal(b.Definition)
+	return xerr == nil && yerr == nil && bytes.Equal(x, y)
 }
 
 // fromFile reports whether a source is the path of a file, and not "api".

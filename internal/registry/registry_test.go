@@ -212,6 +212,22 @@ func TestRegistryUnchanged(t *testing.T) {
 	}
 }
 
+// A text that this program reads otherwise than the one before it, say after an upgrade, is
+// a new version though its hash is the same.
+func TestRegistryReadsAnew(t *testing.T) {
+	r, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), registry.Config{})
+	v := version("a1", "One", "x", "x")
+	v.Definition.Parameters = map[string]any{"n": int64(7)}
+	deploy(t, r, v, "")
+	if a := deploy(t, r, v, ""); a.Version != 1 {
+		t.Errorf("version %d, want 1: nothing is new", a.Version)
+	}
+	v.Definition.Priority = 7
+	if a := deploy(t, r, v, ""); a.Version != 2 || a.Definition.Priority != 7 {
+		t.Errorf("version %d with priority %d, want 2 with 7", a.Version, a.Definition.Priority)
+	}
+}
+
 // An agent that came from a file stays the file's when a version comes through the API.
 func TestRegistryKeepsTheFile(t *testing.T) {
 	r, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), registry.Config{})
