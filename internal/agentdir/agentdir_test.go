@@ -28,6 +28,12 @@ type runner struct {
 	err error
 }
 
+func (r *runner) Try(context.Context, caxton.AgentVersion) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
 func (r *runner) Ready(context.Context, caxton.AgentID, int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -24,12 +23,14 @@ type Registry interface {
 	Version(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error)
 	Deploy(ctx context.Context, v caxton.AgentVersion, stem string, move bool) (caxton.Agent, error)
 	Activate(ctx context.Context, id caxton.AgentID, number int, move bool, at time.Time) (caxton.Agent, error)
+	Undo(ctx context.Context, was caxton.Agent, at time.Time) (caxton.Agent, error)
 	SetSuspended(ctx context.Context, id caxton.AgentID, suspended bool, at time.Time) (caxton.Agent, error)
 	Remove(ctx context.Context, id caxton.AgentID, at time.Time) error
 }
 
 // A Runner runs agents. *agent.Supervisor provides it.
 type Runner interface {
+	Try(ctx context.Context, v caxton.AgentVersion) error
 	Ready(ctx context.Context, id caxton.AgentID, version int) error
 }
 
@@ -57,7 +58,7 @@ type Deployer struct {
 	cfg      Config
 	metrics  metrics
 
-	mu sync.Mutex // one change at a time: a deployment takes milliseconds, and order is clear
+	busy chan struct{} // capacity 1: one change at a time; a deployment takes milliseconds, and order is clear
 }
 
 // New returns a Deployer. It starts nothing.
@@ -78,7 +79,19 @@ func New(reg Registry, runner Runner, tools Tools, cfg Config) *Deployer {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Deployer{registry: reg, runner: runner, tools: tools, cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+	return &Deployer{registry: reg, runner: runner, tools: tools, cfg: cfg, metrics: newMetrics(cfg.Registerer), busy: make(chan struct{}, 1)}
+}
+
+// lock waits until no other change is under way, at most as long as ctx. Call the function
+// it returns when the change is done.
+func (d *Deployer) lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case d.busy <- struct{}{}:
+		return func() { <-d.busy }, nil
+	case <-ctx.Done():
+		return nil, caxton.Errorf(caxton.Timeout, "deploy_timeout", "other changes of agents took too long").
+			WithHint("try again").WithCause(ctx.Err())
+	}
 }
 
 // Validate parses and checks a definition and changes nothing. The issues hold warnings
@@ -104,18 +117,21 @@ func (d *Deployer) Validate(req caxton.DeployRequest) (caxton.Definition, []caxt
 		}
 	}
 	if err := d.cfg.CheckModel(def.LLM); err != nil {
+		issue := caxton.Issue{Path: path, Key: "llm", Message: "its model cannot be had"}
 		if e, ok := errors.AsType[*caxton.Error](err); ok {
-			issues = append(issues, caxton.Issue{Path: path, Key: "llm", Message: e.Message, Hint: e.Hint})
+			issue.Message, issue.Hint = e.Message, e.Hint
 		}
+		issues = append(issues, issue)
 	}
 	return def, issues
 }
 
 // Deploy makes a definition the active version of its agent, and waits until it runs. The
 // agent is req.Target, or the one that came from the same file, or the one with the declared
-// name, or a new one. Errors: Invalid with every fault of the definition, Conflict (the name
-// is taken, or CreateOnly and the agent exists), Exhausted, or why the version did not start;
-// then the version before is active again.
+// name, or a new one. A version is tried before it is in force, so that one that cannot run
+// leaves nothing behind. Errors: Invalid with every fault of the definition, Conflict (the
+// name is taken, or CreateOnly and the agent exists), Exhausted, or why the version does not
+// start; then all is as it was.
 func (d *Deployer) Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {
 	start := d.cfg.Now()
 	dep, err := d.deploy(ctx, req)
@@ -135,8 +151,11 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 		return dep, err
 	}
 	dep.Warnings = issues
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return dep, err
+	}
+	defer unlock()
 	old, exists := d.target(req, def)
 	if exists && req.CreateOnly {
 		return dep, caxton.Errorf(caxton.Conflict, "agent_exists", "there is an agent %s already", old.Slug).
@@ -146,17 +165,20 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 		_, err := d.registry.Agent(req.Target)
 		return dep, err
 	}
+	dep.Agent = caxton.Agent{ID: old.ID, Name: def.Name, Slug: caxton.Slug(def.Name), Type: caxton.ConfigAgent, Definition: def}
 	if req.ValidateOnly {
-		dep.Agent = caxton.Agent{ID: old.ID, Name: def.Name, Slug: caxton.Slug(def.Name), Type: caxton.ConfigAgent, Definition: def}
 		return dep, nil
 	}
 	sum := sha256.Sum256(req.Text)
 	v := caxton.AgentVersion{
-		AgentID: old.ID, Hash: hex.EncodeToString(sum[:]), Author: cmp.Or(req.Author, "unknown"), Source: cmp.Or(req.Source, "api"),
+		AgentID: old.ID, Number: old.Versions + 1, Hash: hex.EncodeToString(sum[:]), Author: cmp.Or(req.Author, "unknown"), Source: cmp.Or(req.Source, "api"),
 		Format: cmp.Or(req.Format, agentfile.Format(req.Source, req.Text)), Text: req.Text, Definition: def, CreatedAt: d.cfg.Now().UTC(),
 	}
 	if !exists {
 		v.AgentID = caxton.AgentID(uuid.NewString())
+	}
+	if err := d.try(ctx, v, old); err != nil {
+		return dep, err
 	}
 	a, err := d.registry.Deploy(ctx, v, req.Stem, req.MoveConversations)
 	if err != nil {
@@ -179,7 +201,7 @@ func (d *Deployer) target(req caxton.DeployRequest, def caxton.Definition) (caxt
 		switch {
 		case a.ID == req.Target:
 			return *a, true
-		case req.Target == "" && req.Stem != "" && a.Stem == req.Stem && a.Source == req.Source:
+		case req.Target == "" && req.Source != "" && req.Source != "api" && a.Source == req.Source:
 			return *a, true // the same file, whatever it calls itself now
 		case a.Slug == slug:
 			byName = a
@@ -191,8 +213,24 @@ func (d *Deployer) target(req caxton.DeployRequest, def caxton.Definition) (caxt
 	return caxton.Agent{}, false
 }
 
+// try asks whether a version can run, unless its text is in force already.
+func (d *Deployer) try(ctx context.Context, v caxton.AgentVersion, old caxton.Agent) error {
+	if old.Version > 0 {
+		active, err := d.registry.Version(ctx, old.ID, old.Version)
+		if err != nil {
+			return err
+		}
+		if active.Hash == v.Hash {
+			return nil
+		}
+	}
+	wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
+	defer cancel()
+	return d.runner.Try(wait, v)
+}
+
 // ready waits until the agent runs its version. When it does not start, what was before is
-// restored: the old version, or nothing.
+// restored: the agent as it was, or nothing.
 func (d *Deployer) ready(ctx context.Context, a, old caxton.Agent) error {
 	wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
 	defer cancel()
@@ -205,7 +243,7 @@ func (d *Deployer) ready(ctx context.Context, a, old caxton.Agent) error {
 	if old.Version == 0 {
 		undo = d.registry.Remove(back, a.ID, d.cfg.Now().UTC())
 	} else if old.Version != a.Version {
-		_, undo = d.registry.Activate(back, a.ID, old.Version, false, d.cfg.Now().UTC())
+		_, undo = d.registry.Undo(back, old, d.cfg.Now().UTC())
 	}
 	if undo != nil {
 		d.cfg.Logger.ErrorContext(ctx, "deployment not undone", "agent", a.Slug, "agent_id", a.ID, "error", undo)
@@ -213,21 +251,28 @@ func (d *Deployer) ready(ctx context.Context, a, old caxton.Agent) error {
 	return err
 }
 
-// Rollback makes an older version active again: number to, or the one before the active one
-// when to is 0. Running conversations that began on newer versions stay on them.
+// Rollback makes an older version active again: number to or, when to is 0, the newest one
+// before the active one that can still run. Running conversations that began on newer
+// versions stay on them. Errors: Conflict "no_older_version", NotFound, or why the version
+// does not start; then all is as it was.
 func (d *Deployer) Rollback(ctx context.Context, id caxton.AgentID, to int) (caxton.Deployment, error) {
 	start := d.cfg.Now()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return caxton.Deployment{}, err
+	}
+	defer unlock()
 	old, err := d.registry.Agent(id)
 	if err != nil {
 		return caxton.Deployment{}, err
 	}
 	if to == 0 {
-		to = old.Version - 1
+		to, err = d.before(ctx, old)
+	} else {
+		err = d.tryOld(ctx, old, to)
 	}
-	if to < 1 {
-		return caxton.Deployment{}, caxton.Errorf(caxton.Conflict, "no_older_version", "%s has no version before %d", old.Slug, old.Version)
+	if err != nil {
+		return caxton.Deployment{}, err
 	}
 	a, err := d.registry.Activate(ctx, id, to, true, d.cfg.Now().UTC())
 	if err != nil {
@@ -240,11 +285,44 @@ func (d *Deployer) Rollback(ctx context.Context, id caxton.AgentID, to int) (cax
 	return caxton.Deployment{Agent: a, Changed: a.Version != old.Version, FromVersion: old.Version, Duration: d.cfg.Now().Sub(start)}, nil
 }
 
+// before returns the newest version before the active one that can run, or why the one just
+// before it cannot.
+func (d *Deployer) before(ctx context.Context, a caxton.Agent) (int, error) {
+	var first error
+	for to := a.Version - 1; to >= 1; to-- {
+		err := d.tryOld(ctx, a, to)
+		if err == nil {
+			return to, nil
+		}
+		if ctx.Err() != nil {
+			return 0, err
+		}
+		d.cfg.Logger.WarnContext(ctx, "version passed over in a rollback", "agent", a.Slug, "agent_id", a.ID, "version", to, "error", err)
+		first = cmp.Or(first, err)
+	}
+	if first == nil {
+		first = caxton.Errorf(caxton.Conflict, "no_older_version", "%s has no version before %d", a.Slug, a.Version)
+	}
+	return 0, first
+}
+
+// tryOld asks whether a version of the past can run.
+func (d *Deployer) tryOld(ctx context.Context, a caxton.Agent, number int) error {
+	v, err := d.registry.Version(ctx, a.ID, number)
+	if err != nil {
+		return err
+	}
+	return d.try(ctx, v, a)
+}
+
 // Remove undeploys an agent. Unless forced, it is a Conflict while messages wait for it or
 // are being handled; forced, those that wait fail with a failure reply.
 func (d *Deployer) Remove(ctx context.Context, id caxton.AgentID, force bool) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	a, err := d.registry.Agent(id)
 	if err != nil {
 		return err
@@ -271,8 +349,11 @@ func (d *Deployer) Resume(ctx context.Context, id caxton.AgentID) error {
 }
 
 func (d *Deployer) setSuspended(ctx context.Context, id caxton.AgentID, suspended bool) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	old, err := d.registry.Agent(id)
 	if err != nil || old.Suspended == suspended {
 		return err

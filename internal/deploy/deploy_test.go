@@ -23,20 +23,37 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A runner starts every version, unless start says otherwise.
+// A runner starts every version, unless start says otherwise, on trial too, or late, when
+// the version is in force.
 type runner struct {
 	mu    sync.Mutex
 	start func(ctx context.Context, version int) error
+	late  func(ctx context.Context, version int) error
+	tried []int // versions it was to try
 	asked []int // versions it was to start
+}
+
+func (r *runner) Try(ctx context.Context, v caxton.AgentVersion) error {
+	r.mu.Lock()
+	r.tried = append(r.tried, v.Number)
+	start := r.start
+	r.mu.Unlock()
+	if start != nil {
+		return start(ctx, v.Number)
+	}
+	return nil
 }
 
 func (r *runner) Ready(ctx context.Context, _ caxton.AgentID, version int) error {
 	r.mu.Lock()
 	r.asked = append(r.asked, version)
-	start := r.start
+	start, late := r.start, r.late
 	r.mu.Unlock()
 	if start != nil {
 		return start(ctx, version)
+	}
+	if late != nil {
+		return late(ctx, version)
 	}
 	return nil
 }
@@ -266,6 +283,137 @@ func TestStartFailureRestoresWhatWas(t *testing.T) {
 	}
 }
 
+// A version that cannot run never comes into force: it leaves no version behind, no message
+// is pinned to it, and a rollback does not find it.
+func TestTriedBeforeInForce(t *testing.T) {
+	t.Parallel()
+	y := open(t, deploy.Config{})
+	id := y.deploy(caxton.DeployRequest{Text: text("One", "good")}).Agent.ID
+	y.runner.start = refuses
+	for range 3 {
+		_, err := y.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "broken")})
+		failure(t, "a version that cannot run", err, caxton.Unavailable, "it does not start")
+	}
+	if vs, err := y.reg.Versions(t.Context(), id); err != nil || len(vs) != 1 {
+		t.Errorf("%d versions, %v, want 1", len(vs), err)
+	}
+	y.runner.start = nil
+	tried := len(y.runner.tried)
+	if d := y.deploy(caxton.DeployRequest{Text: text("One", "good")}); d.Changed || len(y.runner.tried) != tried {
+		t.Errorf("%+v: what is in force already was tried", d)
+	}
+	y.deploy(caxton.DeployRequest{Text: text("One", "newer")})
+	d, err := y.Rollback(t.Context(), id, 0)
+	if err != nil || d.Agent.Definition.SystemPrompt != "good" {
+		t.Errorf("rolled back to %q, %v, want good", d.Agent.Definition.SystemPrompt, err)
+	}
+}
+
+// A rollback to the version before goes past those that can no longer run.
+func TestRollbackSkipsWhatCannotRun(t *testing.T) {
+	t.Parallel()
+	y := open(t, deploy.Config{})
+	id := y.deploy(caxton.DeployRequest{Text: text("One", "a")}).Agent.ID
+	y.deploy(caxton.DeployRequest{Text: text("One", "b")})
+	y.deploy(caxton.DeployRequest{Text: text("One", "c")})
+	y.runner.start = func(ctx context.Context, version int) error {
+		if version == 2 {
+			return refuses(ctx, version)
+		}
+		return nil
+	}
+	_, err := y.Rollback(t.Context(), id, 2)
+	failure(t, "a version asked for", err, caxton.Unavailable, "it does not start")
+	if d, err := y.Rollback(t.Context(), id, 0); err != nil || d.Agent.Version != 1 {
+		t.Errorf("Rollback = %+v, %v, want version 1", d, err)
+	}
+	y.deploy(caxton.DeployRequest{Text: text("One", "d")})
+	y.runner.start = refuses
+	_, err = y.Rollback(t.Context(), id, 0)
+	failure(t, "when none can run", err, caxton.Unavailable, "it does not start")
+	if prompt, _ := y.active("one"); prompt != "d" {
+		t.Errorf("prompt %q, want d", prompt)
+	}
+}
+
+// A version that could run on trial and then does not start is undone, whole.
+func TestLateFailureIsUndone(t *testing.T) {
+	t.Parallel()
+	y := open(t, deploy.Config{})
+	y.deploy(caxton.DeployRequest{Text: text("One", "a"), Source: "api"})
+	y.deploy(caxton.DeployRequest{Text: text("One", "b"), Source: "api"})
+	was, err := y.reg.Resolve("one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	y.runner.late = refuses
+	_, err = y.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "c"), Source: "dir/file.md", Stem: "file", MoveConversations: true})
+	failure(t, "a new version", err, caxton.Unavailable, "it does not start")
+	_, err = y.Rollback(t.Context(), was.ID, 1)
+	failure(t, "a rollback", err, caxton.Unavailable, "it does not start")
+	got, err := y.reg.Resolve("one")
+	if err != nil || got.Version != was.Version || got.Source != "api" || got.Stem != "" || got.MinVersion != 0 {
+		t.Errorf("%+v, %v, want it as it was", got, err)
+	}
+	_, err = y.Deploy(t.Context(), caxton.DeployRequest{Text: text("Two", "a")})
+	failure(t, "a new agent", err, caxton.Unavailable, "it does not start")
+	if prompt, _ := y.active("two"); prompt != "" {
+		t.Error("the agent that did not start is there")
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	y.runner.late = func(ctx context.Context, _ int) error { leave(); <-ctx.Done(); return ctx.Err() }
+	if _, err := y.Deploy(ctx, caxton.DeployRequest{Text: text("One", "d")}); err == nil {
+		t.Error("no error for a caller who left")
+	}
+	if prompt, _ := y.active("one"); prompt != "b" {
+		t.Errorf("prompt %q after the caller left, want b", prompt)
+	}
+}
+
+// Two files of one name that come through the API are two agents: one must not replace the
+// other unasked.
+func TestSameStemThroughTheAPI(t *testing.T) {
+	t.Parallel()
+	y := open(t, deploy.Config{})
+	y.deploy(caxton.DeployRequest{Text: text("One", "a"), Source: "api", Stem: "agent"})
+	_, err := y.Deploy(t.Context(), caxton.DeployRequest{Text: text("Two", "b"), Source: "api", Stem: "agent"})
+	failure(t, "another agent from a file of the same name", err, caxton.Conflict, "agent")
+	if prompt, version := y.active("one"); prompt != "a" || version != 1 {
+		t.Errorf("prompt %q, version %d: it was replaced", prompt, version)
+	}
+}
+
+// Who waits for another's deployment waits no longer than he wants to.
+func TestWaitingCallerLeaves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fixed{a: caxton.Agent{ID: "a1", Name: "One", Slug: "one", Version: 1}}
+		tools, err := tool.NewSet(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := deploy.New(f, &runner{start: func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }}, tools, deploy.Config{StartTimeout: time.Minute})
+		slow := make(chan error)
+		go func() { _, err := d.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "b")}); slow <- err }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		for name, do := range map[string]func() error{
+			"deploy":   func() error { _, err := d.Deploy(ctx, caxton.DeployRequest{Text: text("One", "c")}); return err },
+			"rollback": func() error { _, err := d.Rollback(ctx, "a1", 1); return err },
+			"remove":   func() error { return d.Remove(ctx, "a1", false) },
+			"suspend":  func() error { return d.Suspend(ctx, "a1") },
+		} {
+			failure(t, name, do(), caxton.Timeout, "other changes")
+		}
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("waited %s, want 1s", took)
+		}
+		<-slow
+	})
+}
+
 // A caller who leaves while a version starts must not leave half a deployment behind.
 func TestCallerLeavesWhileItStarts(t *testing.T) {
 	t.Parallel()
@@ -297,6 +445,15 @@ func (f *fixed) Deploy(_ context.Context, v caxton.AgentVersion, _ string, _ boo
 
 func (f *fixed) Activate(_ context.Context, _ caxton.AgentID, n int, _ bool, _ time.Time) (caxton.Agent, error) {
 	f.a.Version = n
+	return f.a, nil
+}
+
+func (f *fixed) Version(_ context.Context, _ caxton.AgentID, n int) (caxton.AgentVersion, error) {
+	return caxton.AgentVersion{AgentID: f.a.ID, Number: n}, nil
+}
+
+func (f *fixed) Undo(_ context.Context, was caxton.Agent, _ time.Time) (caxton.Agent, error) {
+	f.a = was
 	return f.a, nil
 }
 

@@ -3,8 +3,8 @@
 // state of its own: that is the registry's.
 //
 // A DeployRequest is parsed and checked (faults of the file, templates, tools that are
-// unknown or not permitted), becomes a new version in the registry, and the Runner is asked
-// whether it started. If not, the version before is activated again, and the caller gets
-// the reason. HTTP handlers and internal/agentdir call it from their goroutines; changes to
-// one agent wait for each other.
+// unknown or not permitted), the Runner tries whether it can run, it becomes a new version in
+// the registry, and the Runner is asked whether it started. If not, the agent is put back to
+// what it was, and the caller gets the reason. HTTP handlers and internal/agentdir call it
+// from their goroutines; changes wait for each other, as long as their callers' contexts.
 package deploy
