@@ -1,14 +1,11 @@
 package agentdir
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"io/fs"
 	"log/slog"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +13,6 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
-	"github.com/fsnotify/fsnotify"
 )
 
 // A Deployer brings definitions into force. *deploy.Deployer provides it.
@@ -29,6 +25,7 @@ type Deployer interface {
 type Registry interface {
 	Agents() []caxton.Agent
 	Resolve(ref string) (caxton.Agent, error)
+	Versions(ctx context.Context, id caxton.AgentID) ([]caxton.AgentVersion, error)
 }
 
 // Config tunes a Dir. Zero fields mean the defaults given here.
@@ -51,21 +48,39 @@ type Dir struct {
 	scanned  chan struct{} // closed after the first scan
 	once     sync.Once
 
-	work sync.Mutex // one file is brought into force at a time
+	work chan struct{} // capacity 1: one file is brought into force at a time
 
-	mu     sync.Mutex // guards all below
-	seen   map[string]file
-	faults map[string]caxton.FileFault
+	mu     sync.Mutex // guards all below; its maps but gone go by file name
+	seen   map[string]sight
+	faults map[string]fault
 	status map[string]caxton.ReloadStatus
-	gone   map[caxton.AgentID]string // agents whose file is gone, waiting to be idle, and the file
+	gone   map[caxton.AgentID]time.Time // agents whose file is gone, and since when
+	silent bool                         // that the directory cannot be read was logged
 }
 
-// A file is a file as it was last brought into force.
-type file struct {
-	hash [sha256.Size]byte
-	size int64
-	mod  time.Time
+// A fault is why a file is not in force.
+type fault struct {
+	caxton.FileFault
+	among string // what was deployed then: see among
 }
+
+// A reason says why a file is loaded.
+type reason int
+
+const (
+	noticed reason = iota // a scan found it new or changed
+	retried               // it failed, and may do better now
+	told                  // somebody asked for it
+)
+
+// The results of a reload.
+const (
+	stateReloaded  = "reloaded"
+	stateUnchanged = "unchanged"
+	stateFailed    = "failed"
+	stateRemoved   = "removed"
+	statePending   = "pending"
+)
 
 // New returns a Dir for the directory at path, which need not exist yet. It starts nothing.
 func New(path string, deployer Deployer, reg Registry, cfg Config) *Dir {
@@ -79,9 +94,20 @@ func New(path string, deployer Deployer, reg Registry, cfg Config) *Dir {
 		cfg.Now = time.Now
 	}
 	return &Dir{
-		path: path, deployer: deployer, registry: reg, cfg: cfg, scanned: make(chan struct{}),
-		seen: map[string]file{}, faults: map[string]caxton.FileFault{}, status: map[string]caxton.ReloadStatus{},
-		gone: map[caxton.AgentID]string{},
+		path: filepath.Clean(path), deployer: deployer, registry: reg, cfg: cfg, scanned: make(chan struct{}), work: make(chan struct{}, 1),
+		seen: map[string]sight{}, faults: map[string]fault{}, status: map[string]caxton.ReloadStatus{},
+		gone: map[caxton.AgentID]time.Time{},
+	}
+}
+
+// lock waits until no other file is brought into force, at most as long as ctx. Call the
+// function it returns when done.
+func (d *Dir) lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case d.work <- struct{}{}:
+		return func() { <-d.work }, nil
+	case <-ctx.Done():
+		return nil, caxton.Errorf(caxton.Timeout, "reload_timeout", "other agent files took too long").WithHint("try again").WithCause(ctx.Err())
 	}
 }
 
@@ -97,7 +123,7 @@ func (d *Dir) Faults() []caxton.FileFault {
 	defer d.mu.Unlock()
 	fs := make([]caxton.FileFault, 0, len(d.faults))
 	for _, f := range d.faults {
-		fs = append(fs, f)
+		fs = append(fs, f.FileFault)
 	}
 	slices.SortFunc(fs, func(a, b caxton.FileFault) int { return cmp.Compare(a.Path, b.Path) })
 	return fs
@@ -105,16 +131,31 @@ func (d *Dir) Faults() []caxton.FileFault {
 
 // ReloadStatus returns the result of the last reload of an agent or file, or NotFound.
 func (d *Dir) ReloadStatus(ref string) (caxton.ReloadStatus, error) {
-	stem := ref
-	if a, err := d.registry.Resolve(ref); err == nil {
-		stem = cmp.Or(a.Stem, ref)
-	}
+	a, err := d.registry.Resolve(ref)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if st, ok := d.status[strings.ToLower(stem)]; ok {
-		return st, nil
+	if err == nil && d.ours(&a) {
+		if st, ok := d.status[filepath.Base(a.Source)]; ok {
+			return st, nil
+		}
+	}
+	if n := match(slices.Sorted(maps.Keys(d.status)), ref); n != "" {
+		return d.status[n], nil
 	}
 	return caxton.ReloadStatus{}, caxton.Errorf(caxton.NotFound, "reload_unknown", "%q was not loaded from a file since the server started", ref)
+}
+
+// ours reports whether an agent came from a file of this directory.
+func (d *Dir) ours(a *caxton.Agent) bool { return filepath.Dir(a.Source) == d.path }
+
+// match returns the first of the file names that ref stands for, or "".
+func match(names []string, ref string) string {
+	for _, n := range names {
+		if strings.EqualFold(stemOf(n), ref) || strings.EqualFold(n, ref) {
+			return n
+		}
+	}
+	return ""
 }
 
 // Reload brings the file of an agent into force at once: ref is a file stem, or the name or
@@ -125,7 +166,7 @@ func (d *Dir) Reload(ctx context.Context, ref string) (caxton.Deployment, error)
 	if err != nil {
 		return caxton.Deployment{}, err
 	}
-	return d.load(ctx, name)
+	return d.load(ctx, name, told)
 }
 
 // find returns the file name that ref stands for.
@@ -134,20 +175,15 @@ func (d *Dir) find(ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	match := func(stem string) string {
-		for _, n := range names {
-			if strings.EqualFold(stemOf(n), stem) || strings.EqualFold(n, stem) {
-				return n
-			}
-		}
-		return ""
+	a, err := d.registry.Resolve(ref)
+	if own := filepath.Base(a.Source); err == nil && d.ours(&a) && slices.Contains(names, own) {
+		return own, nil
 	}
-	if n := match(ref); n != "" {
+	if n := match(names, ref); n != "" {
 		return n, nil
 	}
-	a, err := d.registry.Resolve(ref)
 	if err != nil {
-		if n := match(caxton.Slug(ref)); n != "" {
+		if n := match(names, caxton.Slug(ref)); n != "" {
 			return n, nil
 		}
 		if e, ok := errors.AsType[*caxton.Error](err); ok {
@@ -155,7 +191,7 @@ func (d *Dir) find(ref string) (string, error) {
 		}
 		return "", err
 	}
-	if n := match(a.Stem); a.Stem != "" && n != "" {
+	if n := match(names, a.Stem); a.Stem != "" && n != "" {
 		return n, nil
 	}
 	return "", caxton.Errorf(caxton.Conflict, "agent_without_file", "%s did not come from a file in %s", a.Slug, d.path).
@@ -176,9 +212,9 @@ func (d *Dir) ReloadAll(ctx context.Context, validateFirst bool) ([]caxton.Reloa
 	}
 	var all []caxton.ReloadStatus
 	for _, n := range names {
-		_, lerr := d.load(ctx, n)
+		_, lerr := d.load(ctx, n, told)
 		d.mu.Lock()
-		st, ok := d.status[strings.ToLower(stemOf(n))]
+		st, ok := d.status[n]
 		d.mu.Unlock()
 		if ok {
 			all = append(all, st)
@@ -187,21 +223,40 @@ func (d *Dir) ReloadAll(ctx context.Context, validateFirst bool) ([]caxton.Reloa
 			return all, lerr
 		}
 	}
-	d.drop(ctx, names)
+	if _, err := d.drop(ctx, names, 0); err != nil {
+		return all, err
+	}
 	return all, nil
 }
 
+// validate returns every fault of the files, also what they are only together.
 func (d *Dir) validate(ctx context.Context, names []string) error {
 	all := caxton.Errorf(caxton.Invalid, "agents_invalid", "not every file is sound; nothing was reloaded").WithHint("mend the files the issues name")
+	declared := map[string]string{} // file by slug
 	for _, n := range names {
-		req, err := d.read(n)
-		if err == nil && req.Text != nil {
-			req.ValidateOnly = true
-			_, err = d.deployer.Deploy(ctx, req)
+		path := filepath.Join(d.path, n)
+		c, err := d.read(n)
+		if err == nil && !c.agent {
+			if d.owner(path) == nil {
+				continue
+			}
+			err = errNoAgent(path)
+		}
+		var dep caxton.Deployment
+		if err == nil {
+			c.req.ValidateOnly = true
+			dep, err = d.deployer.Deploy(ctx, c.req)
+		}
+		if other, ok := declared[dep.Agent.Slug]; err == nil && ok {
+			err = errTaken(n, dep.Agent.Name, other)
+		}
+		declared[dep.Agent.Slug] = n
+		if ctx.Err() != nil {
+			return err
 		}
 		if e, ok := errors.AsType[*caxton.Error](err); ok {
 			if len(e.Issues) == 0 {
-				all.Issues = append(all.Issues, caxton.Issue{Path: filepath.Join(d.path, n), Message: e.Message, Hint: e.Hint})
+				all.Issues = append(all.Issues, caxton.Issue{Path: path, Message: e.Message, Hint: e.Hint})
 			}
 			all.Issues = append(all.Issues, e.Issues...)
 		} else if err != nil {
@@ -212,308 +267,4 @@ func (d *Dir) validate(ctx context.Context, names []string) error {
 		return all
 	}
 	return nil
-}
-
-// list returns the names of the files that may be agents, sorted.
-func (d *Dir) list() ([]string, error) {
-	entries, err := os.ReadDir(d.path)
-	if err != nil {
-		kind := caxton.Unavailable
-		if errors.Is(err, fs.ErrNotExist) {
-			kind = caxton.NotFound
-		}
-		return nil, caxton.Errorf(kind, "agents_dir_unreadable", "the agents directory %s cannot be read", d.path).
-			WithHint("create it, or name another with server.agents_dir").WithCause(err)
-	}
-	var names []string
-	for _, e := range entries {
-		if !e.IsDir() && candidate(e.Name()) {
-			names = append(names, e.Name())
-		}
-	}
-	return names, nil // ReadDir sorts
-}
-
-// candidate reports whether a file of this name may be an agent.
-func candidate(name string) bool {
-	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") || strings.EqualFold(stemOf(name), "readme") {
-		return false
-	}
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".md", ".markdown", ".toml", ".json", ".yaml", ".yml":
-		return true
-	}
-	return false
-}
-
-func stemOf(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }
-
-// read returns the request that brings a file into force; its Text is nil when the file is
-// no agent after all.
-func (d *Dir) read(name string) (caxton.DeployRequest, error) {
-	path := filepath.Join(d.path, name)
-	st, err := os.Stat(path) // follows links
-	if err != nil {
-		return caxton.DeployRequest{}, caxton.Errorf(caxton.NotFound, "agent_file_not_found", "the file %s cannot be read", path).WithCause(err)
-	}
-	if !st.Mode().IsRegular() {
-		return caxton.DeployRequest{}, nil
-	}
-	if caxton.Size(st.Size()) > d.cfg.MaxSize {
-		return caxton.DeployRequest{}, caxton.Errorf(caxton.TooLarge, "agent_file_too_large", "%s has %d bytes, %s is the limit", path, st.Size(), d.cfg.MaxSize)
-	}
-	text, err := os.ReadFile(path) //nolint:gosec // a file of the operator's own directory
-	if err != nil {
-		return caxton.DeployRequest{}, caxton.Errorf(caxton.Unavailable, "agent_file_unreadable", "the file %s cannot be read", path).
-			WithHint("check its owner and mode").WithCause(err)
-	}
-	ext := strings.ToLower(filepath.Ext(name))
-	if (ext == ".md" || ext == ".markdown") && !bytes.HasPrefix(bytes.TrimPrefix(text, []byte("\ufeff")), []byte("---")) {
-		return caxton.DeployRequest{}, nil // a text, not an agent
-	}
-	return caxton.DeployRequest{Text: text, Source: path, Stem: stemOf(name), Author: "file"}, nil
-}
-
-// load brings one file into force and notes how that went.
-func (d *Dir) load(ctx context.Context, name string) (caxton.Deployment, error) {
-	d.work.Lock()
-	defer d.work.Unlock()
-	path := filepath.Join(d.path, name)
-	start := d.cfg.Now()
-	req, err := d.read(name)
-	if err == nil && req.Text == nil {
-		d.forget(name)
-		return caxton.Deployment{}, caxton.Errorf(caxton.Invalid, "not_an_agent_file", "%s is not an agent file", path).
-			WithHint("a Markdown agent begins with front matter between two lines of ---")
-	}
-	var dep caxton.Deployment
-	if err == nil {
-		err = d.twice(ctx, req, name)
-	}
-	if err == nil {
-		dep, err = d.deployer.Deploy(ctx, req)
-	}
-	st := caxton.ReloadStatus{Stem: stemOf(name), At: start, Duration: d.cfg.Now().Sub(start), State: "unchanged"}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.seen[name] = file{hash: sha256.Sum256(req.Text), size: int64(len(req.Text)), mod: modTime(path)}
-	if err != nil {
-		d.fail(path, &st, err)
-		return dep, err
-	}
-	delete(d.faults, path)
-	delete(d.gone, dep.Agent.ID)
-	st.AgentID, st.FromVersion, st.ToVersion = dep.Agent.ID, dep.FromVersion, dep.Agent.Version
-	if dep.Changed || dep.Created {
-		st.State = "reloaded"
-	}
-	d.status[strings.ToLower(st.Stem)] = st
-	return dep, nil
-}
-
-// fail notes a file that cannot be loaded. d.mu is held.
-func (d *Dir) fail(path string, st *caxton.ReloadStatus, err error) {
-	var e *caxton.Error
-	if !errors.As(err, &e) {
-		e = caxton.Errorf(caxton.Internal, "deploy_failed", "the file could not be deployed; the server's log says why").WithCause(err)
-	}
-	f := caxton.FileFault{Path: path, Stem: st.Stem, Err: e, At: st.At}
-	for _, a := range d.registry.Agents() {
-		if a.Source == path {
-			f.AgentID = a.ID
-			st.AgentID, st.FromVersion, st.ToVersion = a.ID, a.Version, a.Version
-		}
-	}
-	d.faults[path] = f
-	st.State, st.Error, st.Issues = "failed", e.Message, e.Issues
-	d.status[strings.ToLower(st.Stem)] = *st
-	d.cfg.Logger.Warn("agent file not loaded", "agent", st.Stem, "path", path, "error", e)
-}
-
-// twice refuses a file that declares an agent that another file here declares.
-func (d *Dir) twice(ctx context.Context, req caxton.DeployRequest, name string) error {
-	check := req
-	check.ValidateOnly = true
-	dep, err := d.deployer.Deploy(ctx, check)
-	if err != nil {
-		return err
-	}
-	for _, a := range d.registry.Agents() {
-		if a.Slug != dep.Agent.Slug || a.Source == req.Source || filepath.Dir(a.Source) != d.path {
-			continue
-		}
-		if other := filepath.Base(a.Source); other != name && exists(a.Source) {
-			return caxton.Errorf(caxton.Conflict, "agent_name_taken", "Capability Conflict: %s declares %s, as %s already does", name, dep.Agent.Name, other).
-				WithHint("choose another name in one of the files, or remove one")
-		}
-	}
-	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-func modTime(path string) time.Time {
-	st, err := os.Stat(path)
-	if err != nil {
-		return time.Time{}
-	}
-	return st.ModTime()
-}
-
-// forget drops what is known of a file that is no agent.
-func (d *Dir) forget(name string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.seen, name)
-	delete(d.faults, filepath.Join(d.path, name))
-}
-
-// changed reports whether a file differs from what was last brought into force.
-func (d *Dir) changed(name string) bool {
-	path := filepath.Join(d.path, name)
-	st, err := os.Stat(path)
-	if err != nil {
-		return true
-	}
-	d.mu.Lock()
-	f, ok := d.seen[name]
-	d.mu.Unlock()
-	if ok && f.size == st.Size() && f.mod.Equal(st.ModTime()) && d.cfg.Now().Sub(f.mod) > 2*time.Second {
-		return false
-	}
-	text, err := os.ReadFile(path) //nolint:gosec // a file of the operator's own directory
-	return err != nil || !ok || f.hash != sha256.Sum256(text)
-}
-
-// Scan brings every changed file into force and drops agents whose file is gone.
-func (d *Dir) scan(ctx context.Context) {
-	names, err := d.list()
-	if err != nil {
-		d.cfg.Logger.WarnContext(ctx, "agents directory not read", "path", d.path, "error", err)
-	}
-	for _, n := range names {
-		if ctx.Err() != nil {
-			return
-		}
-		if d.changed(n) {
-			_, _ = d.load(ctx, n) // a failure is noted as a fault of the file
-		}
-	}
-	if err == nil {
-		d.drop(ctx, names)
-	}
-	d.once.Do(func() { close(d.scanned) })
-	if d.cfg.OnScanned != nil {
-		d.cfg.OnScanned()
-	}
-}
-
-// drop removes the agents whose file is gone, as soon as they have nothing left to do.
-func (d *Dir) drop(ctx context.Context, names []string) {
-	d.work.Lock()
-	defer d.work.Unlock()
-	d.mu.Lock()
-	for path := range d.faults {
-		if !slices.Contains(names, filepath.Base(path)) {
-			delete(d.faults, path)
-		}
-	}
-	for n := range d.seen {
-		if !slices.Contains(names, n) {
-			delete(d.seen, n)
-		}
-	}
-	d.mu.Unlock()
-	for _, a := range d.registry.Agents() {
-		if filepath.Dir(a.Source) != d.path || a.Stem == "" || slices.Contains(names, filepath.Base(a.Source)) {
-			continue
-		}
-		err := d.deployer.Remove(ctx, a.ID, false)
-		d.mu.Lock()
-		if caxton.KindOf(err) == caxton.Conflict {
-			d.gone[a.ID] = a.Source
-		} else {
-			delete(d.gone, a.ID)
-			st := caxton.ReloadStatus{Stem: a.Stem, AgentID: a.ID, State: "removed", At: d.cfg.Now(), FromVersion: a.Version}
-			if err != nil {
-				st.State, st.Error = "failed", "the agent could not be removed"
-			}
-			d.status[strings.ToLower(a.Stem)] = st
-		}
-		d.mu.Unlock()
-		if err != nil && caxton.KindOf(err) != caxton.Conflict {
-			d.cfg.Logger.WarnContext(ctx, "agent of a removed file not removed", "agent", a.Slug, "agent_id", a.ID, "error", err)
-		}
-	}
-}
-
-// waiting reports whether an agent waits to be idle before it is removed.
-func (d *Dir) waiting() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.gone) > 0
-}
-
-// Run scans the directory and then follows its changes until ctx ends.
-func (d *Dir) Run(ctx context.Context) error {
-	var events chan fsnotify.Event
-	var faults chan error
-	var w *fsnotify.Watcher
-	if !d.cfg.NoWatch {
-		var err error
-		if w, err = fsnotify.NewWatcher(); err != nil {
-			d.cfg.Logger.WarnContext(ctx, "agents directory not watched, only scanned", "path", d.path, "error", err)
-		} else {
-			defer func() { _ = w.Close() }()
-			events, faults = w.Events, w.Errors
-		}
-	}
-	watched := d.watch(w, false)
-	d.scan(ctx)
-	if d.cfg.NoWatch {
-		<-ctx.Done()
-		return nil
-	}
-	rescan := time.NewTicker(d.cfg.Rescan)
-	defer rescan.Stop()
-	rest := time.NewTimer(time.Hour)
-	rest.Stop()
-	defer rest.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e, ok := <-events:
-			if !ok {
-				events = nil
-				continue
-			}
-			if filepath.Clean(e.Name) == d.path && e.Has(fsnotify.Remove|fsnotify.Rename) {
-				watched = false
-			}
-			rest.Reset(d.cfg.Debounce)
-		case err := <-faults:
-			d.cfg.Logger.WarnContext(ctx, "watching the agents directory failed", "path", d.path, "error", err)
-			rest.Reset(d.cfg.Debounce)
-		case <-rest.C:
-			d.scan(ctx)
-			if d.waiting() {
-				rest.Reset(time.Second)
-			}
-		case <-rescan.C:
-			watched = d.watch(w, watched)
-			d.scan(ctx)
-		}
-	}
-}
-
-// watch begins to watch the directory unless it is watched already; it may not exist yet.
-func (d *Dir) watch(w *fsnotify.Watcher, watched bool) bool {
-	if w == nil || watched {
-		return watched
-	}
-	return w.Add(d.path) == nil
 }

@@ -3,8 +3,11 @@
 //
 // Run scans the directory, watches it, and after a short rest deploys each file that
 // changed. A faulty file never replaces a good version: it becomes a FileFault, which is
-// shown until the file is mended. A file that goes away takes its agent with it once the
-// agent has nothing left to do. Files in subdirectories, files whose names begin with a
-// dot, what editors leave behind, README files and Markdown without front matter are not
-// agents. Reload and ReloadAll do the same at once, from a caller's goroutine.
+// shown until the file is mended; a fault that may pass by itself is tried again by later
+// scans. What was rolled back or changed through the API stays so, over restarts too, until
+// its file changes. A file that goes away takes its agent with it, once it has been away for
+// the rest and the agent has nothing left to do; an agent that is removed takes its file with
+// it, which is set aside under another name. Files in subdirectories, files whose names begin
+// with a dot, what editors leave behind, README files and Markdown without front matter are
+// not agents. Reload and ReloadAll do the same at once, from a caller's goroutine.
 package agentdir
