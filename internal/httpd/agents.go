@@ -354,7 +354,7 @@ func (s *Server) removeAgent(ctx context.Context, in *removeInput) (*struct{}, e
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.deps.Deployer.Remove(ctx, a.ID, in.Force)
+	return nil, s.deps.AgentDir.Remove(ctx, a.ID, in.Force)
 }
 
 func (s *Server) listVersions(ctx context.Context, in *AgentPath) (*output[api.AgentVersions], error) {

@@ -50,7 +50,6 @@ type Deployer interface {
 	Validate(req caxton.DeployRequest) (caxton.Definition, []caxton.Issue)
 	Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error)
 	Rollback(ctx context.Context, id caxton.AgentID, to int) (caxton.Deployment, error)
-	Remove(ctx context.Context, id caxton.AgentID, force bool) error
 	Suspend(ctx context.Context, id caxton.AgentID) error
 	Resume(ctx context.Context, id caxton.AgentID) error
 }
@@ -60,6 +59,7 @@ type AgentDir interface {
 	Reload(ctx context.Context, ref string) (caxton.Deployment, error)
 	ReloadAll(ctx context.Context, validateFirst bool) ([]caxton.ReloadStatus, error)
 	ReloadStatus(ref string) (caxton.ReloadStatus, error)
+	Remove(ctx context.Context, id caxton.AgentID, force bool) error
 	Faults() []caxton.FileFault
 }
 
