@@ -25,6 +25,7 @@ type Deployer interface {
 type Registry interface {
 	Agents() []caxton.Agent
 	Resolve(ref string) (caxton.Agent, error)
+	Version(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error)
 	Versions(ctx context.Context, id caxton.AgentID) ([]caxton.AgentVersion, error)
 }
 

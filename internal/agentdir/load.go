@@ -94,21 +94,22 @@ func (d *Dir) leave(ctx context.Context, name string, c *content) (caxton.Deploy
 	if seen || a == nil {
 		return caxton.Deployment{}, false, nil
 	}
+	hash := hex.EncodeToString(c.hash[:])
+	active, err := d.registry.Version(ctx, a.ID, a.Version)
+	if err != nil || active.Hash == hash { // as nearly always: its history need not be read
+		return caxton.Deployment{}, false, err
+	}
 	vs, err := d.registry.Versions(ctx, a.ID)
 	if err != nil {
 		return caxton.Deployment{}, false, err
 	}
-	last, active := "", ""
-	for _, v := range vs {
+	last := ""
+	for _, v := range vs { // oldest first
 		if v.Source == a.Source {
 			last = v.Hash
 		}
-		if v.Number == a.Version {
-			active = v.Hash
-		}
 	}
-	hash := hex.EncodeToString(c.hash[:])
-	if last != hash || active == hash {
+	if last != hash {
 		return caxton.Deployment{}, false, nil
 	}
 	d.cfg.Logger.InfoContext(ctx, "agent file left alone, another version is active", "agent", a.Slug, "agent_id", a.ID, "path", a.Source, "version", a.Version)
