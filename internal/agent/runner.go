@@ -214,8 +214,8 @@ func (r *runner) wish() wish {
 		return w
 	}
 	switch {
-	case r.again, r.stale, r.state == caxton.AgentSuspended:
-		w.start = true // asked for, or another version than the one tried: newer, or a rollback
+	case r.again, r.stale, r.state == caxton.AgentSuspended, r.state == caxton.AgentDraining:
+		w.start = true // asked for, or another version than the one tried, newer or rolled back to, or resumed
 	case r.state == caxton.AgentFailed:
 		if w.wait = r.restart0.Sub(r.s.cfg.Now()); w.wait <= 0 {
 			w.start = true
@@ -248,7 +248,7 @@ func (r *runner) run(ctx, turns context.Context) {
 			return
 		}
 		if w.suspended {
-			r.suspend(&workers)
+			r.suspend()
 		} else if w.start {
 			r.start(ctx, w.agent)
 			continue
@@ -289,17 +289,18 @@ func (r *runner) mark(st caxton.AgentState) {
 	r.setState(st)
 }
 
-// suspend lets turns in flight finish and takes no more.
-func (r *runner) suspend(workers *sync.WaitGroup) {
+// suspend notes that the agent takes no more messages: it drains while turns are in flight,
+// and a worker that ends pokes.
+func (r *runner) suspend() {
 	r.mu.Lock()
-	if r.state == caxton.AgentSuspended {
-		r.mu.Unlock()
-		return
+	defer r.mu.Unlock()
+	st := caxton.AgentSuspended
+	if r.inFlight > 0 {
+		st = caxton.AgentDraining
 	}
-	r.setState(caxton.AgentDraining)
-	r.mu.Unlock()
-	workers.Wait()
-	r.mark(caxton.AgentSuspended)
+	if r.state != st {
+		r.setState(st)
+	}
 }
 
 // start makes the handler of the agent's active version. When that fails, a handler that
@@ -446,7 +447,8 @@ func (r *runner) dispatch(ctx, turns context.Context, workers *sync.WaitGroup) {
 			<-r.s.slots
 			r.mu.Lock()
 			r.inFlight--
-			full := r.inFlight+1 >= r.width() // as it is now: a new version may have changed it
+			// A width as it is now: a new version may have changed it.
+			full := r.inFlight+1 >= r.width() || r.agent.Suspended
 			r.mu.Unlock()
 			if full {
 				r.poke()

@@ -137,18 +137,14 @@ func TestRunnerRestartFails(t *testing.T) {
 // Who waits for an agent that is removed meanwhile is told at once.
 func TestRunnerGoesWhileAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		h := build(t, agent.Config{}, func(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
-			<-release
-			return echo(ctx, turn)
-		})
+		h := build(t, agent.Config{}, echo)
 		defer h.stop()
 		h.deploy(1)
-		h.send("slow")
-		synctest.Wait()
-		h.deploy(1, func(a *caxton.Agent) { a.Suspended = true })
-		synctest.Wait()
-		h.deploy(2) // resumed, but the turn in flight is waited for
+		if err := h.sup.Ready(t.Context(), "a1", 1); err != nil {
+			t.Fatal(err)
+		}
+		h.hold = make(chan struct{})
+		h.deploy(2)
 		start := time.Now()
 		done := make(chan error, 2)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -162,7 +158,61 @@ func TestRunnerGoesWhileAwaited(t *testing.T) {
 				t.Errorf("after %s: %v, want not found at once", time.Since(start), err)
 			}
 		}
+		close(h.hold)
+	})
+}
+
+// An agent that is resumed takes messages at once, also while a turn from before is running.
+func TestRunnerResumesWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		h := build(t, agent.Config{}, func(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
+			if turn.Message.Text() == "slow" {
+				<-release
+			}
+			return echo(ctx, turn)
+		})
+		defer h.stop()
+		h.deploy(1)
+		slow := h.send("slow")
+		synctest.Wait()
+		h.deploy(1, func(a *caxton.Agent) { a.Suspended = true })
+		synctest.Wait()
+		if st, _ := h.sup.Status("a1"); st.State != caxton.AgentDraining {
+			t.Errorf("state %s, want draining", st.State)
+		}
+		h.deploy(1)
+		quick := h.send("quick")
+		synctest.Wait()
+		if st, err := h.router.Status(t.Context(), quick); err != nil || !st.Settled {
+			t.Errorf("settled %v, %v: want an answer while the turn from before runs", st.Settled, err)
+		}
 		close(release)
+		h.answer(slow)
+	})
+}
+
+// An agent that does not start is tried again, after pauses that grow.
+func TestRunnerTriesToStartAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, agent.Config{RestartInitial: time.Second, RestartMax: 3 * time.Second}, echo)
+		defer h.stop()
+		h.broken[1] = caxton.Errorf(caxton.Unavailable, "down", "not now")
+		start := time.Now()
+		h.deploy(1)
+		for _, at := range []time.Duration{1, 3, 6, 9} { // after 1, 2, 3 and 3 seconds
+			synctest.Wait()
+			if st, _ := h.sup.Status("a1"); st.State != caxton.AgentFailed || st.NextRestart.Sub(start) != at*time.Second {
+				t.Fatalf("%s, next start after %s, want failed and %ds", st.State, st.NextRestart.Sub(start), at)
+			}
+			<-time.After(time.Until(start.Add(at * time.Second)))
+		}
+		h.mu.Lock()
+		delete(h.broken, 1)
+		h.mu.Unlock()
+		if m := h.answer(h.send("x")); m.Text() != "v1: x" {
+			t.Errorf("answer %s", m.Text())
+		}
 	})
 }
 

@@ -40,6 +40,7 @@ type house struct {
 	do     handle
 	broken map[int]error // versions whose handler cannot be made
 	wild   map[int]bool  // versions whose making panics
+	hold   chan struct{} // what the making of version 2 waits for; nil for nothing
 }
 
 func (h *house) Agent(id caxton.AgentID) (caxton.Agent, error) { return h.Resolve(string(id)) }
@@ -65,6 +66,9 @@ func (h *house) Version(_ context.Context, id caxton.AgentID, n int) (caxton.Age
 }
 
 func (h *house) factory(_ context.Context, v caxton.AgentVersion) (agent.Handler, error) {
+	if h.hold != nil && v.Number == 2 {
+		<-h.hold
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.broken[v.Number]; err != nil {
