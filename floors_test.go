@@ -26,6 +26,7 @@ func floors() map[string]float64 {
 		"internal/datadir":   1,
 		"internal/event":     1,
 		"internal/llm":       1,
+		"internal/protocol":  1,
 		"internal/telemetry": 1,
 		"internal/template":  1,
 		"internal/tool":      1,
