@@ -126,7 +126,7 @@ func newModel(ctx context.Context, name string, p config.Provider, env map[strin
 		if p.File == "" {
 			return nil, caxton.Errorf(caxton.Invalid, "script_missing", "the provider %s has no file", name).WithHint("set llm.file to a script")
 		}
-		return scripted.Load(p.File)
+		return scripted.Open(p.File)
 	case config.KindBuiltin:
 		return builtin.Model{}, nil
 	}

@@ -1,10 +1,3 @@
-// Package scripted is a model whose replies come from a file: for tests, demonstrations and
-// first steps. It owns the form of the script; it refuses to be clever: the first rule that
-// fits answers.
-//
-// A script is YAML or JSON: a list of rules, each with a condition ("when") and what to do
-// ("reply", "tool_calls" or "error", after a "delay"). It is read once; internal/prompt
-// calls Generate from agents' workers.
 package scripted
 
 import (
@@ -19,6 +12,11 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/tree"
+)
+
+const (
+	provider  = "scripted"
+	modelName = "script"
 )
 
 // A Script is what a file holds.
@@ -80,6 +78,14 @@ func New(rules []Rule) (*Model, error) {
 	return m, nil
 }
 
+// Open reads the file at path: a cassette when its name ends in .jsonl, else a script.
+func Open(path string) (llm.Model, error) {
+	if strings.HasSuffix(strings.ToLower(path), ".jsonl") {
+		return LoadCassette(path)
+	}
+	return Load(path)
+}
+
 // Load reads a script file. Every fault of it is in the one Invalid error.
 func Load(path string) (*Model, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the operator's own path
@@ -114,7 +120,7 @@ func kind(s string) caxton.Kind {
 }
 
 // Info names it.
-func (m *Model) Info() llm.Info { return llm.Info{Provider: "scripted", Model: "script"} }
+func (m *Model) Info() llm.Info { return llm.Info{Provider: provider, Model: modelName} }
 
 // Generate answers by the first rule that fits; NotFound when none does.
 func (m *Model) Generate(ctx context.Context, req llm.Request) (llm.Response, error) {
@@ -142,7 +148,7 @@ func (m *Model) Generate(ctx context.Context, req llm.Request) (llm.Response, er
 		if r.Error != "" {
 			return llm.Response{}, caxton.Errorf(kind(r.Error), "scripted_error", "the script says %s", r.Error)
 		}
-		res := llm.Response{Stop: llm.StopEnd, Provider: "scripted", Model: "script"}
+		res := llm.Response{Stop: llm.StopEnd, Provider: provider, Model: modelName}
 		res.Text = strings.NewReplacer("{{message}}", message, "{{result}}", result).Replace(r.Reply)
 		for n, c := range r.ToolCalls {
 			args, err := json.Marshal(c.Arguments)

@@ -94,3 +94,24 @@ func TestLoadRefuses(t *testing.T) {
 		t.Errorf("Load of a missing file: %v", err)
 	}
 }
+
+func TestOpen(t *testing.T) {
+	for name, want := range map[string]string{"a.yaml": "script", "a.json": "script", "a.jsonl": "cassette", "A.JSONL": "cassette"} {
+		path := filepath.Join(t.TempDir(), name)
+		text := `{"cassette":1}`
+		if want == "script" {
+			text = `{"rules":[{"reply":"hi"}]}`
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := scripted.Open(path); err != nil || m.Info().Model != want {
+			t.Errorf("Open(%s) = %v, %v, want a %s", name, m, err, want)
+		}
+	}
+	for _, name := range []string{"no.yaml", "no.jsonl"} {
+		if m, err := scripted.Open(name); caxton.KindOf(err) != caxton.NotFound {
+			t.Errorf("Open of a missing file: %v, %v", m, err)
+		}
+	}
+}
