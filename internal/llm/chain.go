@@ -19,6 +19,27 @@ func (c Chain) Info() Info { return c[0].Info() }
 // Generate returns the first answer; Response.Provider says whose it is. When none answers,
 // the error has the kind of the first failure and names every provider tried.
 func (c Chain) Generate(ctx context.Context, req Request) (Response, error) {
+	return c.try(ctx, req, func(ctx context.Context, m Model, req Request) (Response, error) { return m.Generate(ctx, req) })
+}
+
+// Stream is Generate with its pieces. When a model fails after it has said something, a
+// Restart comes before the pieces of the next.
+func (c Chain) Stream(ctx context.Context, req Request, emit func(Delta)) (Response, error) {
+	said := false
+	note := func(d Delta) {
+		said = !d.Restart
+		emit(d)
+	}
+	return c.try(ctx, req, func(ctx context.Context, m Model, req Request) (Response, error) {
+		if said {
+			note(Delta{Restart: true})
+		}
+		return Stream(ctx, m, req, note)
+	})
+}
+
+// try asks the models in order.
+func (c Chain) try(ctx context.Context, req Request, ask func(context.Context, Model, Request) (Response, error)) (Response, error) {
 	var first *caxton.Error
 	var tried []string
 	var causes []error
@@ -27,7 +48,7 @@ func (c Chain) Generate(ctx context.Context, req Request) (Response, error) {
 		if i > 0 {
 			r.Model = "" // the name belongs to the first provider
 		}
-		res, err := m.Generate(ctx, r)
+		res, err := ask(ctx, m, r)
 		if err == nil {
 			return res, nil
 		}

@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -57,4 +58,23 @@ func DecodeError(provider string, cause error) error {
 	}
 	return caxton.Errorf(caxton.Malformed, "model_answer_malformed", "%s answered with something that cannot be read", provider).
 		WithHint("check that llm.base_url points to the right kind of server").WithCause(cause)
+}
+
+// Ended returns the error for a call of provider whose context has ended: Timeout when the
+// deadline passed, Canceled when the caller left, nil while it goes on.
+func Ended(ctx context.Context, provider string) error {
+	err := ctx.Err()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return TimeoutError(provider, err)
+	}
+	return caxton.Errorf(caxton.Canceled, "canceled", "the call of %s was cancelled", provider).WithCause(err)
+}
+
+// TimeoutError returns the error for an answer that did not come in time.
+func TimeoutError(provider string, cause error) error {
+	return caxton.Errorf(caxton.Timeout, "model_timeout", "%s did not answer in time", provider).
+		WithHint("raise llm.timeout, or use a faster model").WithCause(cause)
 }

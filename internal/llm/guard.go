@@ -39,7 +39,16 @@ func (g *Guarded) Info() Info { return g.model.Info() }
 
 // Generate asks the model unless it is being left alone.
 func (g *Guarded) Generate(ctx context.Context, req Request) (Response, error) {
-	res, err := g.breaker.Execute(func() (Response, error) { return g.model.Generate(ctx, req) })
+	return g.execute(func() (Response, error) { return g.model.Generate(ctx, req) })
+}
+
+// Stream is Generate with its pieces.
+func (g *Guarded) Stream(ctx context.Context, req Request, emit func(Delta)) (Response, error) {
+	return g.execute(func() (Response, error) { return Stream(ctx, g.model, req, emit) })
+}
+
+func (g *Guarded) execute(ask func() (Response, error)) (Response, error) {
+	res, err := g.breaker.Execute(ask)
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		return res, caxton.Errorf(caxton.Unavailable, "model_breaker_open", "the provider %s failed too often and is left alone for a moment", g.Info().Provider)
 	}

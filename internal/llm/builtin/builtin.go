@@ -36,8 +36,8 @@ func (Model) Info() llm.Info { return llm.Info{Provider: "builtin", Model: "extr
 
 // Generate answers req by rule. It fails only when req has no message or ctx has ended.
 func (Model) Generate(ctx context.Context, req llm.Request) (llm.Response, error) {
-	if err := ctx.Err(); err != nil {
-		return llm.Response{}, caxton.Errorf(caxton.Canceled, "canceled", "the caller left").WithCause(err)
+	if err := llm.Ended(ctx, "builtin"); err != nil {
+		return llm.Response{}, err
 	}
 	if len(req.Messages) == 0 {
 		return llm.Response{}, caxton.Errorf(caxton.Invalid, "request_empty", "the request has no message")
@@ -50,6 +50,18 @@ func (Model) Generate(ctx context.Context, req llm.Request) (llm.Response, error
 		res.Text = strings.TrimSpace(q.answer()) + "\n\n" + Signature
 	}
 	res.Usage = llm.EstimateUsage(req, res.Text)
+	return res, nil
+}
+
+// Stream is Generate with its pieces: sentences and lines.
+func (m Model) Stream(ctx context.Context, req llm.Request, emit func(llm.Delta)) (llm.Response, error) {
+	res, err := m.Generate(ctx, req)
+	if err == nil {
+		err = llm.EmitPieces(ctx, res, pieceForm.FindAllString(res.Text, -1), emit)
+	}
+	if err != nil {
+		return llm.Response{}, err
+	}
 	return res, nil
 }
 
@@ -164,6 +176,7 @@ func call(id, tool string, args map[string]any) llm.ToolCall {
 var (
 	fullURL    = regexp.MustCompile(`(?i)\bhttps?://[^\s<>"'` + "`" + `]+`)
 	bareURL    = regexp.MustCompile(`(?i)(^|[\s("'<])((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}(?::\d+)?/[^\s<>"'` + "`" + `]+)`)
+	pieceForm  = regexp.MustCompile(`(?s).+?(?:[.!?]\s+|\n+|$)`)
 	clockWords = regexp.MustCompile(`(?i)\bwhat(?:'s| is)? (?:the )?(?:time|date|day)\b|\bwhat time\b|\bcurrent (?:time|date)\b|\btoday'?s date\b`)
 	sumForm    = regexp.MustCompile(`[-+(]*\s*\d[\d\s.,+*/()^%-]*[\d)]`)
 	sumSign    = regexp.MustCompile(`\d\s*[-+*/^%]\s*[-(]*\d|\)\s*[-+*/^%]`)

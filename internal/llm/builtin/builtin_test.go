@@ -127,3 +127,16 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestStreamsSentences(t *testing.T) {
+	req := llm.Request{
+		Messages:  []llm.Message{{Role: llm.User, Text: "How do rivers and lakes differ?"}},
+		Documents: []llm.Document{{Title: "Water", Text: "Rivers flow to the sea. Lakes do not flow. Rivers and lakes hold water!"}},
+	}
+	var h llmtest.Heard
+	res, err := llm.Stream(t.Context(), builtin.Model{}, req, h.Emit)
+	if err != nil || h.Pieces < 4 {
+		t.Errorf("Stream = %+v, %v in %d pieces, want each sentence by itself", res, err, h.Pieces)
+	}
+	h.Check(t, res)
+}

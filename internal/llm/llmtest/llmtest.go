@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/llm"
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestModel holds m to the contract of llm.Model. m must answer the message "Hello" with text.
@@ -54,8 +56,42 @@ func TestModel(t *testing.T, m llm.Model) {
 	t.Run("stops when its caller leaves", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := m.Generate(ctx, hello); err == nil {
-			t.Error("Generate for a caller who left gave no error")
+		if _, err := m.Generate(ctx, hello); caxton.KindOf(err) != caxton.Canceled {
+			t.Errorf("Generate for a caller who left: %v, want it canceled", err)
+		}
+	})
+	t.Run("streams what it answers", func(t *testing.T) {
+		want, err := m.Generate(t.Context(), hello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h Heard
+		got, err := llm.Stream(t.Context(), m, hello, h.Emit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("Stream and Generate differ (-generated +streamed)\n%s", d)
+		}
+		h.Check(t, got)
+	})
+	t.Run("streams to nobody", func(t *testing.T) {
+		if res, err := llm.Stream(t.Context(), m, hello, nil); err != nil || res.Text == "" {
+			t.Errorf("Stream = %+v, %v", res, err)
+		}
+	})
+	t.Run("streams nothing for a request without messages", func(t *testing.T) {
+		var h Heard
+		if _, err := llm.Stream(t.Context(), m, llm.Request{}, h.Emit); caxton.KindOf(err) != caxton.Invalid || h.Pieces > 0 {
+			t.Errorf("Stream of nothing: %v after %d pieces, want an invalid error", err, h.Pieces)
+		}
+	})
+	t.Run("streams no more when its caller leaves", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var h Heard
+		if _, err := llm.Stream(ctx, m, hello, h.Emit); caxton.KindOf(err) != caxton.Canceled || h.Pieces > 0 {
+			t.Errorf("Stream for a caller who left: %v after %d pieces, want it canceled", err, h.Pieces)
 		}
 	})
 	t.Run("serves many at once", func(t *testing.T) {
@@ -71,6 +107,45 @@ func TestModel(t *testing.T, m llm.Model) {
 	})
 }
 
+// Heard gathers the pieces of an answer. Its zero value is ready; it belongs to one call.
+type Heard struct {
+	Text     string   // since the last Restart
+	Tools    []string // likewise
+	Pieces   int      // with text, in all
+	Restarts int
+	Wrong    int // deltas with no field set, or more than one
+}
+
+// Emit takes a piece.
+func (h *Heard) Emit(d llm.Delta) {
+	switch d {
+	case llm.Delta{Restart: true}:
+		h.Text, h.Tools = "", nil
+		h.Restarts++
+	case llm.Delta{Tool: d.Tool}:
+		if h.Tools = append(h.Tools, d.Tool); d.Tool == "" {
+			h.Wrong++
+		}
+	case llm.Delta{Text: d.Text}:
+		h.Text += d.Text
+		h.Pieces++
+	default:
+		h.Wrong++
+	}
+}
+
+// Check holds the pieces to the answer that they are of.
+func (h *Heard) Check(t *testing.T, res llm.Response) {
+	t.Helper()
+	var tools []string
+	for _, c := range res.ToolCalls {
+		tools = append(tools, c.Name)
+	}
+	if h.Text != res.Text || !slices.Equal(h.Tools, tools) || h.Wrong > 0 {
+		t.Errorf("heard %q and tools %q, %d wrong, of the answer %q with %q", h.Text, h.Tools, h.Wrong, res.Text, tools)
+	}
+}
+
 // A Step is what a fake provider does with one request.
 type Step struct {
 	Status     int                     // 0 means 200
@@ -82,6 +157,10 @@ type Step struct {
 	NoUsage    bool                    // leave the count of tokens out
 	Hang       bool                    // answer only when the client leaves
 	Cut        bool                    // break the connection in the middle of the answer
+	After      int                     // of a stream: how many events come before Hang, Cut, End or Event
+	End        bool                    // of a stream: end it there, properly for HTTP
+	Event      string                  // of a stream: send this there, and end it
+	Plain      bool                    // answer a request for a stream with a whole answer
 	Check      func(body []byte) error // looks at the request
 }
 
@@ -105,7 +184,7 @@ func (s *Server) Requests() [][]byte {
 // OpenAI starts a server that speaks chat completions.
 func OpenAI(t *testing.T, steps ...Step) *Server {
 	t.Helper()
-	return start(t, "/chat/completions", steps, func(st Step) any {
+	return start(t, "/chat/completions", steps, openAIEvents, func(st Step) any {
 		msg := map[string]any{"role": "assistant", "content": st.Text}
 		var calls []any
 		for _, c := range st.ToolCalls {
@@ -129,7 +208,7 @@ func OpenAI(t *testing.T, steps ...Step) *Server {
 // Anthropic starts a server that speaks messages.
 func Anthropic(t *testing.T, steps ...Step) *Server {
 	t.Helper()
-	return start(t, "/v1/messages", steps, func(st Step) any {
+	return start(t, "/v1/messages", steps, anthropicEvents, func(st Step) any {
 		content := []any{}
 		if st.Text != "" {
 			content = append(content, map[string]any{"type": "text", "text": st.Text})
@@ -150,7 +229,7 @@ func Anthropic(t *testing.T, steps ...Step) *Server {
 	})
 }
 
-func start(t *testing.T, path string, steps []Step, answer func(Step) any) *Server {
+func start(t *testing.T, path string, steps []Step, events func(Step, []byte) []string, answer func(Step) any) *Server {
 	t.Helper()
 	s := &Server{steps: steps}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -168,6 +247,10 @@ func start(t *testing.T, path string, steps []Step, answer func(Step) any) *Serv
 			s.faults = append(s.faults, err)
 		}
 		s.mu.Unlock()
+		if streamed(body) && !st.Plain && st.Status == 0 && st.Body == "" {
+			stream(w, r, st, events(st, body))
+			return
+		}
 		if st.Hang {
 			<-r.Context().Done()
 			return

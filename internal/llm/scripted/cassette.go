@@ -244,7 +244,7 @@ func (c *Cassette) Info() llm.Info { return llm.Info{Provider: provider, Model: 
 // Generate answers with what was recorded for req, be it an error. A request that is not on
 // the cassette is NotFound, and the error says in what the nearest one differs.
 func (c *Cassette) Generate(ctx context.Context, req llm.Request) (llm.Response, error) {
-	if err := wait(ctx, 0); err != nil {
+	if err := llm.Ended(ctx, provider); err != nil {
 		return llm.Response{}, err
 	}
 	if len(req.Messages) == 0 {
@@ -261,6 +261,12 @@ func (c *Cassette) Generate(ctx context.Context, req llm.Request) (llm.Response,
 	c.next[hash] = min(n+1, len(places)-1)
 	c.mu.Unlock()
 	return c.entries[places[n]].answer()
+}
+
+// Stream is Generate with its pieces: words.
+func (c *Cassette) Stream(ctx context.Context, req llm.Request, emit func(llm.Delta)) (llm.Response, error) {
+	res, err := c.Generate(ctx, req)
+	return speak(ctx, res, err, emit)
 }
 
 func (e *entry) answer() (llm.Response, error) {

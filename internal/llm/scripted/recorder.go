@@ -39,6 +39,12 @@ func (r *Recorder) Generate(ctx context.Context, req llm.Request) (llm.Response,
 	return r.keep(ctx, req, res, err)
 }
 
+// Stream is Generate with the model's pieces, which are not recorded.
+func (r *Recorder) Stream(ctx context.Context, req llm.Request, emit func(llm.Delta)) (llm.Response, error) {
+	res, err := llm.Stream(ctx, r.model, req, emit)
+	return r.keep(ctx, req, res, err)
+}
+
 func (r *Recorder) keep(ctx context.Context, req llm.Request, res llm.Response, err error) (llm.Response, error) {
 	if err != nil && ctx.Err() != nil {
 		return res, err

@@ -29,7 +29,7 @@ type Rule struct {
 	When      When            `key:"when" doc:"all conditions given must hold; none holds always"`
 	Reply     string          `key:"reply" doc:"the answer; {{message}} is the message, {{result}} the last tool result"`
 	ToolCalls []ToolCall      `key:"tool_calls" doc:"tools to call instead of answering"`
-	Error     string          `key:"error" doc:"fail with this kind, such as unavailable"`
+	Error     string          `key:"error" doc:"fail with this kind, such as unavailable; a streamed answer says its reply first"`
 	Delay     caxton.Duration `key:"delay" doc:"wait before answering"`
 }
 
@@ -124,6 +124,36 @@ func (m *Model) Info() llm.Info { return llm.Info{Provider: provider, Model: mod
 
 // Generate answers by the first rule that fits; NotFound when none does.
 func (m *Model) Generate(ctx context.Context, req llm.Request) (llm.Response, error) {
+	res, err := m.answer(ctx, req)
+	if err != nil {
+		return llm.Response{}, err
+	}
+	return res, nil
+}
+
+// Stream is Generate with its pieces: words. A rule with both a reply and an error says the
+// words of the reply before it fails.
+func (m *Model) Stream(ctx context.Context, req llm.Request, emit func(llm.Delta)) (llm.Response, error) {
+	res, err := m.answer(ctx, req)
+	return speak(ctx, res, err, emit)
+}
+
+// speak shows an answer word by word, and what was said of it when err is not nil.
+func speak(ctx context.Context, res llm.Response, err error, emit func(llm.Delta)) (llm.Response, error) {
+	if ended := llm.EmitPieces(ctx, res, wordForm.FindAllString(res.Text, -1), emit); ended != nil && err == nil {
+		err = ended
+	}
+	if err != nil {
+		return llm.Response{}, err
+	}
+	return res, nil
+}
+
+var wordForm = regexp.MustCompile(`(?s)\s*\S+\s*|\s+`)
+
+// answer returns the answer of the first rule that fits. With an error it returns what is
+// said before that.
+func (m *Model) answer(ctx context.Context, req llm.Request) (llm.Response, error) {
 	if len(req.Messages) == 0 {
 		return llm.Response{}, caxton.Errorf(caxton.Invalid, "request_empty", "the request has no message")
 	}
@@ -145,11 +175,11 @@ func (m *Model) Generate(ctx context.Context, req llm.Request) (llm.Response, er
 		if err := wait(ctx, r.Delay.Std()); err != nil {
 			return llm.Response{}, err
 		}
-		if r.Error != "" {
-			return llm.Response{}, caxton.Errorf(kind(r.Error), "scripted_error", "the script says %s", r.Error)
-		}
 		res := llm.Response{Stop: llm.StopEnd, Provider: provider, Model: modelName}
 		res.Text = strings.NewReplacer("{{message}}", message, "{{result}}", result).Replace(r.Reply)
+		if r.Error != "" {
+			return res, caxton.Errorf(kind(r.Error), "scripted_error", "the script says %s", r.Error)
+		}
 		for n, c := range r.ToolCalls {
 			args, err := json.Marshal(c.Arguments)
 			if err != nil || c.Arguments == nil {
@@ -186,8 +216,5 @@ func wait(ctx context.Context, d time.Duration) error {
 		case <-ctx.Done():
 		}
 	}
-	if ctx.Err() != nil {
-		return caxton.Errorf(caxton.Timeout, "model_timeout", "the caller's time ran out").WithCause(ctx.Err())
-	}
-	return nil
+	return llm.Ended(ctx, provider)
 }

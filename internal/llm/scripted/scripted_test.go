@@ -115,3 +115,34 @@ func TestOpen(t *testing.T) {
 		}
 	}
 }
+
+func TestStream(t *testing.T) {
+	m, err := load(t, `rules:
+  - when: {contains: break}
+    reply: "This will not end"
+    error: unavailable
+  - when: {contains: weather}
+    reply: Let me look.
+    tool_calls: [{name: http_client}, {name: clock}]
+  - reply: " Two  words\nand more "
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		say    string
+		kind   caxton.Kind
+		pieces int
+	}{{"break", caxton.Unavailable, 4}, {"weather", "", 3}, {"hello", "", 4}} {
+		var h llmtest.Heard
+		res, err := llm.Stream(t.Context(), m, ask(tt.say), h.Emit)
+		if caxton.KindOf(err) != tt.kind || h.Pieces != tt.pieces {
+			t.Errorf("%s: %v after %d pieces, want %q after %d", tt.say, err, h.Pieces, tt.kind, tt.pieces)
+		}
+		if err == nil {
+			h.Check(t, res)
+		} else if _, err := m.Generate(t.Context(), ask(tt.say)); caxton.KindOf(err) != tt.kind || res.Text != "" {
+			t.Errorf("%s: %+v, generated %v", tt.say, res, err)
+		}
+	}
+}
