@@ -107,6 +107,7 @@ type ToolGrant struct {
 	AllowedHosts []string // for http_client: only these hosts, within what the server allows
 	AllowedPaths []string // for file_read: only below these, within the sandbox
 	Approval     bool     // each call needs somebody's approval; see Definition.Approval
+	Idempotent   bool     // the author declares: repeating a call under the same key does no harm
 }
 
 // Templates shape the prompt that carries a message to the model. "" means the default:

@@ -1,6 +1,9 @@
 package caxton
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Unit is what a budget counts.
 type Unit string
@@ -90,6 +93,23 @@ type Reservation struct {
 	Charges   []Charge  `json:"charges"`
 }
 
+// Totals returns one charge for each account that the reservations charge, with the sum of
+// the amounts.
+func Totals(rs []Reservation) []Charge {
+	var all []Charge
+	for _, r := range rs {
+		for _, c := range r.Charges {
+			i := slices.IndexFunc(all, func(o Charge) bool { return o.Name == c.Name && o.Unit == c.Unit })
+			if i < 0 {
+				all = append(all, c)
+			} else {
+				all[i].Amount += c.Amount
+			}
+		}
+	}
+	return all
+}
+
 // A BudgetUse tells how much of an account is used.
 type BudgetUse struct {
 	Name     string    `json:"account"`
@@ -101,12 +121,27 @@ type BudgetUse struct {
 }
 
 // Fits returns nil when the charge can be added to an account with so much spent and
-// reserved, and otherwise Exhausted with the code budget_exceeded and the numbers.
+// reserved, and otherwise Exhausted with the code budget_exceeded, the numbers, and an
+// *Overspent as its cause.
 func (c Charge) Fits(spent, reserved int64) error {
 	if c.Cap <= 0 || spent+reserved+c.Amount <= c.Cap {
 		return nil
 	}
 	return Errorf(Exhausted, "budget_exceeded", "the budget %s allows %d %s: %d are spent, %d are held back, and this needs up to %d",
 		c.Name, c.Cap, c.Unit, spent, reserved, c.Amount).
-		WithHint("wait for the next period, ask for less, or raise the budget")
+		WithHint("wait for the next period, ask for less, or raise the budget").
+		WithCause(&Overspent{Charge: c, Spent: spent, Reserved: reserved})
 }
+
+// Overspent, as the cause of an Error, has the numbers of a charge that does not fit.
+type Overspent struct {
+	Charge
+	Spent    int64 `json:"spent"`
+	Reserved int64 `json:"reserved"`
+}
+
+// Error names the account.
+func (o *Overspent) Error() string { return "over the cap of " + o.Name }
+
+// Busy reports whether the charge would fit if nothing were held back by others.
+func (o *Overspent) Busy() bool { return o.Spent+o.Amount <= o.Cap }

@@ -3,6 +3,8 @@ package caxton
 import (
 	"encoding/json"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +34,7 @@ type Conversation struct {
 type Parked struct {
 	Until  time.Time
 	Reason string
+	Ticket bool // a decision on an approval ends it sooner
 }
 
 // Error returns the reason.
@@ -41,13 +44,16 @@ func (p *Parked) Error() string { return p.Reason }
 // they happened.
 type UnknownEffects struct{ Calls []ToolCallRef }
 
-// Error names the tools.
-func (u *UnknownEffects) Error() string {
+// Error names the calls.
+func (u *UnknownEffects) Error() string { return "outcome unknown of " + u.Names() }
+
+// Names lists the calls by tool and ID.
+func (u *UnknownEffects) Names() string {
 	names := make([]string, 0, len(u.Calls))
 	for i := range u.Calls {
-		names = append(names, u.Calls[i].Tool)
+		names = append(names, u.Calls[i].Tool+" ("+u.Calls[i].CallID+")")
 	}
-	return "outcome unknown of " + strings.Join(names, ", ")
+	return strings.Join(names, ", ")
 }
 
 // A Thread is what a message that continues a conversation needs to know of it.
@@ -250,6 +256,8 @@ const (
 	OutcomeDone    Outcome = "done"    // handled; its outputs are in the log
 	OutcomeFailed  Outcome = "failed"  // given up; a failure reply is in the log
 	OutcomeUnknown Outcome = "unknown" // stopped: an effect may or may not have happened
+
+	OutcomeCancelled Outcome = "cancelled" // called off by its sender or an operator
 )
 
 // SettledBody is the body of RecordSettled. A lease that ends before its own record was
@@ -291,7 +299,40 @@ func (b *MessageBody) Delivery() Delivery {
 type Lease struct {
 	Delivery
 	LeasedAt time.Time
-	Resumed  bool // an earlier attempt may have left records in the log
+	Resumed  bool          // an earlier attempt may have left records in the log
+	Cancel   *Cancellation // how the message can be called off; nil when it cannot be
+}
+
+// Cancelled reports whether the message was called off.
+func (l *Lease) Cancelled() bool { return l.Cancel != nil && l.Cancel.called.Load() }
+
+// A Cancellation lets somebody call off a message that is at work. It is safe for concurrent
+// use; the zero Cancellation is ready.
+type Cancellation struct {
+	called atomic.Bool
+	mu     sync.Mutex // guards stop
+	stop   func()
+}
+
+// Notify has stop called when the message is called off: at once if it was already.
+func (c *Cancellation) Notify(stop func()) {
+	c.mu.Lock()
+	c.stop = stop
+	c.mu.Unlock()
+	if c.called.Load() {
+		stop()
+	}
+}
+
+// Call calls the message off. stop may be called more than once.
+func (c *Cancellation) Call() {
+	c.called.Store(true)
+	c.mu.Lock()
+	stop := c.stop
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
 }
 
 // A Settlement ends a lease: acknowledgement and outputs, stored in one step or not at all.

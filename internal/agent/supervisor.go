@@ -34,6 +34,7 @@ type Source interface {
 	Past(ctx context.Context, l caxton.Lease) ([]caxton.Record, error)
 	Settle(ctx context.Context, s caxton.Settlement) error
 	Release(ctx context.Context, l caxton.Lease, cause string, delay time.Duration) error
+	Park(ctx context.Context, l caxton.Lease, p caxton.Parked) error
 	Abandon(l caxton.Lease)
 	Drop(ctx context.Context, id caxton.AgentID) error
 	Pending(id caxton.AgentID) int

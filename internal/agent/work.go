@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -25,6 +26,9 @@ func (r *runner) work(turns context.Context, l caxton.Lease) {
 		ctx, stop = context.WithDeadline(ctx, l.Message.ReplyBy)
 		defer stop()
 	}
+	if l.Cancel != nil {
+		l.Cancel.Notify(cancel)
+	}
 	start := r.s.cfg.Now()
 	outputs, panicked, err := r.turn(ctx, a, &l)
 	if turns.Err() != nil {
@@ -32,10 +36,22 @@ func (r *runner) work(turns context.Context, l caxton.Lease) {
 		return
 	}
 	if err != nil && ctx.Err() != nil && !panicked {
-		err = caxton.Errorf(caxton.Timeout, "turn_timeout", "the agent did not answer within %s", timeout).WithCause(err)
+		err = r.cut(&l, timeout, err)
 	}
 	r.finish(context.WithoutCancel(ctx), a, l, outputs, err)
 	r.account(start, panicked, err)
+}
+
+// cut says why a turn was cut off.
+func (r *runner) cut(l *caxton.Lease, timeout time.Duration, err error) error {
+	switch {
+	case l.Cancelled():
+		return caxton.Errorf(caxton.Canceled, "cancelled", "the message was called off").WithCause(err)
+	case !l.Message.ReplyBy.IsZero() && !r.s.cfg.Now().Before(l.Message.ReplyBy):
+		return caxton.Errorf(caxton.Timeout, "reply_by_passed", "the agent did not answer before reply_by").
+			WithHint("give a later reply_by, or none").WithCause(err)
+	}
+	return caxton.Errorf(caxton.Timeout, "turn_timeout", "the agent did not answer within %s", timeout).WithCause(err)
 }
 
 // turn calls the handler and turns a panic into an error.
@@ -81,27 +97,69 @@ func (r *runner) finish(ctx context.Context, a caxton.Agent, l caxton.Lease, out
 	if err != nil {
 		log := r.s.cfg.Logger.With("agent", a.Slug, "agent_id", a.ID, "message_id", l.Message.ID,
 			"conversation_id", l.Message.ConversationID, "attempt", l.Attempt)
-		expired := !l.Message.ReplyBy.IsZero() && !r.s.cfg.Now().Before(l.Message.ReplyBy)
-		if retryable(err) && l.Attempt < r.s.cfg.MaxAttempts && !expired {
-			delay := r.pause(l.Attempt)
-			log.WarnContext(ctx, "turn failed, will be tried again", "delay", delay, "error", err)
-			if rerr := r.s.source.Release(ctx, l, publicMessage(err), delay); rerr != nil {
-				log.ErrorContext(ctx, "lease not released", "error", rerr)
-				r.s.source.Abandon(l)
-			}
+		if r.putBack(ctx, log, l, err) {
 			return
 		}
-		log.ErrorContext(ctx, "turn failed", "error", err)
 		s.Outcome, s.Error, s.Code = caxton.OutcomeFailed, publicMessage(err), code(err)
-		if effectUnknown(err) {
+		switch u, unknown := errors.AsType[*caxton.UnknownEffects](err); {
+		case unknown:
+			s.Outcome, s.Tickets = caxton.OutcomeUnknown, r.effects(a, &l, u)
+		case effectUnknown(err):
 			s.Outcome = caxton.OutcomeUnknown
+		case l.Cancelled():
+			s.Outcome = caxton.OutcomeCancelled
 		}
-		s.Outputs = []caxton.Delivery{{Message: l.Message.Reply(caxton.Failure, failureContent(err))}}
+		if s.Outcome == caxton.OutcomeCancelled {
+			log.InfoContext(ctx, "turn called off")
+		} else {
+			log.ErrorContext(ctx, "turn failed", "error", err)
+			s.Outputs = []caxton.Delivery{{Message: l.Message.Reply(caxton.Failure, failureContent(err))}}
+		}
 	}
 	if serr := r.s.source.Settle(ctx, s); serr != nil {
 		r.s.cfg.Logger.ErrorContext(ctx, "message not settled", "agent", a.Slug, "message_id", l.Message.ID, "error", serr)
 		r.s.source.Abandon(l) // the journal could not be written: handed out again after the restart
 	}
+}
+
+// putBack ends the lease of a turn that will go on: parked until a decision, or released for
+// another try. It reports false when the message is to be given up.
+func (r *runner) putBack(ctx context.Context, log *slog.Logger, l caxton.Lease, err error) bool {
+	var perr error
+	p, parked := errors.AsType[*caxton.Parked](err)
+	expired := !l.Message.ReplyBy.IsZero() && !r.s.cfg.Now().Before(l.Message.ReplyBy)
+	_, unknown := errors.AsType[*caxton.UnknownEffects](err)
+	switch {
+	case l.Cancelled():
+		return false
+	case parked && !expired:
+		log.InfoContext(ctx, "turn parked", "until", p.Until, "reason", p.Reason)
+		perr = r.s.source.Park(ctx, l, *p)
+	case !unknown && !expired && retryable(err) && l.Attempt-l.Parked < r.s.cfg.MaxAttempts:
+		delay := r.pause(l.Attempt - l.Parked)
+		log.WarnContext(ctx, "turn failed, will be tried again", "delay", delay, "error", err)
+		perr = r.s.source.Release(ctx, l, publicMessage(err), delay)
+	default:
+		return false
+	}
+	if perr != nil {
+		log.ErrorContext(ctx, "lease not given back", "error", perr)
+		r.s.source.Abandon(l)
+	}
+	return true
+}
+
+// effects makes the tickets of calls whose outcome a person has to find out.
+func (r *runner) effects(a caxton.Agent, l *caxton.Lease, u *caxton.UnknownEffects) []caxton.Ticket {
+	ts := make([]caxton.Ticket, 0, len(u.Calls))
+	for i := range u.Calls {
+		ts = append(ts, caxton.Ticket{
+			Kind: caxton.Effect, ID: u.Calls[i].Key, State: caxton.EffectUnknown, ConversationID: l.Message.ConversationID,
+			MessageID: l.Message.ID, AgentID: a.ID, Agent: a.Slug, OpenedAt: r.s.cfg.Now(), Attempts: l.Attempt, Call: &u.Calls[i],
+			Reason: "the server or the tool stopped before the result was known",
+		})
+	}
+	return ts
 }
 
 // pause returns the time before the next try: exponential, with full jitter in its upper half.

@@ -21,7 +21,7 @@ type Journal interface {
 	Append(ctx context.Context, records ...caxton.Record) error
 	Leased(ctx context.Context, leases ...caxton.Lease) error
 	Release(ctx context.Context, l caxton.Lease, cause string, notBefore time.Time) error
-	Park(ctx context.Context, l caxton.Lease, reason string, until time.Time) (time.Time, error)
+	Park(ctx context.Context, l caxton.Lease, p caxton.Parked) (time.Time, error)
 	Settle(ctx context.Context, s caxton.Settlement) error
 	Pending(ctx context.Context) ([]caxton.Delivery, error)
 	Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error)
@@ -37,7 +37,7 @@ type Journal interface {
 	Ticket(ctx context.Context, kind caxton.TicketKind, id string) (caxton.Ticket, error)
 	Tickets(ctx context.Context, q caxton.TicketQuery) ([]caxton.Ticket, string, error)
 	OpenTickets(ctx context.Context) (map[caxton.TicketKind]int, error)
-	Reserve(ctx context.Context, r caxton.Reservation, records ...caxton.Record) error
+	Reserve(ctx context.Context, rs []caxton.Reservation, records ...caxton.Record) error
 	Book(ctx context.Context, msg caxton.MessageID, id string, cost []caxton.Charge, records ...caxton.Record) error
 	BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error)
 	PutBlob(ctx context.Context, data []byte, mediaType string) (string, error)

@@ -52,7 +52,7 @@ func testApproval(t *testing.T, j Journal) {
 	must(t, j.Open(ctx, []caxton.Ticket{ticket(caxton.Approval, "one", 2), ticket(caxton.Approval, "two", 2)}, asked("one"), asked("two")))
 	must(t, j.Open(ctx, []caxton.Ticket{{Kind: caxton.Approval, ID: "one", State: caxton.ApprovalDenied, MessageID: "m1"}})) // stays as it is
 	until := at(100)
-	got, err := j.Park(ctx, Lease(d), "waits", until)
+	got, err := j.Park(ctx, Lease(d), caxton.Parked{Until: until, Reason: "waits", Ticket: true})
 	if err != nil || !got.Equal(until) {
 		t.Fatalf("Park = %v, %v, want %v", got, err, until)
 	}
@@ -80,7 +80,7 @@ func testApproval(t *testing.T, j Journal) {
 	}
 	wantKind(t, "parking a settled message", func() error {
 		must(t, j.Settle(ctx, Done(Lease(d), "hi")))
-		_, err := j.Park(ctx, Lease(d), "", until)
+		_, err := j.Park(ctx, Lease(d), caxton.Parked{Until: until})
 		return err
 	}(), caxton.Conflict)
 }
@@ -95,7 +95,7 @@ func testQuickDecision(t *testing.T, j Journal) {
 	if err != nil || woken == nil {
 		t.Fatalf("woken %v, %v", woken, err)
 	}
-	until, err := j.Park(ctx, Lease(d), "waits", at(100))
+	until, err := j.Park(ctx, Lease(d), caxton.Parked{Until: at(100), Ticket: true})
 	ds, perr := j.Pending(ctx)
 	if err != nil || perr != nil || !until.IsZero() || len(ds) != 1 || !ds[0].NotBefore.IsZero() {
 		t.Errorf("Park = %v, %v, pending %+v: the decision is there already", until, err, ds)
@@ -249,8 +249,8 @@ func testBudget(t *testing.T, j Journal) {
 	ctx := t.Context()
 	accept(t, j, Delivery("c1", "m1", 0))
 	rec := caxton.Record{ConversationID: "c1", At: at(1), Kind: caxton.RecordBudgetReserved, MessageID: "m1", Body: json.RawMessage(`{}`)}
-	must(t, j.Reserve(ctx, caxton.Reservation{ID: "r1", MessageID: "m1", Charges: []caxton.Charge{charge("day", 100, 60), charge("tree", 80, 60)}}, rec))
-	err := j.Reserve(ctx, caxton.Reservation{ID: "r2", MessageID: "m1", Charges: []caxton.Charge{charge("day", 100, 40), charge("tree", 80, 40)}}, rec)
+	must(t, j.Reserve(ctx, []caxton.Reservation{{ID: "r1", MessageID: "m1", Charges: []caxton.Charge{charge("day", 100, 60), charge("tree", 80, 60)}}}, rec))
+	err := j.Reserve(ctx, []caxton.Reservation{{ID: "r2", MessageID: "m1", Charges: []caxton.Charge{charge("day", 100, 40), charge("tree", 80, 40)}}}, rec)
 	var e *caxton.Error
 	if !errors.As(err, &e) || e.Kind != caxton.Exhausted || e.Code != "budget_exceeded" {
 		t.Fatalf("Reserve over the cap: %v", err)
@@ -263,7 +263,15 @@ func testBudget(t *testing.T, j Journal) {
 	if got, want := uses(t, j), "day 25+0/100 tree 25+0/80 "; got != want {
 		t.Errorf("accounts %s, want %s", got, want)
 	}
-	must(t, j.Reserve(ctx, caxton.Reservation{ID: "r2", MessageID: "m1", Charges: []caxton.Charge{charge("day", 0, 1000)}})) // 0 caps nothing
+	must(t, j.Reserve(ctx, []caxton.Reservation{{ID: "r2", MessageID: "m1", Charges: []caxton.Charge{charge("day", 0, 1000)}}})) // 0 caps nothing
+	before := uses(t, j)
+	must(t, j.Reserve(ctx, []caxton.Reservation{{ID: "r3", MessageID: "m1", Charges: []caxton.Charge{charge("nowhere", -1, 1000)}}}))
+	if got := uses(t, j); got != before {
+		t.Errorf("accounts %s, want %s: a cap that nobody set bounds nothing", got, before)
+	}
+	err = j.Reserve(ctx, []caxton.Reservation{{ID: "r4", MessageID: "m1", Charges: []caxton.Charge{charge("tree", -1, 56)}}})
+	wantKind(t, "over the cap that is there", err, caxton.Exhausted)
+	must(t, j.Reserve(ctx, []caxton.Reservation{{ID: "r5", MessageID: "m1", Charges: []caxton.Charge{charge("tree", -1, 55)}}}))
 	if us, err := j.BudgetUses(ctx, "tr"); err != nil || len(us) != 1 {
 		t.Errorf("BudgetUses(tr) = %+v, %v", us, err)
 	}
@@ -277,7 +285,7 @@ func testLostReservation(t *testing.T, j Journal) {
 	ctx := t.Context()
 	d := Delivery("c1", "m1", 0)
 	accept(t, j, d)
-	must(t, j.Reserve(ctx, caxton.Reservation{ID: "r1", MessageID: "m1", Charges: []caxton.Charge{charge("day", 100, 60)}}))
+	must(t, j.Reserve(ctx, []caxton.Reservation{{ID: "r1", MessageID: "m1", Charges: []caxton.Charge{charge("day", 100, 60)}}}))
 	must(t, j.Settle(ctx, Done(Lease(d), "hi")))
 	if got, want := uses(t, j), "day 60+0/100 "; got != want {
 		t.Errorf("accounts %s, want %s: what is open at the end counts as spent", got, want)
@@ -296,7 +304,7 @@ func testBudgetParallel(t *testing.T, j Journal) {
 	granted := 0
 	for i := range 64 {
 		wg.Go(func() {
-			err := j.Reserve(ctx, caxton.Reservation{ID: fmt.Sprint(i), MessageID: "m1", Charges: []caxton.Charge{charge("day", 100, 9)}})
+			err := j.Reserve(ctx, []caxton.Reservation{{ID: fmt.Sprint(i), MessageID: "m1", Charges: []caxton.Charge{charge("day", 100, 9)}}})
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {

@@ -239,15 +239,15 @@ func (j *Journal) Release(_ context.Context, l caxton.Lease, cause string, notBe
 }
 
 // Park records that a message was put aside. See sqlite.DB.Park.
-func (j *Journal) Park(_ context.Context, l caxton.Lease, reason string, until time.Time) (time.Time, error) {
+func (j *Journal) Park(_ context.Context, l caxton.Lease, p caxton.Parked) (time.Time, error) {
 	l.Parked++
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	effective := time.Time{}
-	if j.waits(l.Message.ID, caxton.Approval) {
-		effective = until
+	effective := p.Until
+	if p.Ticket && !j.waits(l.Message.ID, caxton.Approval) {
+		effective = time.Time{}
 	}
-	return effective, j.putBack(l, effective, caxton.RecordParked, caxton.ParkedBody{Attempt: l.Attempt, Reason: reason, Until: until})
+	return effective, j.putBack(l, effective, caxton.RecordParked, caxton.ParkedBody{Attempt: l.Attempt, Reason: p.Reason, Until: p.Until})
 }
 
 func (j *Journal) putBack(l caxton.Lease, notBefore time.Time, kind caxton.RecordKind, what any) error {

@@ -169,12 +169,22 @@ func (j *Journal) OpenTickets(context.Context) (map[caxton.TicketKind]int, error
 	return counts, nil
 }
 
-// Reserve holds back what a call can cost at most. See sqlite.DB.Reserve.
-func (j *Journal) Reserve(_ context.Context, r caxton.Reservation, records ...caxton.Record) error {
+// Reserve holds back what calls can cost at most. See sqlite.DB.Reserve.
+func (j *Journal) Reserve(_ context.Context, rs []caxton.Reservation, records ...caxton.Record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, c := range r.Charges {
-		u := j.accounts[accountKey{c.Name, c.Unit}]
+	totals := caxton.Totals(rs)
+	missing := map[caxton.Account]bool{} // accounts that are not there and get no cap now
+	for i := range totals {
+		c := &totals[i]
+		u, known := j.accounts[accountKey{c.Name, c.Unit}]
+		if c.Cap < 0 {
+			if !known {
+				missing[c.Account] = true
+				continue
+			}
+			c.Cap = u.Cap
+		}
 		if err := c.Fits(u.Spent, u.Reserved); err != nil {
 			return err
 		}
@@ -182,16 +192,21 @@ func (j *Journal) Reserve(_ context.Context, r caxton.Reservation, records ...ca
 	if err := j.appendAll(records); err != nil {
 		return err
 	}
-	for _, c := range r.Charges {
+	for _, c := range totals {
+		if missing[c.Account] {
+			continue
+		}
 		u := j.accounts[accountKey{c.Name, c.Unit}]
 		u.Name, u.Unit, u.Cap, u.At = c.Name, c.Unit, c.Cap, j.cfg.Now()
 		u.Reserved += c.Amount
 		j.accounts[accountKey{c.Name, c.Unit}] = u
 	}
-	if j.reservations[r.MessageID] == nil {
-		j.reservations[r.MessageID] = map[string][]caxton.Charge{}
+	for _, r := range rs {
+		if j.reservations[r.MessageID] == nil {
+			j.reservations[r.MessageID] = map[string][]caxton.Charge{}
+		}
+		j.reservations[r.MessageID][r.ID] = slices.DeleteFunc(slices.Clone(r.Charges), func(c caxton.Charge) bool { return missing[c.Account] })
 	}
-	j.reservations[r.MessageID][r.ID] = slices.Clone(r.Charges)
 	return nil
 }
 

@@ -213,7 +213,7 @@ func TestToolFailuresAreAnswers(t *testing.T) {
 		{"panics", func(context.Context, tool.Call) (tool.Result, error) { panic("secret") }, "the tool act broke down"},
 	}
 	for _, tt := range tests {
-		d := newDesk(t, caxton.Definition{}, []llm.Response{calls("act", `{}`), says("done")}, &doer{name: "act", do: tt.do})
+		d := newDesk(t, caxton.Definition{}, []llm.Response{calls("act", `{}`), says("done")}, &doer{name: "act", idempotent: true, do: tt.do})
 		if got, err := d.handle(nil); err != nil || got != "done" {
 			t.Fatalf("%s: %q, %v", tt.name, got, err)
 		}
@@ -380,14 +380,21 @@ func TestPerformatives(t *testing.T) {
 		d.message.Performative, d.message.ReplyWith = p, "ref"
 		out, err := d.agent.Handle(t.Context(), caxton.Turn{Message: d.message})
 		want := 1
-		if p.Replies() {
+		if p.Replies() || p == caxton.RejectProposal {
 			want = 0
+		}
+		act := caxton.Inform
+		switch p { //nolint:exhaustive // all others are informed
+		case caxton.CFP:
+			act = caxton.Propose
+		case caxton.Subscribe:
+			act = caxton.Agree
 		}
 		if err != nil || len(out) != want || len(d.model.asked) != want {
 			t.Errorf("%s: %d answers after %d model calls, %v, want %d", p, len(out), len(d.model.asked), err, want)
 			continue
 		}
-		if want == 1 && (out[0].Performative != caxton.Inform || out[0].InReplyTo != "ref" || out[0].Receiver != "user" || out[0].SenderID != "a1") {
+		if want == 1 && (out[0].Performative != act || out[0].InReplyTo != "ref" || out[0].Receiver != "user" || out[0].SenderID != "a1") {
 			t.Errorf("%s: answer %+v", p, out[0])
 		}
 	}
@@ -459,7 +466,7 @@ func TestTemplatesPerPerformative(t *testing.T) {
 		{own, caxton.Query, "Q hello"},
 		{own, caxton.QueryIf, "Q hello"},
 		{own, caxton.QueryRef, "Q hello"},
-		{own, caxton.CFP, "U hello"},
+		{own, caxton.Propose, "U hello"},
 		{some, caxton.Request, "hello"},
 		{some, caxton.Query, "Q hello"},
 		{caxton.Templates{}, caxton.Query, "hello"},

@@ -15,6 +15,9 @@ type metrics struct {
 	tokens   *prometheus.CounterVec
 	calls    *prometheus.CounterVec
 	callTime *prometheus.HistogramVec
+
+	approvals prometheus.Counter
+	refused   *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -26,7 +29,9 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		calls:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "caxton_tool_calls_total", Help: "Tool calls by tool and outcome."}, []string{"tool", "status"}),
 		callTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "caxton_tool_call_duration_seconds", Help: "Time of tool calls.", Buckets: buckets}, []string{"tool"}),
 	}
-	reg.MustRegister(m.requests, m.seconds, m.tokens, m.calls, m.callTime)
+	m.approvals = prometheus.NewCounter(prometheus.CounterOpts{Name: "caxton_approvals_asked_total", Help: "Approvals that agents asked for."})
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "caxton_budget_refused_total", Help: "Calls for which a budget had no room, by unit."}, []string{"unit"})
+	reg.MustRegister(m.requests, m.seconds, m.tokens, m.calls, m.callTime, m.approvals, m.refused)
 	return m
 }
 

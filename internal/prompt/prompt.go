@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/event"
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/template"
 	"github.com/caxton/caxton/internal/tool"
@@ -28,22 +30,41 @@ type Tools interface {
 // A Log keeps what happens in a turn. *sqlite.DB and *memjournal.Journal provide it.
 type Log interface {
 	Append(ctx context.Context, records ...caxton.Record) error
+	Open(ctx context.Context, tickets []caxton.Ticket, records ...caxton.Record) error
+	Amend(ctx context.Context, kind caxton.TicketKind, id string, change func(caxton.Ticket) (caxton.Amendment, error)) (caxton.Ticket, *caxton.Delivery, error)
+	Reserve(ctx context.Context, rs []caxton.Reservation, records ...caxton.Record) error
+	Book(ctx context.Context, msg caxton.MessageID, id string, cost []caxton.Charge, records ...caxton.Record) error
+	BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error)
 	History(ctx context.Context, conv caxton.ConversationID, before caxton.MessageID, limit int) ([]caxton.Message, error)
 	PutBlob(ctx context.Context, data []byte, mediaType string) (hash string, err error)
 	Blob(ctx context.Context, hash string) (data []byte, mediaType string, err error)
 }
 
+// A Feed spreads the text of models while it is written. *event.Feed provides it.
+type Feed interface {
+	Active() bool
+	Publish(conv caxton.ConversationID, events ...event.Event)
+}
+
 // Config tunes the handlers. Zero fields mean the defaults given here.
 type Config struct {
-	MaxSteps      int                   // model calls in a turn, unless the agent says otherwise: 8
-	ContextTokens int                   // budget for history, unless the agent says otherwise: 4096
-	ParallelCalls int                   // tool calls that run side by side: 8
-	ModelTimeout  time.Duration         // of one model call, unless the agent says otherwise: 60 s
-	MaxTokens     int                   // of one answer, unless the agent says otherwise: the provider's
-	Temperature   *float64              // unless the agent says otherwise: the provider's
-	Logger        *slog.Logger          // discards
-	Registerer    prometheus.Registerer // a registry of its own
-	Now           func() time.Time      // time.Now
+	MaxSteps      int           // model calls in a turn, unless the agent says otherwise: 8
+	ContextTokens int           // budget for history, unless the agent says otherwise: 4096
+	ParallelCalls int           // tool calls that run side by side: 8
+	ModelTimeout  time.Duration // of one model call, unless the agent says otherwise: 60 s
+	MaxTokens     int           // of one answer, unless the agent says otherwise: the provider's
+	Temperature   *float64      // unless the agent says otherwise: the provider's
+
+	ApproveTools []string                // tools whose calls need approval for every agent
+	Approval     caxton.ApprovalPolicy   // who approves, unless the agent says otherwise
+	Budgets      caxton.Budgets          // of the server as a whole
+	BudgetAnswer int                     // tokens of an answer when a budget counts them and nothing bounds it: 4096
+	Prices       map[string]caxton.Price // by "provider/model" or model
+	Feed         Feed                    // nil for nobody
+
+	Logger     *slog.Logger          // discards
+	Registerer prometheus.Registerer // a registry of its own
+	Now        func() time.Time      // time.Now
 }
 
 // Handlers makes handlers of config agents. It is safe for concurrent use.
@@ -61,6 +82,7 @@ func New(models Models, tools Tools, log Log, cfg Config) *Handlers {
 	cfg.ContextTokens = cmp.Or(cfg.ContextTokens, 4096)
 	cfg.ParallelCalls = cmp.Or(cfg.ParallelCalls, 8)
 	cfg.ModelTimeout = cmp.Or(cfg.ModelTimeout, time.Minute)
+	cfg.BudgetAnswer = cmp.Or(cfg.BudgetAnswer, 4096)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -158,6 +180,9 @@ func (a *Agent) request(ctx context.Context, m *caxton.Message) (llm.Request, er
 	text, err := a.render(m, history)
 	if err != nil {
 		return req, err
+	}
+	if g := guidance(m.Performative); g != "" {
+		req.System = strings.TrimSpace(req.System + "\n\n" + g)
 	}
 	req.Messages = append(history, llm.Message{Role: llm.User, Text: text})
 	return req, nil

@@ -3,8 +3,6 @@ package prompt
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,16 +11,18 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/event"
 	"github.com/caxton/caxton/internal/llm"
-	"github.com/caxton/caxton/internal/tool"
 )
 
 // Handle answers one message. Messages that need no answer (an inform, a failure, …) get
-// none. Errors: what the model or the log said; Conflict with the code effect_unknown when a
-// crash left a tool call open that must not be repeated.
+// none. Errors: what the model or the log said; an error with *caxton.Parked as its cause
+// when the turn waits for an approval or for its budget; one with *caxton.UnknownEffects,
+// of kind Conflict and code effect_unknown, when nobody knows whether a tool call took
+// effect. A turn whose budget is used up, or that nobody approved, is answered with refuse.
 func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
 	m := &turn.Message
-	if m.Performative.Replies() {
+	if m.Performative.Replies() || m.Performative == caxton.RejectProposal {
 		return nil, nil
 	}
 	if strings.TrimSpace(m.Text()) == "" {
@@ -35,10 +35,13 @@ func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message,
 	}
 	t := &turnState{a: a, turn: &turn, past: past, used: map[string]bool{}, bodies: map[string]string{}}
 	text, err := t.run(ctx)
+	if refusal, ok := refusalOf(err); ok {
+		return []caxton.Message{m.Reply(caxton.Refuse, refusal)}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	return []caxton.Message{m.Reply(caxton.Inform, caxton.TextContent(text))}, nil
+	return []caxton.Message{reply(m, text)}, nil
 }
 
 // turnState is one turn at work. It belongs to one goroutine; tool calls share what mu guards.
@@ -55,6 +58,12 @@ type turnState struct {
 
 // run is the tool loop. It returns the text of the answer.
 func (t *turnState) run(ctx context.Context) (string, error) {
+	if err := t.bookLost(ctx); err != nil {
+		return "", err
+	}
+	if err := t.approveMessage(ctx); err != nil {
+		return "", err
+	}
 	req, err := t.a.request(ctx, &t.turn.Message)
 	if err != nil {
 		return "", err
@@ -115,18 +124,26 @@ func (t *turnState) model(ctx context.Context, step int, req llm.Request) (llm.R
 		return llm.Response{}, err
 	}
 	h := t.a.h
-	call, cancel := context.WithTimeout(ctx, cmp.Or(t.a.def.LLM.Timeout, h.cfg.ModelTimeout))
+	held, limits, err := t.reserveModel(ctx, step, &req)
+	if err != nil {
+		return llm.Response{}, err
+	}
+	call, cancel := context.WithTimeout(ctx, limits.timeout)
 	defer cancel()
 	start := time.Now()
-	res, err := t.a.model.Generate(call, req)
+	res, err := t.generate(call, step, req)
 	took := time.Since(start)
 	h.metrics.model(res, t.a.model.Info(), took, err)
 	if err != nil {
+		if berr := t.bookFailedModel(ctx, held, err, took); berr != nil {
+			return res, berr
+		}
 		if call.Err() != nil && ctx.Err() == nil {
 			err = caxton.Errorf(caxton.Timeout, "model_timeout", "the model did not answer in time").WithCause(err)
 		}
 		return res, err
 	}
+	ctx = context.WithoutCancel(ctx) // it answered: that goes into the log even when the turn's time is over
 	t.distinct(res.ToolCalls, step)
 	h.cfg.Logger.DebugContext(ctx, "model answered", "agent", t.a.slug, "agent_id", t.turn.Agent.ID, "message_id", t.turn.Message.ID,
 		"step", step, "provider", res.Provider, "model", res.Model, "tool_calls", len(res.ToolCalls), "duration", took)
@@ -144,7 +161,33 @@ func (t *turnState) model(ctx context.Context, step int, req llm.Request) (llm.R
 			return res, caxton.Errorf(caxton.Malformed, "model_answer_malformed", "the model's tool calls cannot be read").WithCause(err)
 		}
 	}
-	return res, t.append(ctx, caxton.RecordModelCalled, b)
+	r, err := t.record(caxton.RecordModelCalled, b)
+	if err != nil {
+		return res, err
+	}
+	return res, t.book(ctx, held, t.modelCost(res, took), r)
+}
+
+// generate asks the model, and shows the pieces of its answer to who listens.
+func (t *turnState) generate(ctx context.Context, step int, req llm.Request) (llm.Response, error) {
+	feed := t.a.h.cfg.Feed
+	if feed == nil || !feed.Active() {
+		return t.a.model.Generate(ctx, req)
+	}
+	m := &t.turn.Message
+	d := event.Delta{ConversationID: m.ConversationID, MessageID: m.ID, AgentID: m.ReceiverID, Step: step}
+	return llm.Stream(ctx, t.a.model, req, func(piece llm.Delta) {
+		if piece.Text == "" && !piece.Restart {
+			return
+		}
+		if piece.Restart {
+			d.Index = 0
+		}
+		out := d
+		out.Text, out.Restart = piece.Text, piece.Restart
+		d.Index++
+		feed.Publish(m.ConversationID, event.Event{Delta: &out})
+	})
 }
 
 // distinct gives every call an ID of its own in the turn: models repeat theirs, or give none.
@@ -160,97 +203,6 @@ func (t *turnState) distinct(calls []llm.ToolCall, step int) {
 		t.used[id] = true
 		calls[i].ID = id
 	}
-}
-
-// tools runs the calls of one step side by side and returns their results in order.
-func (t *turnState) tools(ctx context.Context, step int, calls []llm.ToolCall) ([]llm.Message, error) {
-	intents := make([]caxton.ToolIntendedBody, len(calls))
-	var fresh []caxton.Record
-	for i, c := range calls {
-		intents[i] = t.intent(step, c)
-		if old, ok := t.past.intents[c.ID]; ok {
-			intents[i] = old
-			continue
-		}
-		r, err := t.record(caxton.RecordToolIntended, intents[i])
-		if err != nil {
-			return nil, err
-		}
-		fresh = append(fresh, r)
-	}
-	for _, b := range intents {
-		_, returned := t.past.returns[b.CallID]
-		if _, open := t.past.intents[b.CallID]; open && !returned && !b.Idempotent {
-			return nil, caxton.Errorf(caxton.Conflict, "effect_unknown",
-				"the server stopped while the tool %s ran; nobody knows whether it took effect (call %s)", b.Tool, b.CallID).
-				WithHint("look at what the tool was to do, then send the message again or leave it")
-		}
-	}
-	if len(fresh) > 0 {
-		if err := t.a.h.log.Append(ctx, fresh...); err != nil {
-			return nil, err
-		}
-	}
-	results := make([]llm.Message, len(calls))
-	errs := make([]error, len(calls))
-	slots := make(chan struct{}, t.a.h.cfg.ParallelCalls)
-	var wg sync.WaitGroup
-	for i := range calls {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			results[i], errs[i] = t.call(ctx, intents[i])
-		})
-	}
-	wg.Wait()
-	return results, errors.Join(errs...)
-}
-
-// intent returns the ledger's entry for a call about to run.
-func (t *turnState) intent(step int, c llm.ToolCall) caxton.ToolIntendedBody {
-	sum := sha256.Sum256(c.Arguments)
-	key := sha256.Sum256(fmt.Appendf(nil, "%s:%d", t.turn.Message.ID, t.calls))
-	t.calls++
-	return caxton.ToolIntendedBody{
-		Step: step, CallID: c.ID, Tool: c.Name, Arguments: c.Arguments, ArgsHash: hex.EncodeToString(sum[:]),
-		Key: hex.EncodeToString(key[:16]), Idempotent: t.a.tools.IdempotentCall(c.Name, c.Arguments),
-	}
-}
-
-// call returns the recorded result of a call, or runs it and records its result. A tool
-// that fails is an answer to the model; the error is only for what stops the turn.
-func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody) (llm.Message, error) {
-	if r, ok := t.past.returns[b.CallID]; ok {
-		t.keep(b.CallID, r.BlobHash)
-		return toolMessage(r), nil
-	}
-	h := t.a.h
-	start := time.Now()
-	res, err := t.a.tools.Call(ctx, b.Tool, tool.Call{
-		ID: b.CallID, Args: b.Arguments, AgentID: t.turn.Agent.ID, Key: b.Key, Results: t,
-	})
-	if err != nil && ctx.Err() != nil { // what came of it is not known: the intent stays open
-		return llm.Message{}, caxton.Errorf(caxton.Timeout, "turn_timeout", "the turn ended while the tool %s ran", b.Tool).WithCause(ctx.Err())
-	}
-	ctx = context.WithoutCancel(ctx) // it happened: that goes into the log even when the turn's time is over
-	r := caxton.ToolReturnedBody{
-		CallID: b.CallID, Tool: b.Tool, Text: res.Text, Data: res.Data, MediaType: res.MediaType, Millis: time.Since(start).Milliseconds(),
-	}
-	status := "ok"
-	if err != nil {
-		status = "error"
-		r.IsError, r.Text = true, errorText(err)
-	}
-	h.metrics.tool(t.a.label(b.Tool), status, time.Since(start))
-	h.cfg.Logger.InfoContext(ctx, "tool called", "agent", t.a.slug, "agent_id", t.turn.Agent.ID, "message_id", t.turn.Message.ID,
-		"conversation_id", t.turn.Message.ConversationID, "tool", b.Tool, "status", status, "duration", time.Since(start))
-	if err == nil && res.Body != nil {
-		if r.BlobHash, err = h.log.PutBlob(ctx, res.Body, res.MediaType); err != nil {
-			return llm.Message{}, err
-		}
-		t.keep(b.CallID, r.BlobHash)
-	}
-	return toolMessage(r), t.append(ctx, caxton.RecordToolReturned, r)
 }
 
 // label returns the tool's name for metrics; what a model made up is "unknown".
@@ -322,41 +274,4 @@ func (t *turnState) record(kind caxton.RecordKind, body any) (caxton.Record, err
 	return caxton.Record{
 		ConversationID: m.ConversationID, At: t.a.h.cfg.Now(), Kind: kind, MessageID: m.ID, AgentID: m.ReceiverID, Body: b,
 	}, nil
-}
-
-// past is what earlier attempts at the turn left in the log.
-type past struct {
-	models  map[int]caxton.ModelCalledBody
-	intents map[string]caxton.ToolIntendedBody
-	returns map[string]caxton.ToolReturnedBody
-}
-
-// newPast reads the records of earlier attempts. A record that cannot be read is an error:
-// a turn that went on without it could do a second time what the record tells of.
-func newPast(records []caxton.Record) (past, error) {
-	p := past{map[int]caxton.ModelCalledBody{}, map[string]caxton.ToolIntendedBody{}, map[string]caxton.ToolReturnedBody{}}
-	for _, r := range records {
-		var err error
-		switch r.Kind {
-		case caxton.RecordModelCalled:
-			var b caxton.ModelCalledBody
-			if err = json.Unmarshal(r.Body, &b); err == nil && b.Useful() {
-				p.models[b.Step] = b
-			}
-		case caxton.RecordToolIntended:
-			var b caxton.ToolIntendedBody
-			err = json.Unmarshal(r.Body, &b)
-			p.intents[b.CallID] = b
-		case caxton.RecordToolReturned:
-			var b caxton.ToolReturnedBody
-			err = json.Unmarshal(r.Body, &b)
-			p.returns[b.CallID] = b
-		case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled:
-		}
-		if err != nil {
-			return p, caxton.Errorf(caxton.Internal, "journal_unreadable", "record %d of conversation %s cannot be read", r.Seq, r.ConversationID).
-				WithHint("the turn stops, because going on could repeat an effect; check the database").WithCause(err)
-		}
-	}
-	return p, nil
 }

@@ -34,7 +34,10 @@ func (r *Router) Next(ctx context.Context, id caxton.AgentID) (caxton.Lease, boo
 	l := caxton.Lease{Delivery: it.delivery, LeasedAt: now}
 	l.Attempt++
 	l.Resumed = it.recovered || l.Attempt > 1
-	r.leases[l.Message.ID] = &leaseMark{lease: l, written: it.recovered}
+	lm := &leaseMark{written: it.recovered}
+	l.Cancel = &lm.cancel
+	lm.lease = l
+	r.leases[l.Message.ID] = lm
 	r.mu.Unlock()
 	r.metrics.waiting.Observe(now.Sub(it.since).Seconds())
 	if it.recovered {
@@ -60,6 +63,9 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	}
 	if s.Outcome == caxton.OutcomeFailed {
 		s.Tickets = append(s.Tickets, r.deadLetter(&s))
+	}
+	if err := r.keepToProtocol(ctx, in, s.Outputs); err != nil {
+		return err
 	}
 	err := r.journal.Settle(ctx, s)
 	if err != nil && caxton.KindOf(err) != caxton.Conflict {
@@ -150,12 +156,12 @@ func (r *Router) Release(ctx context.Context, l caxton.Lease, cause string, dela
 
 // Park puts a leased message aside until the time given, or until a decision wakes it. What
 // comes after it in its conversation waits too. It does not count as a failed attempt.
-func (r *Router) Park(ctx context.Context, l caxton.Lease, reason string, until time.Time) error {
+func (r *Router) Park(ctx context.Context, l caxton.Lease, p caxton.Parked) error {
 	id := l.Message.ID
 	r.mu.Lock()
 	r.parking[id] = false
 	r.mu.Unlock()
-	until, err := r.journal.Park(ctx, l, reason, until)
+	until, err := r.journal.Park(ctx, l, p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	woken := r.parking[id]

@@ -47,10 +47,6 @@ func (r *Router) box(id caxton.AgentID) *mailbox {
 	return b
 }
 
-func (b *mailbox) push(d *caxton.Delivery, now time.Time) {
-	b.pushItem(&item{delivery: *d, since: now})
-}
-
 // pushItem queues a new delivery behind those of its conversation.
 func (b *mailbox) pushItem(it *item) {
 	b.queued++
@@ -87,6 +83,31 @@ func (b *mailbox) next(conv caxton.ConversationID) {
 	q.waiting[0] = nil
 	q.waiting = q.waiting[1:]
 	b.again(it)
+}
+
+// take removes a waiting message, and lets its conversation go on when it was the first of it.
+func (b *mailbox) take(id caxton.MessageID) *item {
+	for i, it := range b.ready {
+		if it.delivery.Message.ID == id {
+			heap.Remove(&b.ready, i)
+			b.queued--
+			b.next(it.delivery.Message.ConversationID)
+			return it
+		}
+	}
+	for _, q := range b.busy {
+		if q == nil {
+			continue
+		}
+		for i, it := range q.waiting {
+			if it.delivery.Message.ID == id {
+				q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
+				b.queued--
+				return it
+			}
+		}
+	}
+	return nil
 }
 
 func (b *mailbox) ring() {
@@ -141,6 +162,8 @@ func (h *delayHeap) Pop() any {
 	return it
 }
 
+func (h *delayHeap) remove(i int) { heap.Remove(h, i) }
+
 // delay keeps an item until it is due. Its conversation stays held: what comes after it
 // waits too. r.mu is held.
 func (r *Router) delay(it *item) {
@@ -170,4 +193,24 @@ func (r *Router) handOutDue(now time.Time) time.Duration {
 		r.box(it.delivery.Message.ReceiverID).again(it)
 	}
 	return -1
+}
+
+// A deadline is when a message is given up if it still waits.
+type deadline struct {
+	at time.Time
+	id caxton.MessageID
+}
+
+// deadlineHeap orders deadlines by time.
+type deadlineHeap []deadline
+
+func (h deadlineHeap) Len() int           { return len(h) }
+func (h deadlineHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h deadlineHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *deadlineHeap) Push(x any)        { *h = append(*h, x.(deadline)) }
+func (h *deadlineHeap) Pop() any {
+	old := *h
+	d := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return d
 }

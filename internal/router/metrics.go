@@ -3,16 +3,18 @@ package router
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	accepted  *prometheus.CounterVec
-	refused   *prometheus.CounterVec
-	settled   *prometheus.CounterVec
-	retries   prometheus.Counter
-	parked    prometheus.Counter
-	dead      prometheus.Counter
-	decided   *prometheus.CounterVec
-	accepting prometheus.Histogram
-	waiting   prometheus.Histogram
-	handling  prometheus.Histogram
+	accepted *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	settled  *prometheus.CounterVec
+	retries  prometheus.Counter
+	parked   prometheus.Counter
+	dead     prometheus.Counter
+	decided  *prometheus.CounterVec
+
+	violations prometheus.Counter
+	accepting  prometheus.Histogram
+	waiting    prometheus.Histogram
+	handling   prometheus.Histogram
 }
 
 // routingBuckets show what the budgets of routing need: 10 µs to 10 s.
@@ -36,6 +38,7 @@ func newMetrics(reg prometheus.Registerer, r *Router) metrics {
 		waiting:   histogram("caxton_message_wait_seconds", "Time a message waited in its mailbox."),
 		handling:  histogram("caxton_message_handle_seconds", "Time from lease to settlement."),
 	}
+	m.violations = prometheus.NewCounter(prometheus.CounterOpts{Name: "caxton_protocol_violations_total", Help: "Messages that did not fit their protocol."})
 	queued := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "caxton_messages_queued", Help: "Messages waiting in mailboxes."}, func() float64 {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -50,6 +53,6 @@ func newMetrics(reg prometheus.Registerer, r *Router) metrics {
 		defer r.mu.Unlock()
 		return float64(len(r.leases))
 	})
-	reg.MustRegister(m.accepted, m.refused, m.settled, m.retries, m.parked, m.dead, m.decided, m.accepting, m.waiting, m.handling, queued, inFlight)
+	reg.MustRegister(m.accepted, m.refused, m.settled, m.retries, m.parked, m.dead, m.decided, m.violations, m.accepting, m.waiting, m.handling, queued, inFlight)
 	return m
 }

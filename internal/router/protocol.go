@@ -4,16 +4,70 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/protocol"
 )
 
 // protocol checks a message against the protocol it names, over the messages of its
 // conversation so far. The error is Invalid when the message does not fit.
-func (r *Router) protocol(_ context.Context, _ *caxton.Message, _ bool) error { return nil }
+func (r *Router) protocol(ctx context.Context, m *caxton.Message, continued bool) error {
+	if _, known := protocol.Parse(m.Protocol); !known {
+		return nil
+	}
+	var d protocol.Dialogue
+	if continued {
+		ms, err := r.journal.Messages(ctx, m.ConversationID)
+		if err != nil {
+			return err
+		}
+		d = protocol.Fold(ms)
+	}
+	return d.Check(m, m.CreatedAt)
+}
 
-// notUnderstood settles a message that does not fit its protocol.
-func (r *Router) notUnderstood(ctx context.Context, d caxton.Delivery, why error) error {
+// keepToProtocol replaces the outputs that break the protocol of their conversation by what
+// a side that cannot go on says there. in is the message they answer.
+func (r *Router) keepToProtocol(ctx context.Context, in *caxton.Message, outputs []caxton.Delivery) error {
+	checked := func(o caxton.Delivery) bool {
+		_, known := protocol.Parse(o.Message.Protocol)
+		return known && o.Message.ConversationID == in.ConversationID
+	}
+	if !slices.ContainsFunc(outputs, checked) {
+		return nil
+	}
+	ms, err := r.journal.Messages(ctx, in.ConversationID)
+	if err != nil {
+		return err
+	}
+	d := protocol.Fold(ms)
+	for i := range outputs {
+		m := &outputs[i].Message
+		if !checked(outputs[i]) {
+			continue
+		}
+		if violation := d.Check(m, m.CreatedAt); violation != nil {
+			r.metrics.violations.Inc()
+			r.cfg.Logger.WarnContext(ctx, "agent broke its protocol", "agent", m.Sender, "message_id", in.ID, "conversation_id", in.ConversationID,
+				"protocol", m.Protocol, "performative", m.Performative, "error", violation)
+			m.Performative = caxton.Failure
+			if ex, ok := d.Find(m, m.CreatedAt); ok && ex.GiveUp() != "" {
+				m.Performative = ex.GiveUp()
+			}
+			if m.Content, err = violationContent(violation); err != nil {
+				return err
+			}
+			if d.Check(m, m.CreatedAt) != nil { // the exchange is over: nothing may be said in it any more
+				m.Protocol = ""
+			}
+		}
+		d.Apply(m, m.CreatedAt)
+	}
+	return nil
+}
+
+func violationContent(why error) (json.RawMessage, error) {
 	body := map[string]string{"type": "not_understood", "details": why.Error()}
 	if e, ok := errors.AsType[*caxton.Error](why); ok {
 		body["type"], body["details"] = e.Code, e.Message
@@ -21,13 +75,24 @@ func (r *Router) notUnderstood(ctx context.Context, d caxton.Delivery, why error
 			body["hint"] = e.Hint
 		}
 	}
-	content, err := json.Marshal(map[string]any{"error": body})
+	return json.Marshal(map[string]any{"error": body})
+}
+
+// notUnderstood settles a message that does not fit its protocol.
+func (r *Router) notUnderstood(ctx context.Context, d caxton.Delivery, why error) error {
+	r.metrics.violations.Inc()
+	content, err := violationContent(why)
 	if err != nil {
 		return err
 	}
-	return r.Settle(ctx, caxton.Settlement{
-		Lease:   caxton.Lease{Delivery: d, LeasedAt: r.cfg.Now()},
-		Outcome: caxton.OutcomeDone, Code: body["type"], Error: body["details"],
-		Outputs: []caxton.Delivery{{Message: d.Message.Reply(caxton.NotUnderstood, content)}},
-	})
+	out := d.Message.Reply(caxton.NotUnderstood, content)
+	out.Protocol = "" // it is about the protocol, not a step in it
+	s := caxton.Settlement{
+		Lease: caxton.Lease{Delivery: d, LeasedAt: r.cfg.Now()}, Outcome: caxton.OutcomeDone,
+		Outputs: []caxton.Delivery{{Message: out}},
+	}
+	if e, ok := errors.AsType[*caxton.Error](why); ok {
+		s.Code, s.Error = e.Code, e.Message
+	}
+	return r.Settle(ctx, s)
 }

@@ -2,6 +2,7 @@ package router
 
 import (
 	"cmp"
+	"container/heap"
 	"context"
 	"errors"
 	"log/slog"
@@ -19,7 +20,7 @@ type Journal interface {
 	Accept(ctx context.Context, d caxton.Delivery, fresh bool) (stored caxton.Delivery, duplicate bool, err error)
 	Leased(ctx context.Context, leases ...caxton.Lease) error
 	Release(ctx context.Context, l caxton.Lease, cause string, notBefore time.Time) error
-	Park(ctx context.Context, l caxton.Lease, reason string, until time.Time) (time.Time, error)
+	Park(ctx context.Context, l caxton.Lease, p caxton.Parked) (time.Time, error)
 	Settle(ctx context.Context, s caxton.Settlement) error
 	Pending(ctx context.Context) ([]caxton.Delivery, error)
 	Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error)
@@ -67,13 +68,14 @@ type Router struct {
 	closed  atomic.Bool // no new messages are taken
 	turns   sync.Map    // caxton.Capability → *atomic.Uint64, for round_robin
 
-	mu      sync.Mutex // guards all below
-	boxes   map[caxton.AgentID]*mailbox
-	open    map[caxton.MessageID]*exchange // accepted and not settled
-	leases  map[caxton.MessageID]*leaseMark
-	parking map[caxton.MessageID]bool // on their way to be parked; true when the decision came meanwhile
-	delayed delayHeap
-	wake    chan struct{} // capacity 1: Run looks at the delayed messages again
+	mu        sync.Mutex // guards all below
+	boxes     map[caxton.AgentID]*mailbox
+	open      map[caxton.MessageID]*exchange // accepted and not settled
+	leases    map[caxton.MessageID]*leaseMark
+	parking   map[caxton.MessageID]bool // on their way to be parked; true when the decision came meanwhile
+	delayed   delayHeap
+	deadlines deadlineHeap  // of messages that wait, and of some that are done
+	wake      chan struct{} // capacity 1: Run looks at the delayed messages again
 }
 
 // An exchange is an unsettled message and who waits for the answer to it.
@@ -87,6 +89,7 @@ type exchange struct {
 type leaseMark struct {
 	lease   caxton.Lease
 	written bool
+	cancel  caxton.Cancellation
 }
 
 // New returns a Router over the journal and the directory. It starts nothing.
@@ -285,10 +288,11 @@ func receipt(d *caxton.Delivery, duplicate bool) caxton.Receipt {
 // accept stores and queues a delivery. A place in the mailbox is taken first, so that a
 // stored message never lacks one.
 //
-// A message that breaks its protocol is stored and answered with not-understood; the agent
-// does not see it.
+// A message that breaks its protocol is stored and answered with not-understood, and a
+// cancel is done at once; the agent sees neither.
 func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Agent, fresh bool, violation error) (caxton.Receipt, error) {
 	start := time.Now()
+	aside := violation != nil || d.Message.Performative == caxton.Cancel // answered here
 	r.mu.Lock()
 	box := r.box(agent.ID)
 	limit := cmp.Or(agent.Definition.Performance.QueueSize, r.cfg.QueueSize)
@@ -307,8 +311,8 @@ func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Age
 	box.reserved--
 	if err == nil && !duplicate {
 		r.open[d.Message.ID] = &exchange{}
-		if violation == nil {
-			box.push(&d, r.cfg.Now())
+		if !aside {
+			r.arrive(box, &d)
 		}
 	}
 	r.mu.Unlock()
@@ -320,8 +324,12 @@ func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Age
 	}
 	r.metrics.accepted.WithLabelValues(string(d.Message.Performative)).Inc()
 	r.metrics.accepting.Observe(time.Since(start).Seconds())
-	if violation != nil {
-		if err := r.notUnderstood(context.WithoutCancel(ctx), d, violation); err != nil {
+	if aside {
+		answer := r.cancelMessages
+		if violation != nil {
+			answer = func(ctx context.Context, d caxton.Delivery) error { return r.notUnderstood(ctx, d, violation) }
+		}
+		if err := answer(context.WithoutCancel(ctx), d); err != nil {
 			return caxton.Receipt{}, err
 		}
 		return receipt(&d, false), nil
@@ -429,11 +437,31 @@ func (r *Router) Recover(ctx context.Context) (int, error) {
 	return len(ds), nil
 }
 
+// arrive puts a new delivery into its mailbox. r.mu is held.
+func (r *Router) arrive(b *mailbox, d *caxton.Delivery) {
+	it := &item{delivery: *d, since: r.cfg.Now()}
+	b.pushItem(it)
+	r.watch(it)
+}
+
+// watch notes the deadline of a waiting message. r.mu is held.
+func (r *Router) watch(it *item) {
+	if it.delivery.Message.ReplyBy.IsZero() {
+		return
+	}
+	heap.Push(&r.deadlines, deadline{it.delivery.Message.ReplyBy, it.delivery.Message.ID})
+	select {
+	case r.wake <- struct{}{}:
+	default: // Run will look anyway
+	}
+}
+
 // queue puts a stored delivery where it belongs: its mailbox, or with the delayed ones.
 // r.mu is held.
 func (r *Router) queue(d *caxton.Delivery, recovered bool) {
 	now := r.cfg.Now()
 	it := &item{delivery: *d, since: now, recovered: recovered}
+	r.watch(it)
 	if d.NotBefore.After(now) {
 		r.delay(it)
 		return
@@ -446,9 +474,7 @@ func (r *Router) Run(ctx context.Context) error {
 	sweep := time.NewTicker(r.cfg.LeaseAfter)
 	defer sweep.Stop()
 	for {
-		r.mu.Lock()
-		next := r.handOutDue(r.cfg.Now())
-		r.mu.Unlock()
+		next := r.tick(ctx)
 		var due <-chan time.Time
 		var t *time.Timer
 		if next >= 0 {
@@ -470,6 +496,37 @@ func (r *Router) Run(ctx context.Context) error {
 			t.Stop()
 		}
 	}
+}
+
+// tick hands out what is due, gives up what has passed its deadline, and returns the time
+// until it has to be called again, or -1.
+func (r *Router) tick(ctx context.Context) time.Duration {
+	now := r.cfg.Now()
+	var late []*item
+	r.mu.Lock()
+	next := r.handOutDue(now)
+	for len(r.deadlines) > 0 {
+		if wait := r.deadlines[0].at.Sub(now); wait > 0 {
+			if next < 0 || wait < next {
+				next = wait
+			}
+			break
+		}
+		d := heap.Pop(&r.deadlines).(deadline)
+		if r.open[d.id] == nil || r.leases[d.id] != nil {
+			continue // settled; or at work, and its turn has the deadline
+		}
+		if it := r.take(d.id); it != nil {
+			late = append(late, it)
+		}
+	}
+	r.mu.Unlock()
+	for _, it := range late {
+		if err := r.fail(ctx, it.delivery, "reply_by_passed", "nobody handled the message before reply_by"); err != nil {
+			r.cfg.Logger.ErrorContext(ctx, "late message not settled", "message_id", it.delivery.Message.ID, "error", err)
+		}
+	}
+	return next
 }
 
 // writeLeases records the leases that have lasted for a while: should the process die now,

@@ -4,26 +4,35 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/ncruces/go-sqlite3"
 )
 
-// Reserve holds back what a call can cost at most, on every account or on none, and adds
-// the records. When an account has not enough left it is Exhausted with the code
-// budget_exceeded, and the message has the numbers.
-func (db *DB) Reserve(ctx context.Context, r caxton.Reservation, records ...caxton.Record) error {
-	charges, err := json.Marshal(r.Charges)
-	if err != nil {
-		return err
-	}
+// Reserve holds back what calls can cost at most, on every account or on none, and adds the
+// records. A charge with a cap below 0 counts against the cap that the account has, and not
+// at all when there is no such account. When an account has not enough left it is Exhausted
+// with the code budget_exceeded, and the message has the numbers.
+func (db *DB) Reserve(ctx context.Context, rs []caxton.Reservation, records ...caxton.Record) error {
 	now := db.cfg.Now()
 	return db.write(ctx, func(*sqlite3.Conn) error {
-		for _, c := range r.Charges {
-			var spent, reserved int64
-			if _, err := one(db.stmts.account, func(st *sqlite3.Stmt) { spent, reserved = st.ColumnInt64(0), st.ColumnInt64(1) }, c.Name, string(c.Unit)); err != nil {
+		missing := map[caxton.Account]bool{} // accounts that are not there and get no cap now
+		for _, c := range caxton.Totals(rs) {
+			var spent, reserved, limit int64
+			known, err := one(db.stmts.account, func(st *sqlite3.Stmt) {
+				spent, reserved, limit = st.ColumnInt64(0), st.ColumnInt64(1), st.ColumnInt64(2)
+			}, c.Name, string(c.Unit))
+			if err != nil {
 				return err
+			}
+			if c.Cap < 0 {
+				if !known {
+					missing[c.Account] = true
+					continue
+				}
+				c.Cap = limit
 			}
 			if err := c.Fits(spent, reserved); err != nil {
 				return err
@@ -32,10 +41,17 @@ func (db *DB) Reserve(ctx context.Context, r caxton.Reservation, records ...caxt
 				return err
 			}
 		}
-		if err := exec(db.stmts.reservation, string(r.MessageID), r.ID, charges); err != nil {
-			return err
+		for _, r := range rs {
+			held := slices.DeleteFunc(slices.Clone(r.Charges), func(c caxton.Charge) bool { return missing[c.Account] })
+			charges, err := json.Marshal(held)
+			if err != nil {
+				return err
+			}
+			if err := exec(db.stmts.reservation, string(r.MessageID), r.ID, charges); err != nil {
+				return err
+			}
+			db.writing.tx.reserved[r.MessageID]++
 		}
-		db.writing.tx.reserved[r.MessageID]++
 		return db.appendAll(records)
 	})
 }

@@ -59,7 +59,7 @@ func (s *statements) all() []prepared {
 		{&s.ticketOpen, `SELECT 1 FROM tickets WHERE msg=?1 AND kind=?2 AND open=1 LIMIT 1`},
 		{&s.ticketPut, `INSERT INTO tickets (kind, id, state, open, conv, msg, agent, opened_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
 			ON CONFLICT (kind, id) DO UPDATE SET state=excluded.state, open=excluded.open, body=excluded.body`},
-		{&s.account, `SELECT spent, reserved FROM accounts WHERE name=?1 AND unit=?2`},
+		{&s.account, `SELECT spent, reserved, cap FROM accounts WHERE name=?1 AND unit=?2`},
 		{&s.accountPut, `INSERT INTO accounts (name, unit, cap, spent, reserved, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 			ON CONFLICT (name, unit) DO UPDATE SET cap=excluded.cap, spent=excluded.spent, reserved=excluded.reserved, updated_at=excluded.updated_at`},
 		{&s.accountAdd, `UPDATE accounts SET spent=spent+?3, reserved=reserved-?4, updated_at=?5 WHERE name=?1 AND unit=?2`},
@@ -312,23 +312,25 @@ func (db *DB) Release(ctx context.Context, l caxton.Lease, cause string, notBefo
 	})
 }
 
-// Park records that a message was put aside until the given time, or until Amend wakes it,
-// and returns that time: zero when no approval is open any more, because the decision was
-// quicker. A message that is not pending is a Conflict.
-func (db *DB) Park(ctx context.Context, l caxton.Lease, reason string, until time.Time) (time.Time, error) {
+// Park records that a message was put aside until the time that p gives, or until Amend
+// wakes it, and returns that time: zero when it waits for an approval and none is open any
+// more, because the decision was quicker. A message that is not pending is a Conflict.
+func (db *DB) Park(ctx context.Context, l caxton.Lease, p caxton.Parked) (time.Time, error) {
 	now := db.cfg.Now()
 	l.Parked++
 	var effective time.Time
 	err := db.write(ctx, func(*sqlite3.Conn) error {
-		waits, err := one(db.stmts.ticketOpen, func(*sqlite3.Stmt) {}, string(l.Message.ID), string(caxton.Approval))
-		if err != nil {
-			return err
+		effective = p.Until
+		if p.Ticket {
+			waits, err := one(db.stmts.ticketOpen, func(*sqlite3.Stmt) {}, string(l.Message.ID), string(caxton.Approval))
+			if err != nil {
+				return err
+			}
+			if !waits {
+				effective = time.Time{}
+			}
 		}
-		effective = time.Time{}
-		if waits {
-			effective = until
-		}
-		return db.putBack(l.Delivery, effective, now, caxton.RecordParked, caxton.ParkedBody{Attempt: l.Attempt, Reason: reason, Until: until})
+		return db.putBack(l.Delivery, effective, now, caxton.RecordParked, caxton.ParkedBody{Attempt: l.Attempt, Reason: p.Reason, Until: p.Until})
 	})
 	return effective, err
 }

@@ -182,7 +182,7 @@ func (g *Granted) IdempotentCall(name string, args json.RawMessage) bool {
 	if _, ok := g.grants[name]; !ok {
 		return true
 	}
-	return IdempotentCall(g.set.entries[name].tool, args)
+	return g.declared(name) || IdempotentCall(g.set.entries[name].tool, args)
 }
 
 // Call runs the named tool for the agent. The caller gives ID, Args, AgentID, Key and

@@ -49,7 +49,9 @@ type Call struct {
 	Config  map[string]any // the agent file's tool_config.<tool>
 	Grant   caxton.ToolGrant
 	AgentID caxton.AgentID
-	Key     string // idempotency key: the same when the call is repeated after a crash
+	Agent   string         // the agent's slug
+	Key     string         // idempotency key: the same when the call is repeated after a crash
+	Message caxton.Message // the message that the agent is handling; zero when a person runs the tool
 	Results Results
 }
 

@@ -373,8 +373,12 @@ func (c *httpClient) failure(req *http.Request, err error, limit time.Duration) 
 	case errors.Is(req.Context().Err(), context.Canceled):
 		return caxton.Errorf(caxton.Canceled, "tool_canceled", "the request to %s was canceled", host).WithCause(err)
 	case overlong || errors.Is(err, context.DeadlineExceeded):
-		return caxton.Errorf(caxton.Timeout, "http_timeout", "%s did not answer in full within %v", host, limit.Round(time.Millisecond)).
+		late := caxton.Errorf(caxton.Timeout, "http_timeout", "%s did not answer in full within %v", host, limit.Round(time.Millisecond)).
 			WithHint("try again later, ask for less, or raise the timeout of http_client").WithCause(err)
+		if !safe(req.Method) {
+			return tool.Uncertain(late)
+		}
+		return late
 	case errors.As(err, &dns):
 		return caxton.Errorf(caxton.Unavailable, "host_not_found", "the host %s cannot be found", host).
 			WithHint("check the spelling of the URL").WithCause(err)
@@ -382,6 +386,9 @@ func (c *httpClient) failure(req *http.Request, err error, limit time.Duration) 
 	cause := err
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		cause = outer.Err
+	}
+	if op, ok := errors.AsType[*net.OpError](err); !safe(req.Method) && !(ok && op.Op == "dial") {
+		return tool.Uncertain(caxton.Errorf(caxton.Unavailable, "http_failed", "the request to %s was cut off: %v", host, cause).WithCause(err))
 	}
 	return caxton.Errorf(caxton.Unavailable, "http_failed", "the request to %s failed: %v", host, cause).WithCause(err)
 }

@@ -1,0 +1,341 @@
+package prompt
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/tool"
+)
+
+// past is what earlier attempts at the turn left in the log.
+type past struct {
+	models    map[int]caxton.ModelCalledBody
+	intents   map[string]caxton.ToolIntendedBody // by call ID
+	returns   map[string]caxton.ToolReturnedBody // by call ID
+	effects   map[string]caxton.Decision         // by idempotency key: what a person said of a call of unknown outcome
+	approvals map[string]approvalState           // by ID of the ticket
+	reserved  map[string]caxton.Reservation      // held back and not booked
+}
+
+// An approvalState is where an approval stands, as far as the log tells.
+type approvalState struct {
+	state   caxton.TicketState
+	expires time.Time
+	by      string // who closed it
+	reason  string
+}
+
+// newPast reads the records of earlier attempts. A record that cannot be read is an error:
+// a turn that went on without it could do a second time what the record tells of.
+func newPast(records []caxton.Record) (past, error) {
+	p := past{
+		models: map[int]caxton.ModelCalledBody{}, intents: map[string]caxton.ToolIntendedBody{}, returns: map[string]caxton.ToolReturnedBody{},
+		effects: map[string]caxton.Decision{}, approvals: map[string]approvalState{}, reserved: map[string]caxton.Reservation{},
+	}
+	for _, r := range records {
+		if err := p.add(r); err != nil {
+			return p, caxton.Errorf(caxton.Internal, "journal_unreadable", "record %d of conversation %s cannot be read", r.Seq, r.ConversationID).
+				WithHint("the turn stops, because going on could repeat an effect; check the database").WithCause(err)
+		}
+	}
+	return p, nil
+}
+
+func (p *past) add(r caxton.Record) error {
+	switch r.Kind {
+	case caxton.RecordModelCalled:
+		var b caxton.ModelCalledBody
+		if err := json.Unmarshal(r.Body, &b); err != nil {
+			return err
+		}
+		if b.Useful() {
+			p.models[b.Step] = b
+		}
+	case caxton.RecordToolIntended:
+		var b caxton.ToolIntendedBody
+		if err := json.Unmarshal(r.Body, &b); err != nil {
+			return err
+		}
+		p.intents[b.CallID] = b
+		delete(p.effects, b.Key) // it ran again after the decision
+	case caxton.RecordToolReturned:
+		var b caxton.ToolReturnedBody
+		if err := json.Unmarshal(r.Body, &b); err != nil {
+			return err
+		}
+		p.returns[b.CallID] = b
+	case caxton.RecordApprovalAsked:
+		var b caxton.ApprovalAskedBody
+		if err := json.Unmarshal(r.Body, &b); err != nil {
+			return err
+		}
+		p.approvals[b.Ticket.ID] = approvalState{state: caxton.ApprovalPending, expires: b.Ticket.ExpiresAt}
+	case caxton.RecordDecided:
+		var b caxton.DecidedBody
+		if err := json.Unmarshal(r.Body, &b); err != nil {
+			return err
+		}
+		p.decided(&b)
+	case caxton.RecordReopened: // the last answer led nowhere: the model is asked again
+		for step, b := range p.models {
+			if len(b.ToolCalls) == 0 {
+				delete(p.models, step)
+			}
+		}
+	case caxton.RecordBudgetReserved:
+		var b caxton.BudgetReservedBody
+		if err := json.Unmarshal(r.Body, &b); err != nil {
+			return err
+		}
+		p.reserved[b.ID] = b.Reservation
+	case caxton.RecordBudgetSettled:
+		var b caxton.BudgetSettledBody
+		if err := json.Unmarshal(r.Body, &b); err != nil {
+			return err
+		}
+		delete(p.reserved, b.ID)
+	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordParked,
+		caxton.RecordForked, caxton.RecordArchived:
+	}
+	return nil
+}
+
+func (p *past) decided(b *caxton.DecidedBody) {
+	switch b.Kind {
+	case caxton.Effect:
+		if b.Call != nil {
+			p.effects[b.Call.Key] = b.Decision
+		}
+	case caxton.Approval:
+		a := p.approvals[b.ID]
+		a.state, a.by, a.reason = b.State, b.Decision.By, b.Decision.Reason
+		p.approvals[b.ID] = a
+	case caxton.DeadLetter:
+	}
+}
+
+// tools runs the calls of one step side by side and returns their results in order. Each is
+// in the log before it runs and after it returned.
+func (t *turnState) tools(ctx context.Context, step int, calls []llm.ToolCall) ([]llm.Message, error) {
+	intents := make([]caxton.ToolIntendedBody, len(calls))
+	for i, c := range calls {
+		intents[i] = t.intent(step, c)
+		if old, ok := t.past.intents[c.ID]; ok {
+			intents[i] = old
+		}
+	}
+	if err := t.settleOpen(ctx, intents); err != nil {
+		return nil, err
+	}
+	if err := t.approveCalls(ctx, intents); err != nil {
+		return nil, err
+	}
+	held, err := t.reserveTools(ctx, intents)
+	if err != nil {
+		return nil, err
+	}
+	var fresh []caxton.Record
+	for _, b := range intents {
+		if _, returned := t.past.returns[b.CallID]; returned {
+			continue
+		}
+		if _, known := t.past.intents[b.CallID]; known && t.past.effects[b.Key].State != caxton.EffectRetry {
+			continue
+		}
+		r, err := t.record(caxton.RecordToolIntended, b)
+		if err != nil {
+			return nil, err
+		}
+		fresh = append(fresh, r)
+	}
+	if len(fresh) > 0 {
+		if err := t.a.h.log.Append(ctx, fresh...); err != nil {
+			return nil, err
+		}
+	}
+	results := make([]llm.Message, len(calls))
+	errs := make([]error, len(calls))
+	slots := make(chan struct{}, t.a.h.cfg.ParallelCalls)
+	var wg sync.WaitGroup
+	for i := range calls {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			results[i], errs[i] = t.call(ctx, intents[i], held[i])
+		})
+	}
+	wg.Wait()
+	return results, joined(errs)
+}
+
+// joined returns one error for those of a step. Calls of unknown outcome are gathered in
+// one error, which goes before all others: a person has to know of each.
+func joined(errs []error) error {
+	var open []caxton.ToolCallRef
+	for _, err := range errs {
+		if u, ok := errors.AsType[*caxton.UnknownEffects](err); ok {
+			open = append(open, u.Calls...)
+		}
+	}
+	if len(open) > 0 {
+		return unknown(open)
+	}
+	return errors.Join(errs...)
+}
+
+// unknown is the error of a turn that cannot go on before somebody has looked.
+func unknown(calls []caxton.ToolCallRef) error {
+	u := &caxton.UnknownEffects{Calls: calls}
+	return caxton.Errorf(caxton.Conflict, "effect_unknown", "nobody knows whether these took effect: %s", u.Names()).
+		WithHint("look at what they were to do, then say so with: caxton effects resolve %s --done, --retry or --fail", calls[0].Key).WithCause(u)
+}
+
+// intent returns the ledger's entry for a call about to run.
+func (t *turnState) intent(step int, c llm.ToolCall) caxton.ToolIntendedBody {
+	sum := sha256.Sum256(c.Arguments)
+	key := sha256.Sum256(fmt.Appendf(nil, "%s:%d", t.turn.Message.ID, t.calls))
+	t.calls++
+	return caxton.ToolIntendedBody{
+		Step: step, CallID: c.ID, Tool: c.Name, Arguments: c.Arguments, ArgsHash: hex.EncodeToString(sum[:]),
+		Key: hex.EncodeToString(key[:16]), Idempotent: t.a.tools.IdempotentCall(c.Name, c.Arguments),
+	}
+}
+
+// settleOpen looks at the calls that were begun by an earlier attempt and have no result: a
+// person has said what became of them, the tool can tell, or they may be repeated. The rest
+// are of unknown outcome, which ends the turn.
+func (t *turnState) settleOpen(ctx context.Context, intents []caxton.ToolIntendedBody) error {
+	var open []caxton.ToolCallRef
+	for i := range intents {
+		b := &intents[i]
+		_, begun := t.past.intents[b.CallID]
+		_, returned := t.past.returns[b.CallID]
+		if !begun || returned {
+			continue
+		}
+		r, known, err := t.clear(ctx, b)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !known:
+			open = append(open, *b.Ref())
+		case r != nil:
+			if err := t.append(ctx, caxton.RecordToolReturned, *r); err != nil {
+				return err
+			}
+			t.past.returns[b.CallID] = *r
+		}
+	}
+	if len(open) > 0 {
+		return unknown(open)
+	}
+	return nil
+}
+
+// clear finds out about one call that was begun: its result, or nil when it is to run again;
+// known is false when nobody can tell.
+func (t *turnState) clear(ctx context.Context, b *caxton.ToolIntendedBody) (result *caxton.ToolReturnedBody, known bool, err error) {
+	r := &caxton.ToolReturnedBody{CallID: b.CallID, Tool: b.Tool}
+	if d, decided := t.past.effects[b.Key]; decided {
+		switch d.State {
+		case caxton.EffectDone:
+			r.Text = "The call took effect."
+			if len(d.Result) > 0 {
+				r.Data, r.Text = d.Result, (&caxton.Message{Content: d.Result}).Text()
+			}
+			return r, true, nil
+		case caxton.EffectFailed:
+			r.IsError, r.Text = true, "the call did not succeed: "+cmp.Or(d.Reason, "an operator says so")
+			return r, true, nil
+		case caxton.EffectRetry:
+			return nil, true, nil
+		default: // no other decision closes an effect
+			return nil, false, nil
+		}
+	}
+	if b.Idempotent {
+		return nil, true, nil
+	}
+	if !t.a.tools.Reconciles(b.Tool) {
+		return nil, false, nil
+	}
+	res, happened, err := t.a.tools.Reconcile(ctx, b.Tool, t.toolCall(b))
+	switch {
+	case err != nil:
+		t.a.h.cfg.Logger.WarnContext(ctx, "lost call not reconciled", "agent", t.a.slug, "message_id", t.turn.Message.ID, "tool", b.Tool, "error", err)
+		return nil, false, nil //nolint:nilerr // it is for a person to tell
+	case !happened:
+		return nil, true, nil
+	}
+	return t.returned(ctx, b, res)
+}
+
+// returned makes the record of a result, and keeps its body.
+func (t *turnState) returned(ctx context.Context, b *caxton.ToolIntendedBody, res tool.Result) (*caxton.ToolReturnedBody, bool, error) {
+	r := &caxton.ToolReturnedBody{CallID: b.CallID, Tool: b.Tool, Text: res.Text, Data: res.Data, MediaType: res.MediaType}
+	if res.Body != nil {
+		var err error
+		if r.BlobHash, err = t.a.h.log.PutBlob(ctx, res.Body, res.MediaType); err != nil {
+			return nil, false, err
+		}
+	}
+	return r, true, nil
+}
+
+func (t *turnState) toolCall(b *caxton.ToolIntendedBody) tool.Call {
+	return tool.Call{
+		ID: b.CallID, Args: b.Arguments, AgentID: t.turn.Agent.ID, Agent: t.a.slug, Key: b.Key, Message: t.turn.Message, Results: t,
+	}
+}
+
+// call returns the recorded result of a call, or runs it and records its result. A tool
+// that fails is an answer to the model; the error is only for what stops the turn.
+func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held reservation) (llm.Message, error) {
+	if r, ok := t.past.returns[b.CallID]; ok {
+		t.keep(b.CallID, r.BlobHash)
+		return toolMessage(r), nil
+	}
+	h := t.a.h
+	within, cancel := held.within(ctx)
+	defer cancel()
+	start := time.Now()
+	res, err := t.a.tools.Call(within, b.Tool, t.toolCall(&b))
+	took := time.Since(start)
+	status := "ok"
+	if err != nil {
+		status = "error"
+	}
+	h.metrics.tool(t.a.label(b.Tool), status, took)
+	h.cfg.Logger.InfoContext(ctx, "tool called", "agent", t.a.slug, "agent_id", t.turn.Agent.ID, "message_id", t.turn.Message.ID,
+		"conversation_id", t.turn.Message.ConversationID, "tool", b.Tool, "status", status, "duration", took)
+	if err != nil && ctx.Err() != nil { // what came of it is not known: the intent stays open
+		return llm.Message{}, caxton.Errorf(caxton.Timeout, "turn_timeout", "the turn ended while the tool %s ran", b.Tool).WithCause(ctx.Err())
+	}
+	if err != nil && !b.Idempotent && tool.IsUncertain(err) {
+		return llm.Message{}, unknown([]caxton.ToolCallRef{*b.Ref()})
+	}
+	ctx = context.WithoutCancel(ctx) // it happened: that goes into the log even when the turn's time is over
+	r := &caxton.ToolReturnedBody{CallID: b.CallID, Tool: b.Tool, IsError: true}
+	if err != nil {
+		r.Text = errorText(err)
+	} else if r, _, err = t.returned(ctx, &b, res); err != nil {
+		return llm.Message{}, err
+	}
+	r.Millis = took.Milliseconds()
+	t.keep(b.CallID, r.BlobHash)
+	rec, err := t.record(caxton.RecordToolReturned, r)
+	if err != nil {
+		return llm.Message{}, err
+	}
+	return toolMessage(*r), t.book(ctx, held, held.toolCost(took), rec)
+}

@@ -1,0 +1,105 @@
+package router
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+
+	"github.com/caxton/caxton"
+)
+
+// Cancel calls off a message that is not settled yet. One that waits is settled at once,
+// without being handled; one at work is cut off, and settled as soon as its turn has ended.
+// Errors: NotFound, Conflict when it is settled already.
+func (r *Router) Cancel(ctx context.Context, id caxton.MessageID, by string) error {
+	st, err := r.journal.Message(ctx, id)
+	if err != nil {
+		return err
+	}
+	if st.Settled {
+		return caxton.Errorf(caxton.Conflict, "already_settled", "message %s is settled: %s", id, cmp.Or(string(st.Outcome), "it went outside"))
+	}
+	d, ok, err := r.callOff(id)
+	if err != nil || !ok {
+		return err
+	}
+	return r.Settle(ctx, caxton.Settlement{
+		Lease: caxton.Lease{Delivery: d, LeasedAt: r.cfg.Now()}, Outcome: caxton.OutcomeCancelled,
+		Code: "cancelled", Error: "called off by " + by,
+	})
+}
+
+// callOff takes a waiting message out of its mailbox and returns it, with true; or tells the
+// worker that has it to stop, and returns false.
+func (r *Router) callOff(id caxton.MessageID) (caxton.Delivery, bool, error) {
+	r.mu.Lock()
+	lm := r.leases[id]
+	r.mu.Unlock()
+	if lm != nil {
+		lm.cancel.Call()
+		return caxton.Delivery{}, false, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if it := r.take(id); it != nil {
+		return it.delivery, true, nil
+	}
+	if r.open[id] == nil {
+		return caxton.Delivery{}, false, caxton.Errorf(caxton.Conflict, "already_settled", "message %s is settled", id)
+	}
+	return caxton.Delivery{}, false, caxton.Errorf(caxton.Unavailable, "message_moving", "message %s is just being handed over", id).
+		WithHint("try again")
+}
+
+// take removes a waiting item from where it waits, and lets its conversation go on. r.mu is
+// held.
+func (r *Router) take(id caxton.MessageID) *item {
+	for i, it := range r.delayed {
+		if it.delivery.Message.ID == id {
+			r.delayed.remove(i)
+			b := r.box(it.delivery.Message.ReceiverID)
+			b.queued--
+			b.next(it.delivery.Message.ConversationID)
+			return it
+		}
+	}
+	for _, b := range r.boxes {
+		if it := b.take(id); it != nil {
+			return it
+		}
+	}
+	return nil
+}
+
+// cancelMessages does what a message with the performative cancel asks for: it calls off the
+// message that it refers to, or all that its sender has open with the agent in this
+// conversation, and answers with inform, or with failure when there was nothing to call off.
+func (r *Router) cancelMessages(ctx context.Context, d caxton.Delivery) error {
+	m := &d.Message
+	ms, err := r.journal.Messages(ctx, m.ConversationID)
+	if err != nil {
+		return err
+	}
+	var done []caxton.MessageID
+	for i := range ms {
+		o := &ms[i]
+		same := o.ID != m.ID && o.ReceiverID == m.ReceiverID && o.Sender == m.Sender && o.SenderID == m.SenderID
+		named := m.InReplyTo == "" || m.InReplyTo == string(o.ID) || m.InReplyTo == o.ReplyWith
+		if same && named && r.Cancel(ctx, o.ID, m.Sender) == nil {
+			done = append(done, o.ID)
+		}
+	}
+	p, body := caxton.Inform, map[string]any{"cancelled": done}
+	if len(done) == 0 {
+		p = caxton.Failure
+		body = map[string]any{"error": map[string]string{"type": "nothing_to_cancel", "details": "no open message of yours to this agent in this conversation"}}
+	}
+	content, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return r.Settle(ctx, caxton.Settlement{
+		Lease: caxton.Lease{Delivery: d, LeasedAt: r.cfg.Now()}, Outcome: caxton.OutcomeDone,
+		Outputs: []caxton.Delivery{{Message: m.Reply(p, content)}},
+	})
+}
