@@ -1,0 +1,211 @@
+package httpd
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"mime"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// definitionBody describes what may be posted as a definition.
+func definitionBody() *huma.RequestBody {
+	text := func() *huma.MediaType { return &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}} }
+	return &huma.RequestBody{
+		Required:    true,
+		Description: "A definition as a JSON object, or {\"definition\": \"<text of the file>\"}, or the text of the file itself.",
+		Content: map[string]*huma.MediaType{
+			"application/json": {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}},
+			"text/markdown":    text(), "application/toml": text(), "application/yaml": text(),
+		},
+	}
+}
+
+// DefinitionInput takes a definition in any of its forms.
+type DefinitionInput struct {
+	ContentType string `header:"Content-Type" hidden:"true"`
+	Author      string `query:"author" maxLength:"200" doc:"who deploys it"`
+	Move        bool   `query:"move_conversations" doc:"running conversations move to the new version too"`
+	ValidOnly   bool   `query:"validate_only" doc:"check everything, change nothing"`
+	RawBody     []byte
+}
+
+// request reads the definition out of a body.
+func (in *DefinitionInput) request() (caxton.DeployRequest, error) {
+	req := caxton.DeployRequest{Source: "api", Author: cmp.Or(in.Author, "api"), MoveConversations: in.Move, ValidateOnly: in.ValidOnly}
+	media, _, err := mime.ParseMediaType(cmp.Or(in.ContentType, "application/json"))
+	if err != nil {
+		media = ""
+	}
+	switch media {
+	case "text/markdown", "text/x-markdown":
+		req.Text, req.Format = in.RawBody, "markdown"
+		return req, nil
+	case "application/toml", "text/toml", "text/x-toml":
+		req.Text, req.Format = in.RawBody, "toml"
+		return req, nil
+	case "application/yaml", "text/yaml", "application/x-yaml":
+		req.Text, req.Format = in.RawBody, "yaml"
+		return req, nil
+	case "application/json", "text/json", "text/plain":
+	default:
+		return req, caxton.Errorf(caxton.Malformed, "content_type_unknown", "a definition of type %.100q cannot be read", in.ContentType).
+			WithHint("send application/json, text/markdown, application/toml or application/yaml")
+	}
+	var body map[string]json.RawMessage
+	if err := json.Unmarshal(in.RawBody, &body); err != nil || body == nil {
+		return req, caxton.Errorf(caxton.Malformed, "request_malformed", "the body is not a JSON object").
+			WithHint("send a definition such as {\"name\": \"Greeter\", \"capabilities\": [\"greeting\"], \"system_prompt\": \"…\"}").WithCause(err)
+	}
+	if _, ok := body["wasm_module"]; ok {
+		return req, caxton.Errorf(caxton.Invalid, "wasm_not_supported", "this version runs config agents only; WebAssembly agents come with a later one")
+	}
+	for _, key := range []string{"definition", "content", "config"} {
+		var text string
+		if raw, ok := body[key]; ok && json.Unmarshal(raw, &text) == nil {
+			req.Text = []byte(text)
+			_ = json.Unmarshal(body["format"], &req.Format) // absent or wrong: told from the text
+			return req, nil
+		}
+	}
+	req.Text, req.Format = in.RawBody, "json"
+	return req, nil
+}
+
+func (s *Server) createAgent(ctx context.Context, in *DefinitionInput) (*output[api.Deployment], error) {
+	req, err := in.request()
+	if err != nil {
+		return nil, err
+	}
+	req.CreateOnly = true
+	return s.deploy(ctx, req)
+}
+
+type replaceInput struct {
+	AgentPath
+	DefinitionInput
+}
+
+func (s *Server) replaceAgent(ctx context.Context, in *replaceInput) (*output[api.Deployment], error) {
+	a, err := s.deps.Registry.Resolve(in.Agent)
+	if err != nil {
+		return nil, err
+	}
+	req, err := in.request()
+	if err != nil {
+		return nil, err
+	}
+	req.Target = a.ID
+	return s.deploy(ctx, req)
+}
+
+type deployInput struct{ Body api.DeployBody }
+
+func (in *deployInput) request() caxton.DeployRequest {
+	b := in.Body
+	return caxton.DeployRequest{
+		Text: []byte(b.Text), Format: b.Format, Source: "api", Stem: b.File, Author: cmp.Or(b.Author, "api"),
+		CreateOnly: b.CreateOnly, ValidateOnly: b.ValidateOnly, MoveConversations: b.MoveConversations,
+	}
+}
+
+func (s *Server) deployAgent(ctx context.Context, in *deployInput) (*output[api.Deployment], error) {
+	return s.deploy(ctx, in.request())
+}
+
+func (s *Server) deploy(ctx context.Context, req caxton.DeployRequest) (*output[api.Deployment], error) {
+	d, err := s.deps.Deployer.Deploy(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	out := s.deployment(d)
+	if req.ValidateOnly {
+		out.Status = "validated"
+	}
+	return &output[api.Deployment]{out}, nil
+}
+
+func (s *Server) deployment(d caxton.Deployment) api.Deployment {
+	a := s.agent(d.Agent, nil)
+	out := api.Deployment{
+		ID: a.ID, AgentID: a.ID, Name: a.Name, Slug: a.Slug, Status: "unchanged", Version: a.Version, FromVersion: d.FromVersion,
+		Capabilities: a.Capabilities, Tools: a.Tools, Millis: millis(d.Duration), Warnings: api.IssuesFrom(d.Warnings),
+	}
+	switch {
+	case d.Created:
+		out.Status = "deployed"
+	case d.Changed:
+		out.Status = "reloaded"
+	}
+	return out
+}
+
+func (s *Server) validateAgent(_ context.Context, in *deployInput) (*output[api.Validation], error) {
+	def, issues := s.deps.Deployer.Validate(in.request())
+	v := api.Validation{Valid: true, Name: def.Name, Errors: []api.Issue{}, Warnings: []api.Issue{}}
+	for _, i := range api.IssuesFrom(issues) {
+		if i.Warning {
+			v.Warnings = append(v.Warnings, i)
+		} else {
+			v.Valid, v.Errors = false, append(v.Errors, i)
+		}
+	}
+	return &output[api.Validation]{v}, nil
+}
+
+type removeInput struct {
+	AgentPath
+	Force bool `query:"force" doc:"also when messages wait for it: they fail"`
+}
+
+func (s *Server) removeAgent(ctx context.Context, in *removeInput) (*struct{}, error) {
+	a, err := s.deps.Registry.Resolve(in.Agent)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.deps.AgentDir.Remove(ctx, a.ID, in.Force)
+}
+
+func (s *Server) reload(ctx context.Context, in *AgentPath) (*output[api.Deployment], error) {
+	d, err := s.deps.AgentDir.Reload(ctx, in.Agent)
+	if err != nil {
+		return nil, err
+	}
+	return &output[api.Deployment]{s.deployment(d)}, nil
+}
+
+type reloadInput struct {
+	ValidateFirst bool `query:"validate_first" doc:"change nothing unless every file is sound"`
+	Gradual       bool `query:"gradual" doc:"one after the other, each waited for; it is always so"`
+}
+
+func (s *Server) reloadAll(ctx context.Context, in *reloadInput) (*output[api.ReloadList], error) {
+	all, err := s.deps.AgentDir.ReloadAll(ctx, in.ValidateFirst)
+	if err != nil {
+		return nil, err
+	}
+	l := api.ReloadList{Items: []api.Reload{}}
+	for _, r := range all {
+		l.Items = append(l.Items, reloadFrom(r))
+	}
+	l.Reloads = l.Items
+	return &output[api.ReloadList]{l}, nil
+}
+
+func (s *Server) reloadStatus(_ context.Context, in *AgentPath) (*output[api.Reload], error) {
+	r, err := s.deps.AgentDir.ReloadStatus(in.Agent)
+	if err != nil {
+		return nil, err
+	}
+	return &output[api.Reload]{reloadFrom(r)}, nil
+}
+
+func reloadFrom(r caxton.ReloadStatus) api.Reload {
+	return api.Reload{
+		Agent: r.Stem, AgentID: string(r.AgentID), State: r.State, FromVersion: r.FromVersion, ToVersion: r.ToVersion,
+		At: r.At.UTC(), Millis: millis(r.Duration), Error: r.Error, Issues: api.IssuesFrom(r.Issues),
+	}
+}
