@@ -149,7 +149,7 @@ type listInput struct {
 	Status     string `query:"status" maxLength:"40" doc:"the same as state"`
 	Capability string `query:"capability" maxLength:"100" doc:"only with this capability"`
 	Limit      int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
-	Cursor     string `query:"cursor" maxLength:"200" doc:"next of the page before"`
+	Cursor     string `query:"cursor" maxLength:"8000" doc:"next of the page before"`
 }
 
 func (s *Server) listAgents(_ context.Context, in *listInput) (*output[api.AgentList], error) {
@@ -161,17 +161,22 @@ func (s *Server) listAgents(_ context.Context, in *listInput) (*output[api.Agent
 		}
 		all = append(all, a)
 	}
+	slices.SortFunc(all, func(a, b api.Agent) int { return placeOf(&a).compare(placeOf(&b)) })
 	l := api.AgentList{Items: []api.Agent{}, Total: len(all)}
-	for _, a := range all {
-		if in.Cursor != "" && a.Slug+a.ID <= in.Cursor && a.ID != "" {
-			continue
+	from := 0
+	if in.Cursor != "" {
+		last, err := parseCursor(in.Cursor)
+		if err != nil {
+			return nil, err
 		}
-		if len(l.Items) == in.Limit {
-			last := l.Items[in.Limit-1]
-			l.Next = last.Slug + last.ID
-			break
+		for from < len(all) && placeOf(&all[from]).compare(last) <= 0 {
+			from++
 		}
-		l.Items = append(l.Items, a)
+	}
+	to := min(from+in.Limit, len(all))
+	l.Items = append(l.Items, all[from:to]...)
+	if to < len(all) {
+		l.Next = placeOf(&all[to-1]).cursor()
 	}
 	l.Agents = l.Items
 	return &output[api.AgentList]{l}, nil

@@ -32,6 +32,8 @@ type house struct {
 	err   error
 	tools *tool.Set
 	stop  chan time.Duration
+
+	agents []caxton.Agent // instead of the one agent, when not nil
 }
 
 func greeter() caxton.Agent {
@@ -45,11 +47,21 @@ func greeter() caxton.Agent {
 	}
 }
 
-func (h *house) Agents() []caxton.Agent { return []caxton.Agent{greeter()} }
+func (h *house) Agents() []caxton.Agent {
+	if h.agents != nil {
+		return h.agents
+	}
+	return []caxton.Agent{greeter()}
+}
 
 func (h *house) Agent(id caxton.AgentID) (caxton.Agent, error) { return h.Resolve(string(id)) }
 
 func (h *house) Resolve(ref string) (caxton.Agent, error) {
+	for _, a := range h.agents {
+		if ref == a.Slug || ref == string(a.ID) {
+			return a, nil
+		}
+	}
 	switch ref {
 	case "a1", "greeter":
 		return greeter(), nil
@@ -82,6 +94,7 @@ func (h *house) Version(context.Context, caxton.AgentID, int) (caxton.AgentVersi
 type others struct {
 	mu       sync.Mutex
 	deployed int
+	faults   []caxton.FileFault
 }
 
 func (o *others) Validate(caxton.DeployRequest) (caxton.Definition, []caxton.Issue) {
@@ -106,7 +119,7 @@ func (o *others) Reload(context.Context, string) (caxton.Deployment, error) {
 }
 func (o *others) ReloadAll(context.Context, bool) ([]caxton.ReloadStatus, error) { return nil, nil }
 func (o *others) ReloadStatus(string) (caxton.ReloadStatus, error)               { return caxton.ReloadStatus{}, nil }
-func (o *others) Faults() []caxton.FileFault                                     { return nil }
+func (o *others) Faults() []caxton.FileFault                                     { return o.faults }
 func (o *others) Status(caxton.AgentID) (caxton.AgentStatus, bool) {
 	return caxton.AgentStatus{State: caxton.AgentRunning}, true
 }
