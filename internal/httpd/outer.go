@@ -83,6 +83,11 @@ func alias(r *http.Request) {
 
 // serve finds the route. What has none gets our error body instead of net/http's text.
 func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
+	if err := s.origins.Check(r); err != nil {
+		writeError(w, r, caxton.Errorf(caxton.Forbidden, "cross_site", "a web page of another site may not change anything here").
+			WithHint("send the request from a program, or from a page of this server").WithCause(err))
+		return
+	}
 	_, pattern := mux.Handler(r)
 	if pattern != "" {
 		s.replayed(mux, w, r)
@@ -102,6 +107,11 @@ func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
 		e = caxton.Errorf(caxton.Malformed, "method_not_allowed", "%s is not allowed at %.200q", r.Method, r.URL.Path).WithHint("allowed: %s", allow)
 	}
 	writeJSON(w, status, api.ErrorFrom(e, requestID(r.Context())))
+}
+
+// writeError writes err as the answer to r.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	writeJSON(w, statusOf(caxton.KindOf(err)), api.ErrorFrom(err, requestID(r.Context())))
 }
 
 // discard is a response nobody reads.
@@ -201,14 +211,14 @@ func (s *Server) replayed(mux *http.ServeMux, w *recorder, r *http.Request) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody))
 	if err != nil {
-		writeJSON(w, http.StatusRequestEntityTooLarge, api.ErrorFrom(caxton.Errorf(caxton.TooLarge, "request_too_large", "the request is too large"), requestID(r.Context())))
+		writeError(w, r, caxton.Errorf(caxton.TooLarge, "request_too_large", "the request is too large"))
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	name := r.URL.Path + "?" + r.URL.RawQuery + "\x00" + key
 	old, err := s.replays.begin(name, sha256.Sum256(body))
 	if err != nil {
-		writeJSON(w, statusOf(caxton.KindOf(err)), api.ErrorFrom(err, requestID(r.Context())))
+		writeError(w, r, err)
 		return
 	}
 	if old != nil {

@@ -131,6 +131,7 @@ type Server struct {
 	cfg       Config
 	handler   http.Handler
 	metrics   metrics
+	origins   *http.CrossOriginProtection
 	draining  atomic.Bool
 	listening chan struct{} // closed when all listeners are open
 	replays   replays
@@ -162,7 +163,7 @@ func New(deps Deps, cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{deps: deps, cfg: cfg, listening: make(chan struct{}), started: cfg.Now(), replays: newReplays(cfg.Now)}
+	s := &Server{deps: deps, cfg: cfg, listening: make(chan struct{}), started: cfg.Now(), replays: newReplays(cfg.Now), origins: http.NewCrossOriginProtection()}
 	s.metrics = newMetrics(cfg.Registerer)
 	mux := http.NewServeMux()
 	a := humago.New(mux, humaConfig(cfg.Version))
