@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,6 +63,10 @@ func (s *Server) agentRoutes(a huma.API) {
 	logs := op(http.MethodGet, "/{agent}/logs", "get-agent-logs", "Log of an agent; with follow=true one JSON line after the other, as they come")
 	also[api.LogLines](a, &logs, "200", "the lines, or with follow=true one line of JSON each")
 	route(s, a, logs, s.logs)
+	s.streams[logs.Method+" "+logs.Path] = func(r *http.Request) bool {
+		follow, err := strconv.ParseBool(r.URL.Query().Get("follow"))
+		return err == nil && follow
+	}
 	route(s, a, op(http.MethodPost, "/{agent}/test", "test-agent", "Send an agent an input and see all that happens"), s.test)
 	for method, id := range map[string]string{http.MethodGet: "debug-agent", http.MethodPost: "debug-agent-with-input"} {
 		route(s, a, op(method, "/{agent}/debug", id, "An agent from the inside"), s.debug)

@@ -53,7 +53,8 @@ func TestAgentPages(t *testing.T) {
 			[]string{"greeter", "other", "bad", "worse"},
 		},
 		{
-			"two files of one name", []caxton.Agent{},
+			"two files of one name",
+			[]caxton.Agent{},
 			[]caxton.FileFault{{Stem: "bad", Path: "bad.md", Err: broken}, {Stem: "bad", Path: "bad.toml", Err: broken}},
 			[]string{"bad", "bad"},
 		},

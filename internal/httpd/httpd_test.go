@@ -95,6 +95,7 @@ type others struct {
 	mu       sync.Mutex
 	deployed int
 	faults   []caxton.FileFault
+	badLogs  bool // reading on in a log panics
 }
 
 func (o *others) Validate(caxton.DeployRequest) (caxton.Definition, []caxton.Issue) {
@@ -130,6 +131,11 @@ func (o *others) Ping(context.Context, caxton.AgentID) (time.Duration, error) {
 
 func (o *others) AgentLogs(_ context.Context, q caxton.LogQuery) ([]caxton.LogLine, error) {
 	if q.After > 0 {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.badLogs {
+			panic("boom")
+		}
 		return nil, nil
 	}
 	return []caxton.LogLine{{ID: 1, Level: "INFO", Message: "one"}}, nil
@@ -242,6 +248,9 @@ func TestWaiting(t *testing.T) {
 		{"short path waits", "/api/messages", nil, 200},
 		{"short path told not to", "/api/messages?wait=0", nil, 202},
 		{"short path told not to by a preference", "/api/messages", []string{"Prefer", "respond-async"}, 202},
+		{"short path with a preference of another sort", "/api/messages", []string{"Prefer", "return=minimal"}, 200},
+		{"later only what takes longer", "/api/v1/messages", []string{"Prefer", "respond-async, wait=10"}, 200},
+		{"longer than anybody waits", "/api/v1/messages", []string{"Prefer", "wait=100000"}, 200},
 		{"a wait that cannot be read", "/api/v1/messages?wait=long", nil, 422},
 	}
 	for _, tt := range tests {
@@ -321,13 +330,24 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
+// serve runs s until ctx ends and returns when it listens.
+func serve(ctx context.Context, t *testing.T, s *httpd.Server) (done <-chan error) {
+	t.Helper()
+	result := make(chan error, 1)
+	go func() { result <- s.Run(ctx) }()
+	select {
+	case <-s.Listening():
+	case err := <-result:
+		t.Fatalf("Run: %v", err)
+	}
+	return result
+}
+
 func TestListeners(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	s, h, _ := newServer(t, httpd.Config{Addr: "127.0.0.1:0", Socket: socket, DrainTimeout: time.Second})
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	<-s.Listening()
+	done := serve(ctx, t, s)
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", s.Addr().String())
 	if err != nil {

@@ -54,11 +54,12 @@ func (s *Server) follow(hc huma.Context, q caxton.LogQuery, lines []caxton.LogLi
 	ctx := hc.Context()
 	hc.SetHeader("Content-Type", "application/x-ndjson")
 	w := hc.BodyWriter()
-	flush := func() {
-		if f, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
-			_ = http.NewResponseController(f.Unwrap()).Flush()
-		} else if rw, ok := w.(http.ResponseWriter); ok {
-			_ = http.NewResponseController(rw).Flush()
+	flush := func() {}
+	if rw, ok := w.(http.ResponseWriter); ok {
+		rc := http.NewResponseController(rw)
+		flush = func() {
+			_ = rc.Flush()
+			_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.RequestTimeout)) // for the next lines: a caller who reads nothing is left
 		}
 	}
 	enc := json.NewEncoder(w)

@@ -21,7 +21,7 @@ func (s *Server) messageRoutes(a huma.API) {
 	send := operation(http.MethodPost, "/messages", "send-message", "messages", "Send a message; wait for the reply when asked to")
 	send.Description = "Answers 202 at once, or waits with ?wait=30s or Prefer: wait=30 (RFC 7240) and answers 200 with the reply, or 202 when none came in time. " +
 		"The path /api/messages waits by default. With an Idempotency-Key the same message is sent once."
-	send.DefaultStatus = http.StatusAccepted
+	send.DefaultStatus, send.MaxBodyBytes = http.StatusAccepted, s.cfg.MaxMessage
 	also[api.Receipt](a, &send, "200", "the reply")
 	route(s, a, send, s.sendMessage)
 	for _, p := range []string{"message", "messages"} {
@@ -30,7 +30,7 @@ func (s *Server) messageRoutes(a huma.API) {
 			id = "message-agent-plural"
 		}
 		to := operation(http.MethodPost, "/agents/{agent}/"+p, id, "messages", "Send a message to an agent and wait for the reply")
-		to.DefaultStatus = http.StatusOK
+		to.DefaultStatus, to.MaxBodyBytes = http.StatusOK, s.cfg.MaxMessage
 		also[api.Receipt](a, &to, "202", "no reply in time; ask for the message later")
 		route(s, a, to, s.messageAgent)
 	}
@@ -51,12 +51,13 @@ type Waiting struct {
 // maxWait is the longest wait: less than what proxies usually allow would cut it off.
 const maxWait = 50 * time.Second
 
-// duration returns how long to wait, def when the caller does not say.
+// duration returns how long to wait, def when the caller does not say. The query decides;
+// "default" there means the standard time, unless the header Prefer has another wish.
 func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 	switch w.Wait {
 	case "":
 	case "default":
-		return standard, nil
+		def = standard
 	default:
 		if d, ok := plainSeconds(w.Wait); ok { // as Prefer has it
 			return d, nil
@@ -65,10 +66,11 @@ func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 		return min(d, maxWait), err
 	}
 	for p := range strings.SplitSeq(w.Prefer, ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		p, _, _ = strings.Cut(p, ";") // parameters say nothing here
+		name, value, _ := strings.Cut(p, "=")
 		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "respond-async":
-			return 0, nil
+			def = 0 // unless a wait stands beside it: then only what takes longer is answered later
 		case "wait":
 			if d, ok := plainSeconds(strings.Trim(strings.TrimSpace(value), `"`)); ok {
 				return d, nil
@@ -80,8 +82,8 @@ func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 
 // plainSeconds reads a number of seconds, bounded by maxWait.
 func plainSeconds(s string) (time.Duration, bool) {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return min(time.Duration(n)*time.Second, maxWait), err == nil
+	n, err := strconv.ParseUint(s, 10, 32)
+	return min(time.Duration(n)*time.Second, maxWait), err == nil //nolint:gosec // 32 bits of seconds fit
 }
 
 type sendInput struct {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"runtime/debug"
@@ -37,11 +36,6 @@ func (s *Server) outer(mux *http.ServeMux) http.Handler {
 			id = uuid.NewString()
 		}
 		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
-		if !strings.Contains(r.URL.RawQuery, "follow=") {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, s.cfg.RequestTimeout)
-			defer cancel()
-		}
 		r = r.WithContext(ctx)
 		h := w.Header()
 		h.Set("X-Request-Id", id)
@@ -50,14 +44,19 @@ func (s *Server) outer(mux *http.ServeMux) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		s.metrics.active.Inc()
 		defer func() {
-			if p := recover(); p != nil {
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // the very value, as net/http has it
 				s.cfg.Logger.ErrorContext(ctx, "handler panicked", "request_id", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				if rec.status == 0 {
 					writeJSON(rec, http.StatusInternalServerError, api.ErrorFrom(nil, id))
+					rec.whole = true
 				}
 			}
 			s.metrics.active.Dec()
 			s.account(ctx, r, rec, time.Since(start))
+			if p != nil && !rec.whole {
+				panic(http.ErrAbortHandler) // the caller must not take half an answer for a whole one
+			}
 		}()
 		alias(r)
 		s.serve(mux, rec, r)
@@ -75,7 +74,7 @@ func alias(r *http.Request) {
 	if raw, ok := strings.CutPrefix(r.URL.RawPath, "/api/"); ok {
 		r.URL.RawPath = "/api/v1/" + raw
 	}
-	if q := r.URL.Query(); rest == "messages" && r.Method == http.MethodPost && !q.Has("wait") && r.Header.Get("Prefer") == "" {
+	if q := r.URL.Query(); rest == "messages" && r.Method == http.MethodPost && !q.Has("wait") {
 		q.Set("wait", "default")
 		r.URL.RawQuery = q.Encode()
 	}
@@ -90,7 +89,10 @@ func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
 	}
 	_, pattern := mux.Handler(r)
 	if pattern != "" {
-		s.replayed(mux, w, r)
+		r.Pattern = pattern // account reads it; the route sees a copy of r
+		ctx, cancel := s.bound(w, r)
+		defer cancel()
+		s.replayed(mux, w, r.WithContext(ctx))
 		return
 	}
 	probe := &recorder{ResponseWriter: &discard{header: http.Header{}}}
@@ -131,7 +133,7 @@ func (s *Server) account(ctx context.Context, r *http.Request, rec *recorder, to
 	if route == "" {
 		route = "none"
 	}
-	s.metrics.requests.WithLabelValues(r.Method, route, strconv.Itoa(status)).Inc()
+	s.metrics.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(status)).Inc()
 	s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
 	log := s.cfg.Logger.InfoContext
 	if strings.HasSuffix(route, "/health") || strings.HasSuffix(route, "/ready") {
@@ -141,11 +143,21 @@ func (s *Server) account(ctx context.Context, r *http.Request, rec *recorder, to
 		"bytes", rec.bytes, "duration", took, "request_id", requestID(ctx), "remote", r.RemoteAddr)
 }
 
+// methodLabel returns a method as a label: callers may make up any word.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
+}
+
 // A recorder remembers the status and the size of a response, and its body when told to.
 type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
+	whole  bool // the answer is complete although the handler panicked
 	copy   *bytes.Buffer
 }
 
@@ -204,17 +216,16 @@ func newReplays(now func() time.Time) replays {
 // and body get the first answer again. Messages have IDs for that, which also survive a
 // restart.
 func (s *Server) replayed(mux *http.ServeMux, w *recorder, r *http.Request) {
+	body, err := s.body(w, r)
+	if err != nil {
+		writeError(w, r, err)
+		return
+	}
 	key := r.Header.Get("Idempotency-Key")
 	if r.Method != http.MethodPost || key == "" || strings.HasSuffix(r.URL.Path, "/messages") || strings.HasSuffix(r.URL.Path, "/message") {
 		mux.ServeHTTP(w, r)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBody))
-	if err != nil {
-		writeError(w, r, caxton.Errorf(caxton.TooLarge, "request_too_large", "the request is too large"))
-		return
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
 	name := r.URL.Path + "?" + r.URL.RawQuery + "\x00" + key
 	old, err := s.replays.begin(name, sha256.Sum256(body))
 	if err != nil {

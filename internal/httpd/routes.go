@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"net/http"
@@ -38,7 +39,8 @@ type empty struct{}
 // route registers a handler that returns our errors.
 func route[I, O any](s *Server, a huma.API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
 	op.Errors = []int{400, 401, 403, 404, 405, 409, 413, 422, 429, 499, 500, 503, 504}
-	op.MaxBodyBytes = s.cfg.MaxBody
+	s.limits[op.Method+" "+op.Path] = cmp.Or(op.MaxBodyBytes, s.cfg.MaxBody)
+	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1 // see Server.body
 	huma.Register(a, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {

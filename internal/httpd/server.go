@@ -112,11 +112,11 @@ type Config struct {
 	MetricsAddr    string        // of the metrics: none
 	AdminAddr      string        // a second address of the API, meant for loopback: none
 	Version        string        // of the program
-	MaxConnections int           // per listener: 10,000
-	MaxBody        int64         // of requests that carry definitions: 16 MiB; messages have MaxMessage
-	MaxMessage     int64         // of requests that carry messages: 2 MiB
+	MaxConnections int           // per listener: 10,000; below 0 any number
+	MaxBody        int64         // of requests: 16 MiB
+	MaxMessage     int64         // of requests that carry messages: 2 MiB, or MaxBody if smaller
 	HeaderTimeout  time.Duration // to receive headers: 30 s
-	RequestTimeout time.Duration // of one request: 60 s
+	RequestTimeout time.Duration // of one request, from its headers to its answer: 60 s
 	IdleTimeout    time.Duration // of kept connections: 120 s
 	WaitTimeout    time.Duration // how long callers wait for replies by default: 25 s
 	DrainTimeout   time.Duration // for requests in flight when the server stops: 30 s
@@ -135,7 +135,9 @@ type Server struct {
 	draining  atomic.Bool
 	listening chan struct{} // closed when all listeners are open
 	replays   replays
-	methods   map[string]string // what paths without wildcards allow, as the document says
+	limits    map[string]int64                    // size of bodies by pattern; read before the route
+	streams   map[string]func(*http.Request) bool // patterns of answers without an end, and when they have none
+	methods   map[string]string                   // what paths without wildcards allow, as the document says
 	started   time.Time
 
 	mu    sync.Mutex // guards addrs
@@ -148,7 +150,7 @@ func New(deps Deps, cfg Config) *Server {
 	cfg.Version = cmp.Or(cfg.Version, "dev")
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 10_000)
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, 16<<20)
-	cfg.MaxMessage = cmp.Or(cfg.MaxMessage, 2<<20)
+	cfg.MaxMessage = min(cmp.Or(cfg.MaxMessage, 2<<20), cfg.MaxBody)
 	cfg.HeaderTimeout = cmp.Or(cfg.HeaderTimeout, 30*time.Second)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, time.Minute)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
@@ -165,6 +167,7 @@ func New(deps Deps, cfg Config) *Server {
 	}
 	s := &Server{deps: deps, cfg: cfg, listening: make(chan struct{}), started: cfg.Now(), replays: newReplays(cfg.Now), origins: http.NewCrossOriginProtection()}
 	s.metrics = newMetrics(cfg.Registerer)
+	s.limits, s.streams = map[string]int64{}, map[string]func(*http.Request) bool{}
 	mux := http.NewServeMux()
 	a := humago.New(mux, humaConfig(cfg.Version))
 	s.routes(a, mux)
@@ -301,7 +304,10 @@ func (s *Server) open(ctx context.Context) ([]endpoint, error) {
 		s.mu.Lock()
 		s.addrs = append(s.addrs, l.Addr())
 		s.mu.Unlock()
-		es = append(es, endpoint{netutil.LimitListener(l, s.cfg.MaxConnections), &http.Server{
+		if s.cfg.MaxConnections > 0 {
+			l = netutil.LimitListener(l, s.cfg.MaxConnections)
+		}
+		es = append(es, endpoint{l, &http.Server{
 			Handler: a.handler, ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout,
 			ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug), MaxHeaderBytes: 64 << 10,
 			BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },

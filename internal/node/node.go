@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -219,7 +220,8 @@ func (n *node) build(ctx context.Context) (err error) {
 		Metrics: promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}),
 	}, httpd.Config{
 		Addr: c.APIAddr(), Socket: n.layout.Socket, MetricsAddr: c.MetricsAddr(), AdminAddr: c.AdminAddr(), Version: n.o.Version,
-		MaxConnections: c.Server.MaxConnections, MaxBody: int64(c.Server.MaxBodySize), HeaderTimeout: c.Server.ConnectionTimeout.Std(),
+		MaxConnections: cmp.Or(c.Server.MaxConnections, -1), MaxBody: int64(c.Server.MaxBodySize),
+		MaxMessage: 2*int64(c.Messaging.MaxMessageSize) + 64<<10, HeaderTimeout: c.Server.ConnectionTimeout.Std(),
 		RequestTimeout: c.Server.RequestTimeout.Std(), IdleTimeout: c.Server.KeepaliveTimeout.Std(), WaitTimeout: c.Messaging.WaitTimeout.Std(),
 		DrainTimeout: c.Server.DrainTimeout.Std(), Logger: n.log.Logger, Registerer: n.reg,
 	})
