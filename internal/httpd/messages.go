@@ -149,23 +149,46 @@ func (s *Server) send(ctx context.Context, b api.Message, w *Waiting, def time.D
 	case caxton.KindOf(err) == caxton.NotFound: // handled without a reply
 		out.Status, out.Body.Status = http.StatusOK, "handled"
 	case caxton.KindOf(err) == caxton.Timeout: // 202: it goes on
-	default:
+	case caxton.KindOf(err) == caxton.Canceled:
 		return nil, err
+	default: // 202 too: it was accepted, and an error would have proxies and clients send it again
+		s.cfg.Logger.WarnContext(ctx, "wait for a reply failed", "request_id", requestID(ctx), "message_id", rc.MessageID, "error", err)
 	}
 	return out, nil
 }
 
-// same refuses an ID that was used for another message.
+// same refuses an ID that was used for another message: every field the caller gave must be
+// what was accepted then. What he left out was filled in, and is not compared.
 func (s *Server) same(ctx context.Context, rc caxton.Receipt, m caxton.Message) error {
 	st, err := s.deps.Router.Status(ctx, rc.MessageID)
 	if err != nil {
 		return err
 	}
-	if compact(st.Message.Content) == compact(m.Content) {
+	old := &st.Message
+	equal := compact(old.Content) == compact(m.Content) && old.Capability == m.Capability && s.sameReceiver(old, m.Receiver) &&
+		old.Performative == cmp.Or(m.Performative, caxton.Request) && old.Priority == cmp.Or(m.Priority, caxton.DefaultPriority) &&
+		(m.ReplyBy.IsZero() || old.ReplyBy.Equal(m.ReplyBy))
+	for _, f := range []struct{ had, given string }{
+		{string(old.ConversationID), string(m.ConversationID)}, {old.Sender, m.Sender}, {string(old.Strategy), string(m.Strategy)},
+		{old.Language, m.Language}, {old.Ontology, m.Ontology}, {old.Protocol, m.Protocol}, {old.ReplyWith, m.ReplyWith}, {old.InReplyTo, m.InReplyTo},
+	} {
+		equal = equal && (f.given == "" || f.given == f.had)
+	}
+	if equal {
 		return nil
 	}
 	return caxton.Errorf(caxton.Invalid, "idempotency_key_reused", "this key or message ID was used for another message").
 		WithHint("use a new one for a new message")
+}
+
+// sameReceiver reports whether ref, the receiver a caller gave, is where old went: the same
+// word, or another name of the same agent.
+func (s *Server) sameReceiver(old *caxton.Message, ref string) bool {
+	if ref == "" || ref == old.Receiver {
+		return true // without a receiver the capability tells
+	}
+	a, err := s.deps.Registry.Resolve(ref)
+	return err == nil && a.ID == old.ReceiverID
 }
 
 // compact returns JSON without the space that means nothing.
