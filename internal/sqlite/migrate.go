@@ -22,7 +22,8 @@ type migration struct {
 	sql    string
 }
 
-// migrations returns the numbered SQL files in order. They are never edited once released.
+// migrations returns the numbered SQL files in order. They are never edited once released,
+// and a number below a released one is never filled in later: databases are past it.
 func migrations() ([]migration, error) {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
 	if err != nil {
@@ -43,8 +44,8 @@ func migrations() ([]migration, error) {
 	}
 	slices.SortFunc(ms, func(a, b migration) int { return cmp.Compare(a.number, b.number) })
 	for i, m := range ms {
-		if m.number != i+1 {
-			return nil, fmt.Errorf("migration %s should have number %d", m.name, i+1)
+		if m.number < 1 || i > 0 && m.number == ms[i-1].number {
+			return nil, fmt.Errorf("migration %s needs a number of its own", m.name)
 		}
 	}
 	return ms, nil
@@ -61,11 +62,14 @@ func migrate(c *sqlite3.Conn) error {
 	if err != nil {
 		return storageError("read schema version", err)
 	}
-	if have > len(ms) {
-		return caxton.Errorf(caxton.Conflict, "schema_newer", "the database has schema %d, this program knows %d", have, len(ms)).
+	if newest := ms[len(ms)-1].number; have > newest {
+		return caxton.Errorf(caxton.Conflict, "schema_newer", "the database has schema %d, this program knows %d", have, newest).
 			WithHint("use the newer program, or restore the backup made before the upgrade")
 	}
-	for _, m := range ms[have:] {
+	for _, m := range ms {
+		if m.number <= have {
+			continue
+		}
 		err := c.Exec("BEGIN IMMEDIATE;\n" + m.sql + fmt.Sprintf("\nPRAGMA user_version=%d;\nCOMMIT", m.number))
 		if err != nil {
 			if !c.GetAutocommit() {
