@@ -46,14 +46,31 @@ func statusOf(k caxton.Kind) int {
 	return http.StatusInternalServerError
 }
 
-// fail turns a handler's error into what the caller sees, and logs what he does not see.
+// fail turns a handler's error into what the caller sees.
 func (s *Server) fail(ctx context.Context, err error) error {
-	kind := caxton.KindOf(err)
-	id := requestID(ctx)
-	if kind == caxton.Internal {
-		s.cfg.Logger.ErrorContext(ctx, "request failed", "request_id", id, "error", err)
+	err = s.seen(ctx, err)
+	return &errorBody{api.ErrorFrom(err, requestID(ctx)).Error, statusOf(caxton.KindOf(err))}
+}
+
+// seen logs what the caller of a failed request does not see: the cause of what is not his
+// fault. An error of no kind that came with the end of the request is that end.
+func (s *Server) seen(ctx context.Context, err error) error {
+	kind, id := caxton.KindOf(err), requestID(ctx)
+	if cerr := context.Cause(ctx); cerr != nil && kind == caxton.Internal {
+		err = caxton.Errorf(caxton.Canceled, "canceled", "the caller left").WithCause(err)
+		if errors.Is(cerr, context.DeadlineExceeded) {
+			err = caxton.Errorf(caxton.Timeout, "request_timeout", "the request took longer than %s", s.cfg.RequestTimeout).
+				WithHint("it may have been done in part; raise server.request_timeout").WithCause(err)
+		}
+		kind = caxton.KindOf(err)
 	}
-	return &errorBody{api.ErrorFrom(err, id).Error, statusOf(kind)}
+	switch statusOf(kind) {
+	case http.StatusInternalServerError:
+		s.cfg.Logger.ErrorContext(ctx, "request failed", "request_id", id, "error", err)
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		s.cfg.Logger.WarnContext(ctx, "request not served", "request_id", id, "error", err)
+	}
+	return err
 }
 
 // errorBody is an error on its way out: huma writes it as it is.

@@ -43,9 +43,8 @@ func (s *Server) messageRoutes(a huma.API) {
 
 // Waiting says whether and how long the caller waits for the reply.
 type Waiting struct {
-	Wait           string `query:"wait" maxLength:"20" doc:"how long to wait for the reply, such as 30s; 0 not at all" example:"30s"`
-	Prefer         string `header:"Prefer" maxLength:"200" doc:"wait=30 or respond-async (RFC 7240)"`
-	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"the same key sends the same message once"`
+	Wait   string `query:"wait" maxLength:"20" doc:"how long to wait for the reply, such as 30s; 0 not at all" example:"30s"`
+	Prefer string `header:"Prefer" maxLength:"200" doc:"wait=30 or respond-async (RFC 7240)"`
 }
 
 // maxWait is the longest wait: less than what proxies usually allow would cut it off.
@@ -120,8 +119,12 @@ func (s *Server) send(ctx context.Context, b api.Message, w *Waiting, def time.D
 	if err != nil {
 		return nil, err
 	}
-	if w.IdempotencyKey != "" && m.ID == "" {
-		m.ID = caxton.KeyedMessageID(w.IdempotencyKey)
+	if key := keyOf(ctx); key != "" && m.ID == "" {
+		m.ID = caxton.KeyedMessageID(key)
+	} else if key != "" {
+		if err := s.tie(ctx, key, m.ID); err != nil {
+			return nil, err
+		}
 	}
 	rc, err := s.deps.Router.Send(ctx, m)
 	if err != nil {
@@ -169,8 +172,14 @@ func (s *Server) same(ctx context.Context, rc caxton.Receipt, m caxton.Message) 
 		old.Performative == cmp.Or(m.Performative, caxton.Request) && old.Priority == cmp.Or(m.Priority, caxton.DefaultPriority) &&
 		(m.ReplyBy.IsZero() || old.ReplyBy.Equal(m.ReplyBy))
 	for _, f := range []struct{ had, given string }{
-		{string(old.ConversationID), string(m.ConversationID)}, {old.Sender, m.Sender}, {string(old.Strategy), string(m.Strategy)},
-		{old.Language, m.Language}, {old.Ontology, m.Ontology}, {old.Protocol, m.Protocol}, {old.ReplyWith, m.ReplyWith}, {old.InReplyTo, m.InReplyTo},
+		{string(old.ConversationID), string(m.ConversationID)},
+		{old.Sender, m.Sender},
+		{string(old.Strategy), string(m.Strategy)},
+		{old.Language, m.Language},
+		{old.Ontology, m.Ontology},
+		{old.Protocol, m.Protocol},
+		{old.ReplyWith, m.ReplyWith},
+		{old.InReplyTo, m.InReplyTo},
 	} {
 		equal = equal && (f.given == "" || f.given == f.had)
 	}

@@ -1,16 +1,12 @@
 package httpd
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"maps"
 	"net/http"
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -92,7 +88,7 @@ func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
 		r.Pattern = pattern // account reads it; the route sees a copy of r
 		ctx, cancel := s.bound(w, r)
 		defer cancel()
-		s.replayed(mux, w, r.WithContext(ctx))
+		s.keyed(mux, w, r.WithContext(ctx))
 		return
 	}
 	probe := &recorder{ResponseWriter: &discard{header: http.Header{}}}
@@ -158,7 +154,7 @@ type recorder struct {
 	status int
 	bytes  int64
 	whole  bool // the answer is complete although the handler panicked
-	copy   *bytes.Buffer
+	copy   *answerCopy
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -175,112 +171,13 @@ func (r *recorder) Write(p []byte) (int, error) {
 	n, err := r.ResponseWriter.Write(p)
 	r.bytes += int64(n)
 	if r.copy != nil {
-		r.copy.Write(p[:n])
+		r.copy.write(p[:n])
 	}
 	return n, err
 }
 
 // Unwrap lets http.ResponseController reach the real writer.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// replays remembers the answers to POSTs that carried an Idempotency-Key.
-type replays struct {
-	now func() time.Time
-
-	mu    sync.Mutex // guards all below
-	kept  map[string]*replay
-	order []string
-}
-
-// A replay is one answer, or one being made.
-type replay struct {
-	sum    [sha256.Size]byte // of the request's body
-	at     time.Time
-	done   bool
-	status int
-	header http.Header
-	body   []byte
-}
-
-// Answers are kept for a day, ten thousand at most.
-const (
-	keptReplays = 10_000
-	replayLife  = 24 * time.Hour
-)
-
-func newReplays(now func() time.Time) replays {
-	return replays{now: now, kept: map[string]*replay{}}
-}
-
-// replayed serves a POST that carries an Idempotency-Key once; later ones with the same key
-// and body get the first answer again. Messages have IDs for that, which also survive a
-// restart.
-func (s *Server) replayed(mux *http.ServeMux, w *recorder, r *http.Request) {
-	body, err := s.body(w, r)
-	if err != nil {
-		writeError(w, r, err)
-		return
-	}
-	key := r.Header.Get("Idempotency-Key")
-	if r.Method != http.MethodPost || key == "" || strings.HasSuffix(r.URL.Path, "/messages") || strings.HasSuffix(r.URL.Path, "/message") {
-		mux.ServeHTTP(w, r)
-		return
-	}
-	name := r.URL.Path + "?" + r.URL.RawQuery + "\x00" + key
-	old, err := s.replays.begin(name, sha256.Sum256(body))
-	if err != nil {
-		writeError(w, r, err)
-		return
-	}
-	if old != nil {
-		maps.Copy(w.Header(), old.header)
-		w.Header().Set("Idempotency-Replayed", "true")
-		w.WriteHeader(old.status)
-		_, _ = w.Write(old.body)
-		return
-	}
-	w.copy = &bytes.Buffer{}
-	defer func() { s.replays.end(name, w) }()
-	mux.ServeHTTP(w, r)
-}
-
-// begin returns the answer kept under a name, or nil when the request is to be served.
-func (p *replays) begin(name string, sum [sha256.Size]byte) (*replay, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.now()
-	if old := p.kept[name]; old != nil && now.Sub(old.at) < replayLife {
-		switch {
-		case old.sum != sum:
-			return nil, caxton.Errorf(caxton.Invalid, "idempotency_key_reused", "this Idempotency-Key was used for another request").WithHint("use a new key for a new request")
-		case !old.done:
-			return nil, caxton.Errorf(caxton.Conflict, "request_in_progress", "the request with this Idempotency-Key is still being served").WithHint("ask again in a moment")
-		}
-		return old, nil
-	}
-	for len(p.order) > 0 && (len(p.order) >= keptReplays || p.kept[p.order[0]] == nil || now.Sub(p.kept[p.order[0]].at) >= replayLife) {
-		delete(p.kept, p.order[0])
-		p.order = p.order[1:]
-	}
-	p.kept[name] = &replay{sum: sum, at: now}
-	p.order = append(p.order, name)
-	return nil, nil //nolint:nilnil // no answer yet is no error
-}
-
-// end keeps the answer; one that says "try again" is not kept.
-func (p *replays) end(name string, w *recorder) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.kept[name]
-	if e == nil {
-		return
-	}
-	if w.status == 0 || w.status >= 500 || w.status == http.StatusTooManyRequests {
-		delete(p.kept, name)
-		return
-	}
-	e.done, e.status, e.header, e.body = true, w.status, w.Header().Clone(), w.copy.Bytes()
-}
 
 type metrics struct {
 	requests *prometheus.CounterVec

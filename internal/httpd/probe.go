@@ -3,6 +3,7 @@ package httpd
 import (
 	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -25,7 +26,11 @@ func (s *Server) test(ctx context.Context, in *testInput) (*output[api.TestRun],
 		return nil, caxton.Errorf(caxton.Conflict, "agent_not_running", "agent %s is %s", a.Slug, st.State).WithHint("resume or restart it first")
 	}
 	start := time.Now()
-	rc, err := s.deps.Router.Send(ctx, caxton.Message{Receiver: string(a.ID), Sender: "test", Content: caxton.TextContent(in.Body.Input)})
+	m := caxton.Message{Receiver: string(a.ID), Sender: "test", Content: caxton.TextContent(in.Body.Input)}
+	if key := keyOf(ctx); key != "" { // a second try after a wait in vain waits for the same message
+		m.ID = caxton.KeyedMessageID(strings.Join([]string{"test", key, string(a.ID), in.Body.Input}, "\x00"))
+	}
+	rc, err := s.deps.Router.Send(ctx, m)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,12 @@ type empty struct{}
 func route[I, O any](s *Server, a huma.API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
 	op.Errors = []int{400, 401, 403, 404, 405, 409, 413, 422, 429, 499, 500, 503, 504}
 	s.limits[op.Method+" "+op.Path] = cmp.Or(op.MaxBodyBytes, s.cfg.MaxBody)
+	if op.Method == http.MethodPost {
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: keyHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(maxKey)},
+			Description: "the same request with the same key is served once; later ones get the same answer for a day",
+		})
+	}
 	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1 // see Server.body
 	huma.Register(a, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)

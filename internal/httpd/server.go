@@ -87,6 +87,15 @@ type Previewer interface {
 	Preview(ctx context.Context, v caxton.AgentVersion, text string) (llm.Request, error)
 }
 
+// Keys remembers requests by their Idempotency-Key, for a day, also over restarts.
+// *sqlite.Keys provides it.
+type Keys interface {
+	// ReserveKey takes a key for a request; when it is taken, fresh is false and old has it.
+	ReserveKey(ctx context.Context, key, fingerprint string) (old caxton.KeyedRequest, fresh bool, err error)
+	StoreKey(ctx context.Context, key string, answer []byte) error
+	ReleaseKey(ctx context.Context, key string) error
+}
+
 // Deps are the parts that handlers ask. All are required.
 type Deps struct {
 	Router     Router
@@ -97,6 +106,7 @@ type Deps struct {
 	Logs       Logs
 	Tools      Tools
 	Previewer  Previewer
+	Keys       Keys
 	Schema     func() []byte                                       // JSON Schema of an agent definition
 	Settings   func() api.Settings                                 // the effective configuration
 	Status     func(ctx context.Context) (api.Status, error)       // the server's part of the status
@@ -133,8 +143,7 @@ type Server struct {
 	metrics   metrics
 	origins   *http.CrossOriginProtection
 	draining  atomic.Bool
-	listening chan struct{} // closed when all listeners are open
-	replays   replays
+	listening chan struct{}                       // closed when all listeners are open
 	limits    map[string]int64                    // size of bodies by pattern; read before the route
 	streams   map[string]func(*http.Request) bool // patterns of answers without an end, and when they have none
 	methods   map[string]string                   // what paths without wildcards allow, as the document says
@@ -165,7 +174,7 @@ func New(deps Deps, cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{deps: deps, cfg: cfg, listening: make(chan struct{}), started: cfg.Now(), replays: newReplays(cfg.Now), origins: http.NewCrossOriginProtection()}
+	s := &Server{deps: deps, cfg: cfg, listening: make(chan struct{}), started: cfg.Now(), origins: http.NewCrossOriginProtection()}
 	s.metrics = newMetrics(cfg.Registerer)
 	s.limits, s.streams = map[string]int64{}, map[string]func(*http.Request) bool{}
 	mux := http.NewServeMux()
@@ -245,7 +254,9 @@ type endpoint struct {
 // Run opens the listeners and serves until ctx ends; then requests in flight may finish,
 // for the drain timeout. A port or socket that is taken is a Conflict.
 func (s *Server) Run(ctx context.Context) error {
-	es, err := s.open(ctx)
+	base, cut := context.WithCancel(context.WithoutCancel(ctx)) // of requests: they outlive ctx by the drain timeout at most
+	defer cut()
+	es, err := s.open(ctx, base)
 	if err != nil {
 		return err
 	}
@@ -267,17 +278,20 @@ func (s *Server) Run(ctx context.Context) error {
 	s.Drain()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
 	defer cancel()
-	for _, e := range es {
-		if serr := e.server.Shutdown(stop); serr != nil {
-			s.cfg.Logger.WarnContext(ctx, "requests cut off at the end", "error", serr)
-			_ = e.server.Close()
-		}
+	for _, e := range es { // all at once: none takes new requests while another finishes its own
+		wg.Go(func() {
+			if serr := e.server.Shutdown(stop); serr != nil {
+				s.cfg.Logger.WarnContext(ctx, "requests cut off at the end", "error", serr)
+				cut()
+				_ = e.server.Close()
+			}
+		})
 	}
 	wg.Wait()
 	return err
 }
 
-func (s *Server) open(ctx context.Context) ([]endpoint, error) {
+func (s *Server) open(ctx, base context.Context) ([]endpoint, error) {
 	var es []endpoint
 	fail := func(err error) ([]endpoint, error) {
 		for _, e := range es {
@@ -310,7 +324,7 @@ func (s *Server) open(ctx context.Context) ([]endpoint, error) {
 		es = append(es, endpoint{l, &http.Server{
 			Handler: a.handler, ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout,
 			ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug), MaxHeaderBytes: 64 << 10,
-			BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+			BaseContext: func(net.Listener) context.Context { return context.WithValue(base, baseKey{}, base) },
 			ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
 				return context.WithValue(ctx, networkKey{}, a.network)
 			},
@@ -318,6 +332,9 @@ func (s *Server) open(ctx context.Context) ([]endpoint, error) {
 	}
 	return es, nil
 }
+
+// baseKey is the context key of the context that ends when requests in flight must end.
+type baseKey struct{}
 
 // networkKey is the context key of the network a request came by: tcp or unix.
 type networkKey struct{}

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -49,7 +50,7 @@ func (s *Server) runTool(ctx context.Context, in *runInput) (*output[api.ToolRun
 		args = json.RawMessage("{}")
 	}
 	start := time.Now()
-	res, err := s.deps.Tools.Run(ctx, in.Tool, tool.Call{ID: "manual", Args: args, Key: requestID(ctx)})
+	res, err := s.deps.Tools.Run(ctx, in.Tool, tool.Call{ID: "manual", Args: args, Key: cmp.Or(keyOf(ctx), requestID(ctx))})
 	if err != nil {
 		return nil, err
 	}

@@ -215,7 +215,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	})
 	n.http = httpd.New(httpd.Deps{
 		Router: n.router, Registry: n.registry, Deployer: n.deployer, AgentDir: n.dir, Supervisor: n.agents, Logs: logs{n.db, n.journal},
-		Tools: tools, Previewer: handlers, Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
+		Tools: tools, Previewer: handlers, Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
 		Status: n.status, Health: n.health, Shutdown: n.stop,
 		Metrics: promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}),
 	}, httpd.Config{
