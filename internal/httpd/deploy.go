@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -36,19 +37,20 @@ type DefinitionInput struct {
 // request reads the definition out of a body.
 func (in *DefinitionInput) request() (caxton.DeployRequest, error) {
 	req := caxton.DeployRequest{Source: "api", Author: cmp.Or(in.Author, "api"), MoveConversations: in.Move, ValidateOnly: in.ValidOnly}
+	raw := bytes.Clone(in.RawBody) // huma uses its buffer again for the next request, and versions live on
 	media, _, err := mime.ParseMediaType(cmp.Or(in.ContentType, "application/json"))
 	if err != nil {
 		media = ""
 	}
 	switch media {
 	case "text/markdown", "text/x-markdown":
-		req.Text, req.Format = in.RawBody, "markdown"
+		req.Text, req.Format = raw, "markdown"
 		return req, nil
 	case "application/toml", "text/toml", "text/x-toml":
-		req.Text, req.Format = in.RawBody, "toml"
+		req.Text, req.Format = raw, "toml"
 		return req, nil
 	case "application/yaml", "text/yaml", "application/x-yaml":
-		req.Text, req.Format = in.RawBody, "yaml"
+		req.Text, req.Format = raw, "yaml"
 		return req, nil
 	case "application/json", "text/json", "text/plain":
 	default:
@@ -56,7 +58,7 @@ func (in *DefinitionInput) request() (caxton.DeployRequest, error) {
 			WithHint("send application/json, text/markdown, application/toml or application/yaml")
 	}
 	var body map[string]json.RawMessage
-	if err := json.Unmarshal(in.RawBody, &body); err != nil || body == nil {
+	if err := json.Unmarshal(raw, &body); err != nil || body == nil {
 		return req, caxton.Errorf(caxton.Malformed, "request_malformed", "the body is not a JSON object").
 			WithHint("send a definition such as {\"name\": \"Greeter\", \"capabilities\": [\"greeting\"], \"system_prompt\": \"…\"}").WithCause(err)
 	}
@@ -71,7 +73,7 @@ func (in *DefinitionInput) request() (caxton.DeployRequest, error) {
 			return req, nil
 		}
 	}
-	req.Text, req.Format = in.RawBody, "json"
+	req.Text, req.Format = raw, "json"
 	return req, nil
 }
 

@@ -95,7 +95,8 @@ type others struct {
 	mu       sync.Mutex
 	deployed int
 	faults   []caxton.FileFault
-	badLogs  bool // reading on in a log panics
+	badLogs  bool     // reading on in a log panics
+	texts    [][]byte // of deployments
 	deploy   func(context.Context) (caxton.Deployment, error)
 }
 
@@ -103,9 +104,10 @@ func (o *others) Validate(caxton.DeployRequest) (caxton.Definition, []caxton.Iss
 	return caxton.Definition{}, nil
 }
 
-func (o *others) Deploy(ctx context.Context, _ caxton.DeployRequest) (caxton.Deployment, error) {
+func (o *others) Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {
 	o.mu.Lock()
 	o.deployed++
+	o.texts = append(o.texts, req.Text)
 	o.mu.Unlock()
 	if o.deploy != nil {
 		return o.deploy(ctx)
