@@ -183,13 +183,19 @@ func (k *keys) ReleaseKey(ctx context.Context, key string) error {
 
 func newServer(tb testing.TB, cfg httpd.Config) (*httpd.Server, *house, *others) {
 	tb.Helper()
+	return newServerWith(tb, cfg, func(*httpd.Deps) {})
+}
+
+// newServerWith is newServer with other parts.
+func newServerWith(tb testing.TB, cfg httpd.Config, change func(*httpd.Deps)) (*httpd.Server, *house, *others) {
+	tb.Helper()
 	h, o := &house{stop: make(chan time.Duration, 1)}, &others{}
 	h.Router = router.New(memjournal.New(memjournal.Config{}), h, router.Config{QueueSize: 1 << 30})
 	var err error
 	if h.tools, err = tool.NewSet(nil); err != nil {
 		tb.Fatal(err)
 	}
-	return httpd.New(httpd.Deps{
+	deps := httpd.Deps{
 		Router: h.Router, Registry: h, Deployer: o, AgentDir: o, Supervisor: o, Logs: o, Tools: h.tools, Previewer: o,
 		Keys:   &keys{kept: map[string]caxton.KeyedRequest{}},
 		Schema: func() []byte { return []byte(`{"type":"object"}`) }, Settings: func() api.Settings { return api.Settings{} },
@@ -198,7 +204,9 @@ func newServer(tb testing.TB, cfg httpd.Config) (*httpd.Server, *house, *others)
 			return api.MemoryHealth{Status: "healthy", SQLiteStatus: "ok"}, nil
 		},
 		Shutdown: func(d time.Duration) { h.stop <- d },
-	}, cfg), h, o
+	}
+	change(&deps)
+	return httpd.New(deps, cfg), h, o
 }
 
 // answers has the agent answer one message as soon as it is there.

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -381,17 +380,6 @@ func (s *Server) listMessages(ctx context.Context, in *ConversationPath) (*outpu
 	}
 	out.Messages = out.Items
 	return &output[api.ConversationMessages]{out}, nil
-}
-
-// fromLoopback reports whether the request came from this machine.
-func fromLoopback(ctx context.Context) bool {
-	addr, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
-		return true // a test that has no connection
-	}
-	host, _, err := net.SplitHostPort(addr.String())
-	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
 }
 
 // VersionInfo returns what a program of this version says of itself.

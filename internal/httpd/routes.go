@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
+	"net"
 	"net/http"
 	"reflect"
 	"slices"
@@ -182,11 +183,29 @@ func (rawObject) Schema(huma.Registry) *huma.Schema {
 }
 
 type shutdownInput struct {
-	Body *api.Shutdown `required:"false"`
+	Forwarded    string        `header:"Forwarded" hidden:"true"`
+	ForwardedFor string        `header:"X-Forwarded-For" hidden:"true"`
+	RealIP       string        `header:"X-Real-IP" hidden:"true"`
+	Body         *api.Shutdown `required:"false"`
+}
+
+// fromHere reports whether the request was made on this machine: by the socket, or over
+// loopback and not by way of a proxy that says for whom it asks.
+func (in *shutdownInput) fromHere(ctx context.Context) bool {
+	if network, _ := ctx.Value(networkKey{}).(string); network == "unix" {
+		return true
+	}
+	addr, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok || in.Forwarded+in.ForwardedFor+in.RealIP != "" {
+		return false
+	}
+	host, _, err := net.SplitHostPort(addr.String())
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
 }
 
 func (s *Server) shutdown(ctx context.Context, in *shutdownInput) (*output[api.Accepted], error) {
-	if network, _ := ctx.Value(networkKey{}).(string); network != "unix" && !fromLoopback(ctx) {
+	if !in.fromHere(ctx) {
 		return nil, caxton.Errorf(caxton.Forbidden, "not_from_here", "the server is stopped only from its own machine").
 			WithHint("run caxton shutdown there")
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -304,7 +305,7 @@ func (s *Server) open(ctx, base context.Context) ([]endpoint, error) {
 		handler             http.Handler
 	}{
 		{"API", "tcp", s.cfg.Addr, s.handler},
-		{"metrics", "tcp", s.cfg.MetricsAddr, s.deps.Metrics},
+		{"metrics", "tcp", s.cfg.MetricsAddr, s.metricsHandler()},
 		{"admin", "tcp", s.cfg.AdminAddr, s.handler},
 		{"socket", "unix", s.cfg.Socket, s.handler},
 	} {
@@ -321,7 +322,12 @@ func (s *Server) open(ctx, base context.Context) ([]endpoint, error) {
 		if s.cfg.MaxConnections > 0 {
 			l = netutil.LimitListener(l, s.cfg.MaxConnections)
 		}
+		var timeout time.Duration // requests to the API have their own, see Server.bound
+		if a.what == "metrics" {
+			timeout = s.cfg.RequestTimeout
+		}
 		es = append(es, endpoint{l, &http.Server{
+			ReadTimeout: timeout, WriteTimeout: timeout,
 			Handler: a.handler, ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout,
 			ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug), MaxHeaderBytes: 64 << 10,
 			BaseContext: func(net.Listener) context.Context { return context.WithValue(base, baseKey{}, base) },
@@ -331,6 +337,15 @@ func (s *Server) open(ctx, base context.Context) ([]endpoint, error) {
 		}})
 	}
 	return es, nil
+}
+
+// metricsHandler serves the metrics at their path, and nothing elsewhere.
+func (s *Server) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	if s.deps.Metrics != nil {
+		mux.Handle("GET /metrics", s.deps.Metrics)
+	}
+	return mux
 }
 
 // baseKey is the context key of the context that ends when requests in flight must end.
@@ -367,10 +382,20 @@ func (s *Server) listen(ctx context.Context, what, network, addr string) (net.Li
 	return l, nil
 }
 
-// clearSocket removes a socket that a dead server left behind.
+// clearSocket removes a socket that a dead server left behind, and nothing else.
 func (s *Server) clearSocket(ctx context.Context, path string) error {
-	if _, err := os.Lstat(path); err != nil {
-		return nil //nolint:nilerr // nothing there: nothing to clear
+	unusable := func(why string) *caxton.Error {
+		return caxton.Errorf(caxton.Conflict, "socket_unusable", "the socket %s cannot be made: %s", path, why).
+			WithHint("choose another path in server.socket")
+	}
+	fi, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return unusable("its place cannot be looked at").WithCause(err)
+	case fi.Mode().Type() != fs.ModeSocket:
+		return unusable("there is something else in its place")
 	}
 	d := net.Dialer{Timeout: time.Second}
 	c, err := d.DialContext(ctx, "unix", path)
@@ -378,8 +403,11 @@ func (s *Server) clearSocket(ctx context.Context, path string) error {
 		_ = c.Close()
 		return caxton.Errorf(caxton.Conflict, "socket_taken", "a server answers on the socket %s", path).WithHint("stop it first")
 	}
-	if err := os.Remove(path); err != nil {
-		return caxton.Errorf(caxton.Unavailable, "socket_unusable", "the socket %s cannot be removed", path).WithCause(err)
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return unusable("whether a server has it cannot be told").WithCause(err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return unusable("the old one cannot be removed").WithCause(err)
 	}
 	return nil
 }
