@@ -395,6 +395,7 @@ type Records struct {
 type ConversationMessages struct {
 	Items    []Reply `json:"items"`
 	Messages []Reply `json:"messages" doc:"the same as items"`
+	Next     int64   `json:"next,omitempty" doc:"give it as after for the next page"`
 }
 
 // A Capability is something agents can do, and who can.

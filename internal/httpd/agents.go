@@ -187,7 +187,7 @@ func (s *Server) listAgents(_ context.Context, in *listInput) (*output[api.Agent
 	return &output[api.AgentList]{l}, nil
 }
 
-func (s *Server) getAgent(_ context.Context, in *AgentPath) (*output[api.Agent], error) {
+func (s *Server) getAgent(ctx context.Context, in *AgentPath) (*output[api.Agent], error) {
 	a, f, err := s.find(in.Agent)
 	if err != nil {
 		return nil, err
@@ -200,7 +200,15 @@ func (s *Server) getAgent(_ context.Context, in *AgentPath) (*output[api.Agent],
 	if err == nil {
 		err = json.Unmarshal(b, &out.Definition)
 	}
-	return &output[api.Agent]{out}, err
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.deps.Registry.Version(ctx, a.ID, a.Version)
+	if err != nil {
+		return nil, err
+	}
+	out.Text = string(v.Text)
+	return &output[api.Agent]{out}, nil
 }
 
 func (s *Server) change(ctx context.Context, verb string, id caxton.AgentID) error {

@@ -77,3 +77,25 @@ func TestAgentPages(t *testing.T) {
 		}
 	})
 }
+
+func TestAgentText(t *testing.T) {
+	s, _, _ := newServer(t, httpd.Config{})
+	var a api.Agent
+	w := call(s, "GET", "/api/v1/agents/greeter", "")
+	if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Text != "text" {
+		t.Errorf("%d %s, %v; want the file's text", w.Code, w.Body, err)
+	}
+}
+
+func TestAllow(t *testing.T) {
+	s, _, _ := newServer(t, httpd.Config{})
+	for path, want := range map[string]string{"/api/v1/agents": "GET, HEAD, POST", "/api/v1/agents/greeter/ping": "GET, HEAD", "/health": "GET, HEAD"} {
+		w := call(s, "PATCH", path, "")
+		if got := w.Header().Get("Allow"); w.Code != 405 || got != want {
+			t.Errorf("PATCH %s = %d, allow %q; want %q", path, w.Code, got, want)
+		}
+		if w := call(s, "HEAD", path, ""); w.Code != 200 {
+			t.Errorf("HEAD %s = %d", path, w.Code)
+		}
+	}
+}

@@ -99,7 +99,9 @@ func humaError(id string, status int, msg string, errs ...error) huma.StatusErro
 		kind, code = caxton.Timeout, "request_too_slow"
 	case http.StatusNotFound:
 		kind, code = caxton.NotFound, "not_found"
-	case http.StatusInternalServerError, http.StatusNotAcceptable:
+	case http.StatusNotAcceptable:
+		code, hint = "not_acceptable", "accept application/json"
+	case http.StatusInternalServerError:
 		kind, code = caxton.Internal, "internal"
 	}
 	e := &caxton.Error{Kind: kind, Code: code, Message: msg, Hint: hint}

@@ -357,25 +357,37 @@ func recordsFrom(rs []caxton.Record) []api.Record {
 	return out
 }
 
-func (s *Server) listMessages(ctx context.Context, in *ConversationPath) (*output[api.ConversationMessages], error) {
+type messagesInput struct {
+	ConversationPath
+	After int64 `query:"after" minimum:"0" doc:"only messages after this position in the log"`
+	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"1000"`
+}
+
+func (s *Server) listMessages(ctx context.Context, in *messagesInput) (*output[api.ConversationMessages], error) {
+	const page = 1000 // records read at once
 	out := api.ConversationMessages{Items: []api.Reply{}}
-	after := int64(0)
-	for {
-		rs, err := s.deps.Router.Records(ctx, caxton.ConversationID(in.Conversation), after, 1000)
+	for after, more := in.After, true; more; {
+		rs, err := s.deps.Router.Records(ctx, caxton.ConversationID(in.Conversation), after, page)
 		if err != nil {
 			return nil, err
 		}
+		more = len(rs) == page
 		for _, r := range rs {
+			if r.Kind != caxton.RecordMessage {
+				after = r.Seq
+				continue
+			}
+			if len(out.Items) == in.Limit {
+				out.Next, more = after, false
+				break
+			}
 			after = r.Seq
 			var b caxton.MessageBody
-			if r.Kind != caxton.RecordMessage || json.Unmarshal(r.Body, &b) != nil {
-				continue
+			if err := json.Unmarshal(r.Body, &b); err != nil {
+				return nil, caxton.Errorf(caxton.Internal, "journal_unreadable", "record %d of %s cannot be read", r.Seq, in.Conversation).WithCause(err)
 			}
 			m := caxton.Message(b.Message)
 			out.Items = append(out.Items, replyFrom(&m))
-		}
-		if len(rs) < 1000 {
-			break
 		}
 	}
 	out.Messages = out.Items

@@ -2,6 +2,7 @@ package httpd_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/caxton/caxton"
@@ -51,5 +52,39 @@ func TestSameMessage(t *testing.T) {
 				t.Errorf("%d %s, want %d", w.Code, w.Body, tt.want)
 			}
 		})
+	}
+}
+
+// TestConversationMessages reads the messages of a conversation page by page.
+func TestConversationMessages(t *testing.T) {
+	s, h, _ := newServer(t, httpd.Config{})
+	for _, text := range []string{"a", "b", "c", "d", "e"} {
+		if w := call(s, "POST", "/api/v1/messages", `{"receiver": "greeter", "message": "`+text+`", "conversation_id": "c1"}`); w.Code != 202 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		if l, ok := h.Next(t.Context(), "a1"); ok { // records between the messages
+			if err := h.Settle(t.Context(), caxton.Settlement{Lease: l, Outcome: caxton.OutcomeDone}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, limit := range []int{1, 2, 4, 5, 1000} {
+		all, next := "", int64(0)
+		for {
+			w := call(s, "GET", fmt.Sprintf("/api/v1/conversations/c1/messages?limit=%d&after=%d", limit, next), "")
+			var l api.ConversationMessages
+			if err := json.Unmarshal(w.Body.Bytes(), &l); err != nil || w.Code != 200 || len(l.Items) > limit || len(all) > 5 {
+				t.Fatalf("limit %d: %d %s, %v", limit, w.Code, w.Body, err)
+			}
+			for _, m := range l.Items {
+				all += m.Text
+			}
+			if next = l.Next; next == 0 {
+				break
+			}
+		}
+		if all != "abcde" {
+			t.Errorf("limit %d: messages %q", limit, all)
+		}
 	}
 }

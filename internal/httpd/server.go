@@ -194,7 +194,7 @@ func methods(doc *huma.OpenAPI) map[string]string {
 		for _, m := range []struct {
 			name string
 			op   *huma.Operation
-		}{{"DELETE", item.Delete}, {"GET", item.Get}, {"POST", item.Post}, {"PUT", item.Put}} {
+		}{{"DELETE", item.Delete}, {"GET", item.Get}, {"HEAD", item.Get}, {"PATCH", item.Patch}, {"POST", item.Post}, {"PUT", item.Put}} {
 			if m.op != nil {
 				ms = append(ms, m.name)
 			}
