@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -25,7 +24,7 @@ type Config struct {
 	UnixSocket string       // path of a socket, used instead of BaseURL's host
 	Token      string       // sent as bearer token
 	UserAgent  string       // caxton
-	HTTPClient *http.Client // a client of its own, without a time limit: calls are bounded by their context
+	HTTPClient *http.Client // a client of its own, without a time limit: calls are bounded by their context; one that is given must find UnixSocket itself
 }
 
 // A Client calls one server. It is safe for concurrent use. Its errors are *caxton.Error:
@@ -62,6 +61,16 @@ func (c *Client) Address() string { return cmp.Or(c.cfg.UnixSocket, c.cfg.BaseUR
 
 // Close closes idle connections.
 func (c *Client) Close() { c.cfg.HTTPClient.CloseIdleConnections() }
+
+// keyKey is the context key of an idempotency key.
+type keyKey struct{}
+
+// WithIdempotencyKey returns a context whose calls carry the key, when they are POSTs. The
+// same call with the same key is served once; a repeated one gets the same answer. Use it
+// for one call and its repetitions, and a new key for the next.
+func WithIdempotencyKey(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, keyKey{}, key)
+}
 
 // A call is one request.
 type call struct {
@@ -109,6 +118,9 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 	if k.contentType != "" {
 		req.Header.Set("Content-Type", k.contentType)
 	}
+	if key, _ := ctx.Value(keyKey{}).(string); key != "" && k.method == http.MethodPost {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	if c.cfg.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.cfg.Token)
 	}
@@ -132,6 +144,16 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	}
 	return caxton.Errorf(caxton.Unavailable, "server_unreachable", "no server answers at %s", c.Address()).
 		WithHint("start one with: caxton serve; or name another with --server").WithCause(err)
+}
+
+// broken is the error of an answer that ended before its end: the request may have been
+// served.
+func (c *Client) broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return c.unreachable(ctx, err)
+	}
+	return caxton.Errorf(caxton.Unavailable, "answer_cut_off", "the answer of the server at %s broke off", c.Address()).
+		WithHint("the request may have been served; ask for its result before you repeat it").WithCause(err)
 }
 
 // maxAnswer bounds what a client reads of one answer.
@@ -158,9 +180,13 @@ func do[T any](ctx context.Context, c *Client, k call) (T, error) {
 		return out, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return out, c.unreachable(ctx, err)
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return out, c.broken(ctx, err)
+	case len(text) > maxAnswer:
+		return out, caxton.Errorf(caxton.TooLarge, "answer_too_large", "the server's answer has more than %d MiB", maxAnswer>>20).
+			WithHint("ask for less at once")
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return out, nil
@@ -389,24 +415,27 @@ func (c *Client) FollowLogs(ctx context.Context, ref string, tail int, level str
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	s := bufio.NewScanner(res.Body)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		if len(bytes.TrimSpace(s.Bytes())) == 0 {
-			continue // a sign that the connection lives
-		}
+	lines := json.NewDecoder(res.Body) // it passes over blank lines, signs that the connection lives
+	for {
 		var l LogLine
-		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
+		switch err := lines.Decode(&l); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case isJSONError(err):
 			return caxton.Errorf(caxton.Unavailable, "not_a_caxton_server", "a line of the log cannot be read").WithCause(err)
+		case err != nil:
+			return c.broken(ctx, err)
 		}
 		if err := each(l); err != nil {
 			return err
 		}
 	}
-	if err := s.Err(); err != nil {
-		return c.unreachable(ctx, err)
-	}
-	return nil
+}
+
+func isJSONError(err error) bool {
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	_, kind := errors.AsType[*json.UnmarshalTypeError](err)
+	return syntax || kind
 }
 
 // Test sends an agent an input in a conversation of its own and tells all that happened.
