@@ -237,7 +237,7 @@ func (s *Server) changeOne(ctx context.Context, verb, ref string) (*output[api.A
 }
 
 type manyInput struct {
-	FailingOnly bool `query:"failing_only" doc:"only agents that are failed, or whose last ten turns or more failed for the larger part"`
+	FailingOnly bool `query:"failing_only" doc:"only agents that are failed, or failed at least as often as not"`
 	All         bool `query:"all" doc:"all agents; it is so unless failing_only is given"`
 }
 
@@ -247,7 +247,11 @@ func (s *Server) changeMany(ctx context.Context, verb string, failingOnly bool) 
 		if failingOnly && !s.failing(a.ID) || verb == "resume" && !a.Suspended || verb == "suspend" && a.Suspended || verb == "restart" && a.Suspended {
 			continue
 		}
-		if err := s.change(ctx, verb, a.ID); err != nil {
+		err := s.change(ctx, verb, a.ID)
+		if caxton.KindOf(err) == caxton.NotFound {
+			continue // it was removed just now
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", verb, a.Slug, err)
 		}
 		names = append(names, a.Slug)

@@ -351,6 +351,9 @@ func (s *Server) metricsHandler() http.Handler {
 // baseKey is the context key of the context that ends when requests in flight must end.
 type baseKey struct{}
 
+// socketMode lets the server's own user in, and nobody else.
+const socketMode = 0o600
+
 // networkKey is the context key of the network a request came by: tcp or unix.
 type networkKey struct{}
 
@@ -361,6 +364,9 @@ func (s *Server) listen(ctx context.Context, what, network, addr string) (net.Li
 		}
 	}
 	var lc net.ListenConfig
+	if network == "unix" {
+		lc.Control = protect
+	}
 	l, err := lc.Listen(ctx, network, addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -374,7 +380,7 @@ func (s *Server) listen(ctx context.Context, what, network, addr string) (net.Li
 			WithHint("check the address in the configuration").WithCause(err)
 	}
 	if network == "unix" {
-		if err := os.Chmod(addr, 0o600); err != nil {
+		if err := os.Chmod(addr, socketMode); err != nil {
 			_ = l.Close()
 			return nil, caxton.Errorf(caxton.Unavailable, "socket_unusable", "the socket %s cannot be protected", addr).WithCause(err)
 		}
