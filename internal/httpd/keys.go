@@ -61,16 +61,17 @@ func (s *Server) keyed(mux *http.ServeMux, w *recorder, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	r = r.WithContext(context.WithValue(r.Context(), keyKey{}, key))
+	ctx := context.WithValue(r.Context(), keyKey{}, key)
+	r = r.WithContext(ctx)
 	if isMessage(r.Pattern) {
 		mux.ServeHTTP(w, r)
 		return
 	}
 	fp := fingerprint(r, body)
-	old, fresh, err := s.deps.Keys.ReserveKey(r.Context(), key, fp)
+	old, fresh, err := s.deps.Keys.ReserveKey(ctx, key, fp)
 	switch {
 	case err != nil:
-		writeError(w, r, s.seen(r.Context(), err))
+		writeError(w, r, s.seen(ctx, err))
 	case fresh:
 		s.serveOnce(mux, w, r, key)
 	default:
@@ -146,7 +147,7 @@ func (s *Server) serveOnce(mux *http.ServeMux, w *recorder, r *http.Request, key
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.cfg.RequestTimeout)
 		defer cancel()
 		if base, ok := ctx.Value(baseKey{}).(context.Context); ok { // not beyond the server's end
-			defer context.AfterFunc(base, cancel)()
+			defer context.AfterFunc(base, cancel)() //nolint:contextcheck // the one that ends with the server
 		}
 	}
 	w.copy = &answerCopy{}

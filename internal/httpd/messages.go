@@ -81,7 +81,7 @@ func (w *Waiting) duration(def, standard time.Duration) (time.Duration, error) {
 // plainSeconds reads a number of seconds, bounded by maxWait.
 func plainSeconds(s string) (time.Duration, bool) {
 	n, err := strconv.ParseUint(s, 10, 32)
-	return min(time.Duration(n)*time.Second, maxWait), err == nil //nolint:gosec // 32 bits of seconds fit
+	return min(time.Duration(n)*time.Second, maxWait), err == nil
 }
 
 type sendInput struct {

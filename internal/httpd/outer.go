@@ -88,7 +88,7 @@ func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
 		r.Pattern = pattern // account reads it; the route sees a copy of r
 		ctx, cancel := s.bound(w, r)
 		defer cancel()
-		s.keyed(mux, w, r.WithContext(ctx))
+		s.keyed(mux, w, r.WithContext(ctx)) //nolint:contextcheck // serveOnce looks at the one that ends with the server too
 		return
 	}
 	probe := &recorder{ResponseWriter: &discard{header: http.Header{}}}

@@ -11,6 +11,6 @@ import (
 // the mode is set right after.
 func protect(_, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) {
-		_ = syscall.Fchmod(int(fd), socketMode) //nolint:gosec // a file descriptor fits
+		_ = syscall.Fchmod(int(fd), socketMode)
 	})
 }
