@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/spf13/cobra"
+)
+
+func newAgentsPing(env *Env) *cobra.Command {
+	return ofAgent(env, "ping", "Ask an agent for a sign of life; the exit code tells", func(cmd *cobra.Command, ref string) error {
+		r, err := env.Client().Ping(cmd.Context(), ref)
+		if err != nil {
+			return err
+		}
+		return env.Print(r, func(p *printer) { p.line("%s is alive (%.0f µs)", r.Agent, r.Micros) })
+	})
+}
+
+func newAgentsCapabilities(env *Env) *cobra.Command {
+	return ofAgent(env, "capabilities", "List what an agent can do", func(cmd *cobra.Command, ref string) error {
+		r, err := env.Client().AgentCapabilities(cmd.Context(), ref)
+		if err != nil {
+			return err
+		}
+		return env.Print(r, func(p *printer) {
+			for _, c := range r.Items {
+				p.line("%s", c)
+			}
+		})
+	})
+}
+
+func newAgentsTest(env *Env) *cobra.Command {
+	var input string
+	c := ofAgent(env, "test", "Send an agent an input and show the reply and all that happened", func(cmd *cobra.Command, ref string) error {
+		if input == "" {
+			return errUsage("--input is missing").WithHint("say what to send: --input TEXT")
+		}
+		r, err := env.Client().Test(cmd.Context(), ref, input)
+		if err != nil {
+			return err
+		}
+		if err := env.Print(r, func(p *printer) {
+			for _, rec := range r.Records {
+				if rec.Kind != "message" {
+					p.row("#", rec.Kind, summary(rec))
+				}
+			}
+			p.line("%s", r.Reply.Text)
+		}); err != nil {
+			return err
+		}
+		if r.Reply.Performative == string(caxton.Failure) {
+			return exitCode(1)
+		}
+		return nil
+	})
+	c.Flags().StringVar(&input, "input", "", "`text` to send")
+	return c
+}
+
+// newLogs is agents logs and, at the top, logs.
+func newLogs(env *Env) *cobra.Command {
+	var tail int
+	var level string
+	var follow bool
+	c := ofAgent(env, "logs", "Print the log of an agent", func(cmd *cobra.Command, ref string) error {
+		if tail < 1 || tail > 10_000 {
+			return errUsage("--tail %d is not between 1 and 10000", tail)
+		}
+		line := func(p *printer, l api.LogLine) {
+			var attrs []string
+			for k, v := range l.Attrs {
+				attrs = append(attrs, fmt.Sprintf("%s=%v", k, v))
+			}
+			slices.Sort(attrs)
+			p.line("%s %-5s %s %s", l.At.Local().Format("2006-01-02 15:04:05.000"), l.Level, l.Message, strings.Join(attrs, " "))
+		}
+		if follow {
+			err := env.Client().FollowLogs(cmd.Context(), ref, tail, level, func(l api.LogLine) error {
+				p := &printer{w: env.Stdout}
+				line(p, l)
+				return p.flush()
+			})
+			if cmd.Context().Err() != nil {
+				return nil //nolint:nilerr // the reader has had enough
+			}
+			return err
+		}
+		l, err := env.Client().Logs(cmd.Context(), ref, tail, level)
+		if err != nil {
+			return err
+		}
+		return env.Print(l, func(p *printer) {
+			for _, x := range l.Items {
+				line(p, x)
+			}
+		})
+	})
+	c.Flags().IntVar(&tail, "tail", 100, "only the last `lines`")
+	c.Flags().StringVar(&level, "level", "", "only lines of at least this `level`")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new lines until Ctrl-C")
+	return c
+}
+
+func debugAgent(cmd *cobra.Command, env *Env, ref, input string, tools bool) error {
+	d, err := env.Client().Debug(cmd.Context(), ref, input)
+	if err != nil {
+		return err
+	}
+	return env.Print(d, func(p *printer) {
+		showAgent(p, d.Agent, true)
+		p.line("Tools:")
+		for _, t := range d.Tools {
+			p.line("  %s: %s", t.Name, t.Description)
+			if tools {
+				p.line("    %s", t.Parameters)
+			}
+		}
+		if d.Prompt.Error != "" {
+			p.line("Prompt: %s", d.Prompt.Error)
+		}
+		p.line("Prompt for this message:")
+		for _, m := range d.Prompt.Messages {
+			p.line("%s", indent(m))
+		}
+		p.line("Newest conversations:")
+		for _, c := range d.Conversations {
+			p.row("  "+c.ID, c.Status, fmt.Sprintf("%d messages", c.MessageCount), c.LastActivity.Local().Format(time.DateTime))
+		}
+	})
+}
+
+func newAgentsDebug(env *Env) *cobra.Command {
+	var tools bool
+	var input string
+	c := ofAgent(env, "debug", "Show an agent from the inside: definition, tools, prompt", func(cmd *cobra.Command, ref string) error {
+		return debugAgent(cmd, env, ref, input, tools)
+	})
+	c.Flags().BoolVar(&tools, "show-tools", false, "also the schemas of its tools")
+	c.Flags().StringVar(&input, "input", "", "show the prompt for this `text`")
+	return c
+}
+
+// newDebug is the short form: debug --agent-id ID.
+func newDebug(env *Env) *cobra.Command {
+	var id, input string
+	var tools bool
+	c := &cobra.Command{
+		Use: "debug", Short: "Show an agent from the inside", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if id == "" {
+				return errUsage("--agent-id is missing").WithHint("name an agent: caxton debug --agent-id NAME")
+			}
+			return debugAgent(cmd, env, id, input, tools)
+		},
+	}
+	c.Flags().StringVar(&id, "agent-id", "", "`agent`: ID, name, slug or file name")
+	c.Flags().BoolVar(&tools, "show-tools", false, "also the schemas of its tools")
+	c.Flags().StringVar(&input, "input", "", "show the prompt for this `text`")
+	return c
+}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/peterh/liner"
+	"github.com/spf13/cobra"
+)
+
+func newChat(env *Env) *cobra.Command {
+	var verbose bool
+	c := ofAgent(env, "chat", "Talk to an agent; Ctrl-D ends", func(cmd *cobra.Command, ref string) error {
+		a, err := env.Client().Agent(cmd.Context(), ref)
+		if err != nil {
+			return err
+		}
+		next, done := env.lines(a.Slug)
+		defer done()
+		conversation := ""
+		for {
+			text, err := next()
+			if errors.Is(err, io.EOF) || cmd.Context().Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if strings.TrimSpace(text) == "" {
+				continue
+			}
+			r, err := env.Client().Send(cmd.Context(), api.Message{Receiver: a.Slug, Text: text, ConversationID: conversation}, 50*time.Second)
+			if err != nil {
+				if cmd.Context().Err() != nil {
+					return nil
+				}
+				printError(env.Stderr, err)
+				if caxton.KindOf(err) == caxton.Unavailable {
+					return exitCode(code(caxton.Unavailable))
+				}
+				continue
+			}
+			conversation = r.ConversationID
+			if verbose {
+				env.tellTools(cmd.Context(), r)
+			}
+			if r.Reply == nil {
+				env.say("(no reply yet; it is still being handled)")
+				continue
+			}
+			_, _ = fmt.Fprintf(env.Stdout, "%s\n", r.Reply.Text)
+		}
+	})
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell which tools are used")
+	return c
+}
+
+// lines returns a source of lines: an editor with history on a terminal, plain reading
+// elsewhere.
+func (e *Env) lines(name string) (next func() (string, error), done func()) {
+	if terminal(e.Stdin) && terminal(e.Stdout) {
+		l := liner.NewLiner()
+		l.SetCtrlCAborts(true)
+		e.say("Talking to %s. Ctrl-D ends.", name)
+		return func() (string, error) {
+			s, err := l.Prompt(name + "> ")
+			if errors.Is(err, liner.ErrPromptAborted) {
+				err = io.EOF
+			}
+			if err == nil && strings.TrimSpace(s) != "" {
+				l.AppendHistory(s)
+			}
+			return s, err
+		}, func() { _ = l.Close() }
+	}
+	s := bufio.NewScanner(e.Stdin)
+	s.Buffer(nil, 1<<20)
+	return func() (string, error) {
+		if !s.Scan() {
+			if s.Err() != nil {
+				return "", s.Err()
+			}
+			return "", io.EOF
+		}
+		return s.Text(), nil
+	}, func() {}
+}
+
+// tellTools says which tools a turn used.
+func (e *Env) tellTools(ctx context.Context, r api.Receipt) {
+	rs, err := e.Client().Records(ctx, r.ConversationID, 0, 1000)
+	if err != nil {
+		return
+	}
+	for _, rec := range rs.Items {
+		if rec.MessageID == r.MessageID && (rec.Kind == string(caxton.RecordToolIntended) || rec.Kind == string(caxton.RecordToolReturned)) {
+			e.say("  %s %s", rec.Kind, summary(rec))
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/config"
+	"github.com/caxton/caxton/internal/node"
+	"github.com/spf13/cobra"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	values map[string]*string // by configuration key
+	port   int
+	detach bool
+	boot   bool
+	join   []string
+}
+
+func newServe(env *Env) *cobra.Command {
+	c := serveCommand(env, "serve", []string{"start"})
+	return c
+}
+
+func newServer(env *Env) *cobra.Command {
+	return group("server", "Start the server", nil, serveCommand(env, "start", []string{"serve"}))
+}
+
+func serveCommand(env *Env, use string, aliases []string) *cobra.Command {
+	f := &serveFlags{values: map[string]*string{}}
+	c := &cobra.Command{
+		Use: use, Aliases: aliases, Short: "Run the server in the foreground",
+		Long: "Runs the server until it is told to stop (Ctrl-C, SIGTERM, caxton shutdown). Needs no\n" +
+			"configuration: flags win over the environment (CAXTON_…), that over the file, that over defaults.",
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, env, f) },
+	}
+	flag := func(name, key, usage string) {
+		v := ""
+		f.values[key] = &v
+		c.Flags().StringVar(&v, name, "", usage)
+	}
+	c.Flags().IntVar(&f.port, "port", 0, "`port` of the API")
+	flag("host", "server.host", "`address` to listen on")
+	flag("agents-dir", "server.agents_dir", "`directory` of agent files")
+	flag("metrics-addr", "observability.metrics_address", "`host:port` of the metrics")
+	flag("log-level", "logging.level", "least `level` to log: debug, info, warn or error")
+	flag("log-format", "logging.format", "`format` of log lines: text or json")
+	flag("durability", "messaging.durability", "what accepted messages survive: `full`, normal or memory")
+	flag("node-id", "cluster.node_id", "`name` of this node (no effect in this version)")
+	flag("bind-addr", "cluster.bind_addr", "`host:port` for gossip (no effect in this version)")
+	api := ""
+	c.Flags().StringVar(&api, "api-addr", "", "`host:port` of the API")
+	f.values["networking.bind_address"] = &api
+	c.Flags().BoolVar(&f.boot, "bootstrap", false, "found a cluster (no effect in this version)")
+	c.Flags().StringSliceVar(&f.join, "join", nil, "`nodes` of a cluster to join (no effect in this version)")
+	c.Flags().BoolVar(&f.detach, "detach", false, "go into the background, and return when the server is ready")
+	return c
+}
+
+// settings returns what the flags set, by configuration key.
+func (f *serveFlags) settings(cmd *cobra.Command, env *Env) map[string]string {
+	set := map[string]string{}
+	for key, v := range f.values {
+		if *v != "" {
+			set[key] = *v
+		}
+	}
+	if cmd.Flags().Changed("port") {
+		set["server.port"] = strconv.Itoa(f.port)
+	}
+	if env.flags.dataDir != "" {
+		set["server.data_dir"] = env.flags.dataDir
+	}
+	if f.boot {
+		set["cluster.bootstrap"] = "true"
+	}
+	if len(f.join) > 0 {
+		set["cluster.seeds"] = strings.Join(f.join, ",")
+	}
+	return set
+}
+
+func serve(cmd *cobra.Command, env *Env, f *serveFlags) error {
+	loaded, err := env.load(f.settings(cmd, env), true)
+	if err != nil {
+		return err
+	}
+	if f.detach {
+		return env.detach(cmd.Context(), loaded)
+	}
+	return node.Run(cmd.Context(), loaded, node.Options{
+		Version: env.Version, Dir: env.Dir, Environ: env.Environ, Stderr: env.Stderr,
+		Ready: func(i node.Info) {
+			if loaded.Config.Logging.Format != "json" {
+				env.banner(i)
+			}
+		},
+	})
+}
+
+// banner greets the operator.
+func (e *Env) banner(i node.Info) {
+	lines := [][2]string{
+		{"API", "http://" + i.APIAddr},
+		{"metrics", ""},
+		{"data", i.DataDir},
+		{"agents", fmt.Sprintf("%d from %s", i.Agents, i.AgentsDir)},
+		{"model", i.Provider + " (" + i.Reason + ")"},
+	}
+	if i.MetricsAddr != "" {
+		lines[1][1] = "http://" + i.MetricsAddr + "/metrics"
+	}
+	e.say("\nCaxton %s is ready.", e.Version)
+	for _, l := range lines {
+		if l[1] != "" {
+			e.say("  %-8s %s", l[0], l[1])
+		}
+	}
+	if i.Provider == "builtin" {
+		e.say("           no language model: set OPENAI_API_KEY or ANTHROPIC_API_KEY, or run Ollama, for a real one")
+	}
+	e.say("\nSay hello:\n  curl -X POST http://%s/api/messages \\\n    -H 'Content-Type: application/json' \\\n    -d '{\"capability\": \"greeting\", \"content\": {\"message\": \"Hello!\"}}'\n", i.APIAddr)
+}
+
+// detach starts the server in the background and waits until it is ready.
+func (e *Env) detach(ctx context.Context, loaded *config.Loaded) error {
+	l, err := node.Locate(&loaded.Config, e.Dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(l.Data, 0o755); err != nil { //nolint:gosec // as datadir makes it
+		return caxton.Errorf(caxton.Unavailable, "data_dir_unwritable", "the data directory %s cannot be made", l.Data).WithCause(err)
+	}
+	name := filepath.Join(l.Data, "serve.log")
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640) //nolint:gosec // the operator's own directory
+	if err != nil {
+		return caxton.Errorf(caxton.Unavailable, "log_file_unwritable", "%s cannot be written", name).WithCause(err)
+	}
+	defer func() { _ = out.Close() }()
+	var args []string
+	for _, a := range os.Args[1:] {
+		if a != "--detach" && !strings.HasPrefix(a, "--detach=") {
+			args = append(args, a)
+		}
+	}
+	child := exec.CommandContext(context.WithoutCancel(ctx), e.Exe, args...) //nolint:gosec // this very program
+	child.Dir, child.Env, child.Stdout, child.Stderr = e.Dir, e.Environ, out, out
+	setsid(child)
+	if err := child.Start(); err != nil {
+		return caxton.Errorf(caxton.Internal, "detach_failed", "the server could not be started").WithCause(err)
+	}
+	died := make(chan error, 1)
+	go func() { died <- child.Wait() }() // ends with the child; this process may end first
+	client := api.New(api.Config{BaseURL: "http://" + loaded.Config.APIAddr(), UnixSocket: l.Socket})
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-died:
+			return caxton.Errorf(caxton.Unavailable, "server_died", "the server did not start").WithHint("%s says why", name).WithCause(err)
+		case <-ctx.Done():
+			return caxton.Errorf(caxton.Timeout, "start_timeout", "the server is not ready yet").WithHint("%s says why", name)
+		case <-tick.C:
+			if _, err := client.Ready(ctx); err == nil {
+				e.say("server started, process %d, log %s", child.Process.Pid, name)
+				return nil
+			}
+		}
+	}
+}
