@@ -65,7 +65,7 @@ func validateFiles(cmd *cobra.Command, env *Env, files []string) error {
 }
 
 func newAgentsValidate(env *Env) *cobra.Command {
-	return &cobra.Command{
+	return plain(&cobra.Command{
 		Use: "validate FILE...", Short: "Check agent files; needs no server",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -74,7 +74,7 @@ func newAgentsValidate(env *Env) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return validateFiles(cmd, env, args) },
-	}
+	})
 }
 
 // agentFiles returns the agent files of a directory, sorted.
@@ -112,7 +112,7 @@ func agentFile(e fs.DirEntry, name string) bool {
 
 func newAgentsValidateAll(env *Env) *cobra.Command {
 	var dir string
-	c := &cobra.Command{
+	c := plain(&cobra.Command{
 		Use: "validate-all", Short: "Check every file of the agents directory; needs no server", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, err := env.filesOf(dir)
@@ -124,7 +124,7 @@ func newAgentsValidateAll(env *Env) *cobra.Command {
 			}
 			return validateFiles(cmd, env, files)
 		},
-	}
+	})
 	c.Flags().StringVar(&dir, "agents-dir", "", "`directory` of agent files (default: the configured one)")
 	return c
 }
@@ -134,11 +134,7 @@ func (e *Env) filesOf(dir string) ([]string, error) {
 	if dir != "" {
 		return agentFiles(e.path(dir))
 	}
-	loaded, err := e.load(nil, false)
-	if err != nil {
-		return nil, err
-	}
-	l, err := node.Locate(&loaded.Config, e.Dir)
+	_, l, err := e.locate()
 	if err != nil {
 		return nil, err
 	}
@@ -146,13 +142,13 @@ func (e *Env) filesOf(dir string) ([]string, error) {
 }
 
 func newAgentsSchema(env *Env) *cobra.Command {
-	return &cobra.Command{
+	return plain(&cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of an agent file; needs no server", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			_, err := env.Stdout.Write(append(agentfile.Schema(), '\n'))
 			return err
 		},
-	}
+	})
 }
 
 // checkTemplate and toolNames give the check of agent files what the server knows too.

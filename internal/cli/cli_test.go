@@ -2,6 +2,8 @@ package cli_test
 
 import (
 	"context"
+	"io/fs"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -10,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caxton/caxton/api"
 	"github.com/caxton/caxton/internal/cli"
+	"github.com/caxton/caxton/internal/datadir"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -37,29 +39,52 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CAXTON_LLM_PROVIDER", "builtin")
+			e.Defer(func() { killServers(e.WorkDir) })
+			e.Setenv("LONG", strings.Repeat("long", 25))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "code": exitCode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "code": exitCode, "freeze": freeze},
 	})
 }
 
-// ready waits until the server in the directory data answers on its socket.
-func ready(ts *testscript.TestScript, _ bool, _ []string) {
-	socket := ts.MkAbs(filepath.Join("data", "caxton.sock"))
-	c := api.New(api.Config{UnixSocket: socket})
-	defer c.Close()
+// ready waits until the server on a data directory, ./data without an argument, answers. It
+// sets API to its host:port and PORT to its port.
+func ready(ts *testscript.TestScript, _ bool, args []string) {
+	dir := "data"
+	if len(args) > 0 {
+		dir = args[0]
+	}
 	deadline := time.Now().Add(20 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
-		_, err := c.Ready(context.Background())
-		if err == nil {
+		h, _, err := datadir.ReadLock(ts.MkAbs(filepath.Join(dir, "LOCK")))
+		if err == nil && h.API != "" {
+			_, port, err := net.SplitHostPort(h.API)
+			ts.Check(err)
+			ts.Setenv("API", "127.0.0.1:"+port)
+			ts.Setenv("PORT", port)
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("no server: %v", err)
+			ts.Fatalf("no server on %s: %v", dir, err)
 		}
 	}
+}
+
+// killServers kills the servers that a script that failed has left behind.
+func killServers(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "LOCK" {
+			return nil //nolint:nilerr // what is gone holds no server
+		}
+		if h, held, err := datadir.ReadLock(path); err == nil && held && h.PID > 1 {
+			if p, err := os.FindProcess(h.PID); err == nil {
+				_ = p.Kill()
+			}
+		}
+		return nil
+	})
 }
 
 // exitCode runs caxton and holds its exit code to the first argument.

@@ -7,15 +7,14 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
 	"github.com/caxton/caxton/internal/config"
-	"github.com/caxton/caxton/internal/node"
 	"github.com/spf13/cobra"
 )
 
 func newValidate(env *Env) *cobra.Command {
-	return &cobra.Command{
+	return plain(&cobra.Command{
 		Use: "validate", Short: "Check the configuration file; needs no server", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			loaded, err := env.load(nil, false)
+			loaded, err := env.configured()
 			if err != nil {
 				return err
 			}
@@ -32,16 +31,16 @@ func newValidate(env *Env) *cobra.Command {
 			_, err = fmt.Fprintf(env.Stdout, "%s is valid\n", name)
 			return err
 		},
-	}
+	})
 }
 
 func newConfig(env *Env) *cobra.Command {
 	var effective, origins bool
-	show := &cobra.Command{
+	show := plain(&cobra.Command{
 		Use: "show", Short: "Print the configuration; needs no server", Args: exactly(),
 		Long: "Prints what is set. With --effective also the defaults, with --origins where each value came from.",
 		RunE: func(*cobra.Command, []string) error {
-			loaded, err := env.load(nil, false)
+			loaded, err := env.configured()
 			if err != nil {
 				return err
 			}
@@ -61,39 +60,32 @@ func newConfig(env *Env) *cobra.Command {
 				}
 			})
 		},
-	}
+	})
 	show.Flags().BoolVar(&effective, "effective", false, "also what is not set: the defaults")
 	show.Flags().BoolVar(&origins, "origins", false, "also where each value came from")
 	var dir string
-	verify := &cobra.Command{
+	verify := plain(&cobra.Command{
 		Use: "verify", Short: "Check the configuration and all agent files; needs no server", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := env.load(nil, false)
+			loaded, err := env.configured()
 			if err != nil {
 				return err
 			}
 			for _, w := range loaded.Warnings {
 				env.say("%s", w.String())
 			}
-			if dir == "" {
-				l, err := node.Locate(&loaded.Config, env.Dir)
-				if err != nil {
-					return err
-				}
-				dir = l.Agents
-			}
-			files, err := agentFiles(env.path(dir))
+			files, err := env.filesOf(dir)
 			if err != nil {
 				return err
 			}
 			return validateFiles(cmd, env, files)
 		},
-	}
+	})
 	verify.Flags().StringVar(&dir, "agents-dir", "", "`directory` of agent files (default: the configured one)")
-	get := &cobra.Command{
+	get := plain(&cobra.Command{
 		Use: "get KEY", Short: "Print one value of the configuration; needs no server", Args: exactly("KEY"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			loaded, err := env.load(nil, false)
+			loaded, err := env.configured()
 			if err != nil {
 				return err
 			}
@@ -105,13 +97,13 @@ func newConfig(env *Env) *cobra.Command {
 			}
 			return caxton.Errorf(caxton.NotFound, "config_key_unknown", "there is no key %q", args[0]).WithHint("caxton config show --effective lists all")
 		},
-	}
-	schema := &cobra.Command{
+	})
+	schema := plain(&cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of the configuration; needs no server", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			_, err := env.Stdout.Write(append(config.Schema(), '\n'))
 			return err
 		},
-	}
+	})
 	return group("config", "Look at the configuration and check it", nil, show, verify, get, schema)
 }

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
 	"github.com/caxton/caxton/internal/config"
+	"github.com/caxton/caxton/internal/datadir"
 	"github.com/caxton/caxton/internal/node"
 	"go.yaml.in/yaml/v3"
 )
@@ -31,6 +34,7 @@ type Env struct {
 
 	flags  globalFlags
 	client *api.Client
+	at     *datadir.Layout // of the client's server, when it was found by the lock that it holds
 }
 
 // globalFlags are the flags of every command.
@@ -62,63 +66,133 @@ func (e *Env) load(flags map[string]string, check bool) (*config.Loaded, error) 
 	})
 }
 
-// Client returns the client for the server that the flags, the environment and the
-// configuration name: an address if one is given, else the unix socket in the data
-// directory, else the configured address.
-func (e *Env) Client() *api.Client {
-	if e.client != nil {
-		return e.client
-	}
-	cfg := api.Config{Token: e.flags.token, UserAgent: "caxton/" + e.Version}
-	if cfg.Token == "" {
-		cfg.Token = e.getenv("CAXTON_TOKEN")
-	}
-	server := e.flags.server
-	if server == "" {
-		server = e.getenv("CAXTON_SERVER")
-	}
-	switch {
-	case e.flags.socket != "":
-		cfg.UnixSocket = e.path(e.flags.socket)
-	case strings.HasPrefix(server, "unix:"):
-		cfg.UnixSocket = e.path(strings.TrimPrefix(strings.TrimPrefix(server, "unix:"), "//"))
-	case server != "":
-		if !strings.Contains(server, "://") {
-			server = "http://" + server
-		}
-		cfg.BaseURL = server
-	default:
-		e.local(&cfg)
-	}
-	e.client = api.New(cfg)
-	return e.client
-}
-
-// local finds the server of this machine.
-func (e *Env) local(cfg *api.Config) {
+// configured reads the configuration with the global flags over it.
+func (e *Env) configured() (*config.Loaded, error) {
 	flags := map[string]string{}
 	if e.flags.dataDir != "" {
 		flags["server.data_dir"] = e.flags.dataDir
 	}
-	loaded, err := e.load(flags, false)
+	return e.load(flags, false)
+}
+
+// locate finds where the server that the flags and the configuration mean keeps everything.
+func (e *Env) locate() (*config.Loaded, datadir.Layout, error) {
+	loaded, err := e.configured()
 	if err != nil {
-		return // the default address; the command that needs the file says what is wrong with it
+		return nil, datadir.Layout{}, err
 	}
-	if l, err := node.Locate(&loaded.Config, e.Dir); err == nil {
-		for _, s := range []string{l.Socket, filepath.Join(e.Dir, "data", "caxton.sock")} {
-			if st, err := os.Stat(s); err == nil && st.Mode()&os.ModeSocket != 0 {
-				cfg.UnixSocket = s
-				return
-			}
+	l, err := node.Locate(&loaded.Config, e.Dir)
+	return loaded, l, err
+}
+
+// Client returns the client for the server that the flags, the environment and the
+// configuration name, as connect finds it. Before a remote command runs it has been found.
+func (e *Env) Client() *api.Client {
+	if err := e.connect(); err != nil {
+		return api.New(api.Config{BaseURL: "nowhere:"}) // completion comes here, and is content with any error
+	}
+	return e.client
+}
+
+// connect finds the server that commands ask. It calls nobody. The first of these decides:
+//
+//  1. --server or --socket;
+//  2. --data-dir: the server on that directory and no other;
+//  3. CAXTON_SERVER;
+//  4. CAXTON_DATA_DIR, or another way in which the environment names the directory: the server
+//     on it and no other;
+//  5. the server on the directory of the configuration file, or on the default one;
+//  6. the address of the configuration file, or http://127.0.0.1:8080.
+func (e *Env) connect() error {
+	if e.client != nil {
+		return nil
+	}
+	cfg := api.Config{Token: cmp.Or(e.flags.token, e.getenv("CAXTON_TOKEN")), UserAgent: "caxton/" + e.Version}
+	env := e.getenv("CAXTON_SERVER")
+	switch {
+	case e.flags.server != "" && e.flags.socket != "":
+		return errUsage("--server and --socket exclude each other").WithHint("give one of them")
+	case e.flags.socket != "":
+		e.named(&cfg, "unix:"+e.flags.socket)
+	case e.flags.server != "":
+		e.named(&cfg, e.flags.server)
+	case e.flags.dataDir == "" && env != "":
+		e.named(&cfg, env)
+	default:
+		if err := e.found(&cfg); err != nil {
+			return err
 		}
 	}
-	host := loaded.Config.Server.Host
-	if host == "" || host == "0.0.0.0" || host == "::" {
-		host = "127.0.0.1"
+	e.client = api.New(cfg)
+	return nil
+}
+
+// named takes a server by its address: a URL, a host:port, or unix: and a path.
+func (e *Env) named(cfg *api.Config, server string) {
+	if path, ok := strings.CutPrefix(server, "unix:"); ok {
+		cfg.UnixSocket = e.path(strings.TrimPrefix(path, "//"))
+		return
 	}
-	c := loaded.Config
-	c.Server.Host = host
-	cfg.BaseURL = "http://" + c.APIAddr()
+	if !strings.Contains(server, "://") {
+		server = "http://" + server
+	}
+	cfg.BaseURL = server
+}
+
+// found looks for the server on a data directory.
+func (e *Env) found(cfg *api.Config) error {
+	loaded, l, err := e.locate()
+	if err != nil {
+		return err
+	}
+	only := false // whether no other place is as good
+	for _, key := range []string{"server.data_dir", "server.state.path"} {
+		o := loaded.Origin(key)
+		only = only || strings.HasPrefix(o, "flag ") || strings.HasPrefix(o, "env ")
+	}
+	h, held, err := datadir.ReadLock(l.Lock)
+	if err != nil && only {
+		return err
+	}
+	if held {
+		e.at = &l
+		// The directory may have another name for the server, as in a container.
+		for _, s := range []string{l.Socket, h.Socket} {
+			if st, err := os.Stat(s); err == nil && st.Mode()&os.ModeSocket != 0 {
+				cfg.UnixSocket = s
+				return nil
+			}
+		}
+		if h.API != "" {
+			cfg.BaseURL = "http://" + dialable(h.API)
+			return nil
+		}
+	}
+	switch {
+	case !only:
+		cfg.BaseURL = "http://" + dialable(loaded.Config.APIAddr())
+	case l.Socket != "":
+		cfg.UnixSocket = l.Socket
+	default:
+		return caxton.Errorf(caxton.Unavailable, "server_unreachable", "no server runs on the data directory %s", l.Data).
+			WithHint("start one with: caxton serve; or name another with --server")
+	}
+	return nil
+}
+
+// dialable returns an address to call for one to listen on.
+func dialable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip != nil && ip.To4() == nil {
+			host = "::1"
+		}
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // errUsage is a mistake in the arguments.

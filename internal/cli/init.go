@@ -15,12 +15,12 @@ import (
 
 func newInit(env *Env) *cobra.Command {
 	var agentsDir string
-	c := &cobra.Command{
+	c := plain(&cobra.Command{
 		Use: "init", Short: "Make a data directory, an agents directory with a sample agent, and a configuration",
 		Long: "Needs no server. Makes what is missing and never overwrites: run it as often as you like.",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return initialise(cmd.Context(), env, agentsDir) },
-	}
+	})
 	c.Flags().StringVar(&agentsDir, "agents-dir", "", "`directory` of agent files (default: agents beside the data)")
 	return c
 }

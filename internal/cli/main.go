@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,19 +121,13 @@ func newRoot(env *Env) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = false
 	f := root.PersistentFlags()
 	f.StringVar(&env.flags.config, "config", "", "configuration `file` (YAML, TOML or JSON)")
-	f.StringVar(&env.flags.server, "server", "", "address of the `server` (default: its socket, or CAXTON_SERVER)")
+	f.StringVar(&env.flags.server, "server", "", "`address` of the server, as http://127.0.0.1:8080 or unix:PATH (or CAXTON_SERVER)")
 	f.StringVar(&env.flags.socket, "socket", "", "unix `socket` of the server")
-	f.StringVar(&env.flags.dataDir, "data-dir", "", "data `directory` of the server")
+	f.StringVar(&env.flags.dataDir, "data-dir", "", "data `directory` of the server; it is asked and no other (or CAXTON_DATA_DIR)")
 	f.StringVar(&env.flags.token, "token", "", "`token` sent to the server (or CAXTON_TOKEN)")
 	f.StringVar(&env.flags.token, "api-key", "", "the same as --token")
 	f.StringVarP(&env.flags.output, "output", "o", "table", "`format` of the result: table, json or yaml")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		switch env.flags.output {
-		case "table", "json", "yaml":
-			return nil
-		}
-		return errUsage("%q is not an output format", env.flags.output).WithHint("use table, json or yaml")
-	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return env.prepare(cmd) }
 	root.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "agents", Title: "Agents:"}, &cobra.Group{ID: "talk", Title: "Messages:"})
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, c := range cmds {
@@ -143,7 +138,51 @@ func newRoot(env *Env) *cobra.Command {
 	add("server", newServe(env), newServer(env), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env))
 	add("agents", newAgents(env), newDeploy(env), newReload(env), newLogs(env), newDebug(env), newTools(env), newCapabilities(env))
 	add("talk", newMessages(env), newChat(env), newConversations(env))
+	root.InitDefaultCompletionCmd()
+	finish(root)
 	return root
+}
+
+// finish gives every command of the tree what all have in common.
+func finish(cmd *cobra.Command) {
+	if p := cmd.Parent(); p != nil && p.Name() == "completion" {
+		plain(cmd)
+	}
+	if !cmd.HasSubCommands() {
+		cmd.Long = cmp.Or(cmd.Long, cmd.Short+".") + "\n\n" + cmp.Or(cmd.Annotations[sortKey], remote)
+	}
+	for _, child := range cmd.Commands() {
+		finish(child)
+	}
+}
+
+// sortKey is the annotation of a command that says of what sort it is; without it a command
+// is remote.
+const sortKey = "sort"
+
+// The sorts of commands, in the words of their help.
+const (
+	remote = "Asks a server: that of --server or --data-dir, of CAXTON_SERVER or CAXTON_DATA_DIR, or the one here."
+	local  = "Needs no server."
+)
+
+// plain marks a command that asks no server.
+func plain(cmd *cobra.Command) *cobra.Command {
+	cmd.Annotations = map[string]string{sortKey: local}
+	return cmd
+}
+
+// prepare does before a command runs what all have in common.
+func (e *Env) prepare(cmd *cobra.Command) error {
+	switch e.flags.output {
+	case "table", "json", "yaml":
+	default:
+		return errUsage("%q is not an output format", e.flags.output).WithHint("use table, json or yaml")
+	}
+	if cmd.HasSubCommands() || cmd.Annotations[sortKey] != "" || strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) {
+		return nil
+	}
+	return e.connect()
 }
 
 // unknown refuses an unknown command: it says what was probably meant, or that the part is

@@ -37,13 +37,13 @@ func newServer(env *Env) *cobra.Command {
 
 func serveCommand(env *Env, use string, aliases []string) *cobra.Command {
 	f := &serveFlags{values: map[string]*string{}}
-	c := &cobra.Command{
+	c := plain(&cobra.Command{
 		Use: use, Aliases: aliases, Short: "Run the server in the foreground",
 		Long: "Runs the server until it is told to stop (Ctrl-C, SIGTERM, caxton shutdown). Needs no\n" +
 			"configuration: flags win over the environment (CAXTON_…), that over the file, that over defaults.",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, env, f) },
-	}
+	})
 	flag := func(name, key, usage string) {
 		v := ""
 		f.values[key] = &v

@@ -8,7 +8,6 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
 	"github.com/caxton/caxton/internal/datadir"
-	"github.com/caxton/caxton/internal/node"
 	"github.com/spf13/cobra"
 )
 
@@ -41,19 +40,6 @@ func newShutdown(env *Env) *cobra.Command {
 	return c
 }
 
-// layout returns where the server that the flags and the configuration name keeps everything.
-func (e *Env) layout() (datadir.Layout, error) {
-	flags := map[string]string{}
-	if e.flags.dataDir != "" {
-		flags["server.data_dir"] = e.flags.dataDir
-	}
-	loaded, err := e.load(flags, false)
-	if err != nil {
-		return datadir.Layout{}, err
-	}
-	return node.Locate(&loaded.Config, e.Dir)
-}
-
 // holds reports who holds the lock of a data directory.
 func holds(l datadir.Layout) (datadir.Holder, bool) {
 	h, held, err := datadir.ReadLock(l.Lock)
@@ -72,7 +58,7 @@ func (e *Env) stop(ctx context.Context, timeout string) error {
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	l, lerr := e.layout()
+	_, l, lerr := e.locate()
 	for {
 		_, err := e.Client().Health(ctx)
 		held := false
@@ -93,7 +79,7 @@ func (e *Env) stop(ctx context.Context, timeout string) error {
 
 // kill ends the process that holds the data directory.
 func (e *Env) kill(ctx context.Context) error {
-	l, err := e.layout()
+	_, l, err := e.locate()
 	if err != nil {
 		return err
 	}

@@ -91,13 +91,13 @@ func size(n int64) string {
 }
 
 func newVersion(env *Env) *cobra.Command {
-	return &cobra.Command{
+	return plain(&cobra.Command{
 		Use: "version", Short: "Print the version of this program", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			v := versionInfo(env.Version)
 			return env.Print(v, func(p *printer) { p.line("caxton %s (%s, %s, API %s)", v.Version, v.Go, v.OS, v.API) })
 		},
-	}
+	})
 }
 
 func versionInfo(version string) api.VersionInfo { return node.VersionInfo(version) }
