@@ -34,7 +34,13 @@ type Env struct {
 
 	flags  globalFlags
 	client *api.Client
-	at     *datadir.Layout // of the client's server, when it was found by the lock that it holds
+	at     *place // of the client's server, when it was found by its lock
+}
+
+// A place is a data directory and the server that held its lock.
+type place struct {
+	layout datadir.Layout
+	holder datadir.Holder
 }
 
 // globalFlags are the flags of every command.
@@ -155,7 +161,7 @@ func (e *Env) found(cfg *api.Config) error {
 		return err
 	}
 	if held {
-		e.at = &l
+		e.at = &place{l, h}
 		// The directory may have another name for the server, as in a container.
 		for _, s := range []string{l.Socket, h.Socket} {
 			if st, err := os.Stat(s); err == nil && st.Mode()&os.ModeSocket != 0 {
