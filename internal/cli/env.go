@@ -32,9 +32,10 @@ type Env struct {
 	Version string
 	Exe     string // path of this program, for --detach
 
-	flags  globalFlags
-	client *api.Client
-	at     *place // of the client's server, when it was found by its lock
+	flags   globalFlags
+	client  *api.Client
+	running bool   // the arguments were good, and the command runs
+	at      *place // of the client's server, when it was found by its lock
 }
 
 // A place is a data directory and the server that held its lock.

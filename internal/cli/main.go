@@ -29,7 +29,7 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	if silent, ok := errors.AsType[exitCode](err); ok {
 		return int(silent)
 	}
-	err = usage(root, args, err)
+	err = env.classify(root, args, err)
 	printError(env.Stderr, err)
 	return code(caxton.KindOf(err))
 }
@@ -87,17 +87,35 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// usage turns cobra's own errors into ours; they are the ones that are no *caxton.Error.
-func usage(root *cobra.Command, args []string, err error) error {
+// classify gives an error that has no kind the one it means. What fails before a command
+// runs is a mistake in the arguments that cobra has found; afterwards it is our fault, unless
+// a context has ended.
+func (e *Env) classify(root *cobra.Command, args []string, err error) error {
 	if _, ok := errors.AsType[*caxton.Error](err); ok {
+		return err
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return caxton.Errorf(caxton.Canceled, "canceled", "interrupted").WithCause(err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return caxton.Errorf(caxton.Timeout, "timeout", "it took too long").WithCause(err)
+	case e.running:
 		return err
 	}
 	cmd, _, ferr := root.Find(args)
 	if ferr != nil || cmd == nil {
 		cmd = root
 	}
+	return badFlag(cmd, err)
+}
+
+// badFlag is a mistake in the arguments that cobra has found.
+func badFlag(cmd *cobra.Command, err error) error {
+	if words := cmd.Flags().Args(); len(words) > 0 && (cmd.HasSubCommands() || future(cmd, words[0])) {
+		return unknown(cmd, words) // the flag is unknown because the word before it is
+	}
 	msg, _, _ := strings.Cut(err.Error(), "\n")
-	return caxton.Errorf(caxton.Malformed, "usage", "%s", msg).WithHint("%s --help shows how it is used", cmd.CommandPath())
+	return errUsage("%s", msg).WithHint("%s --help shows how it is used", cmd.CommandPath())
 }
 
 // newRoot returns the whole tree of commands.
@@ -107,8 +125,8 @@ func newRoot(env *Env) *cobra.Command {
 		Short: "Application server for AI agents in one binary",
 		Long: "Caxton runs AI agents that are files: serve starts the server, agents deploys and watches\n" +
 			"them, message and chat talk to them. Without a verb but with --config it serves.",
-		SilenceUsage: true, SilenceErrors: true,
-		Args: func(cmd *cobra.Command, args []string) error { return unknown(cmd, args) },
+		SilenceUsage: true, SilenceErrors: true, SuggestionsMinimumDistance: 2,
+		Args: unknown,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if env.flags.config != "" {
 				return serve(cmd, env, &serveFlags{})
@@ -138,21 +156,51 @@ func newRoot(env *Env) *cobra.Command {
 	add("server", newServe(env), newServer(env), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env))
 	add("agents", newAgents(env), newDeploy(env), newReload(env), newLogs(env), newDebug(env), newTools(env), newCapabilities(env))
 	add("talk", newMessages(env), newChat(env), newConversations(env))
+	root.SetFlagErrorFunc(badFlag)
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
-	finish(root)
+	env.finish(root)
 	return root
 }
 
+// newHelp replaces cobra's command, which takes unknown commands for success.
+func newHelp() *cobra.Command {
+	return plain(&cobra.Command{
+		Use: "help [COMMAND]", Short: "Show the help of a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if c.HasSubCommands() && len(rest) > 0 {
+				return unknown(c, rest)
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	})
+}
+
 // finish gives every command of the tree what all have in common.
-func finish(cmd *cobra.Command) {
-	if p := cmd.Parent(); p != nil && p.Name() == "completion" {
+func (e *Env) finish(cmd *cobra.Command) {
+	switch p := cmd.Parent(); {
+	case p != nil && p.Name() == "completion":
 		plain(cmd)
+	case cmd.Name() == "completion":
+		cmd.Args, cmd.RunE = unknown, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			e.running = true
+			return run(cmd, args)
+		}
 	}
 	if !cmd.HasSubCommands() {
 		cmd.Long = cmp.Or(cmd.Long, cmd.Short+".") + "\n\n" + cmp.Or(cmd.Annotations[sortKey], remote)
 	}
 	for _, child := range cmd.Commands() {
-		finish(child)
+		e.finish(child)
 	}
 }
 
@@ -191,25 +239,33 @@ func unknown(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	e := errUsage("there is no command %q", cmd.CommandPath()+" "+args[0])
-	switch args[0] {
-	case "memory", "storage", "cluster", "backup", "restore", "trace", "audit", "keys", "safe-mode":
-		if cmd.Root() == cmd {
-			e.Message = fmt.Sprintf("caxton %s is not in this version", args[0])
-			return e.WithHint("caxton --help lists the commands there are")
-		}
+	if future(cmd, args[0]) {
+		return errUsage("%s %s is not in this version", cmd.CommandPath(), args[0]).WithHint("caxton --help lists the commands there are")
 	}
+	e := errUsage("there is no command %q", cmd.CommandPath()+" "+args[0])
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 		return e.WithHint("did you mean %s %s?", cmd.CommandPath(), s[0])
 	}
 	return e.WithHint("%s --help lists the commands there are", cmd.CommandPath())
 }
 
+// future reports whether a word below a command is a command that documents describe and
+// that this version does not have. It is asked about words that are no command.
+func future(cmd *cobra.Command, word string) bool {
+	if cmd == cmd.Root() {
+		switch word {
+		case "memory", "storage", "cluster", "backup", "restore", "trace", "audit", "keys", "safe-mode":
+			return true
+		}
+	}
+	return word == "dump" && cmd.Name() == "debug"
+}
+
 // group returns a command that only has children.
 func group(use, short string, aliases []string, children ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Aliases: aliases,
-		Args: func(cmd *cobra.Command, args []string) error { return unknown(cmd, args) },
+		Args: unknown,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.SuggestionsMinimumDistance = 2
@@ -217,22 +273,22 @@ func group(use, short string, aliases []string, children ...*cobra.Command) *cob
 	return c
 }
 
-// exactly wants n arguments that name says.
+// exactly wants the arguments that names list, no more and no fewer.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < len(names) {
 			return errUsage("%s: %s is missing", cmd.CommandPath(), names[len(args)]).WithHint("usage: %s", cmd.UseLine())
 		}
-		if len(args) > len(names) {
-			return errUsage("%s: %q is one argument too many", cmd.CommandPath(), args[len(names)]).WithHint("usage: %s", cmd.UseLine())
-		}
-		return nil
+		return atMost(len(names))(cmd, args)
 	}
 }
 
 // atMost wants no more than n arguments.
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n && future(cmd, args[n]) {
+			return unknown(cmd, args[n:])
+		}
 		if len(args) > n {
 			return errUsage("%s: %q is one argument too many", cmd.CommandPath(), args[n]).WithHint("usage: %s", cmd.UseLine())
 		}
