@@ -1,6 +1,14 @@
 package cli
 
-import "os/exec"
+import (
+	"os/exec"
+	"syscall"
+)
 
-// setsid does nothing: Windows has no sessions of this kind.
-func setsid(*exec.Cmd) {}
+// detachedProcess is the flag of Windows for a process without a console.
+const detachedProcess = 0x00000008
+
+// setsid starts the child without our console, so that it outlives it.
+func setsid(c *exec.Cmd) {
+	c.SysProcAttr = &syscall.SysProcAttr{CreationFlags: detachedProcess | syscall.CREATE_NEW_PROCESS_GROUP}
+}

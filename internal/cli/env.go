@@ -32,6 +32,7 @@ type Env struct {
 	Version string
 	Exe     string // path of this program, for --detach
 
+	args    []string // what Main was given
 	flags   globalFlags
 	client  *api.Client
 	running bool   // the arguments were good, and the command runs

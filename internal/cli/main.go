@@ -14,6 +14,7 @@ import (
 
 // Main runs the command that args name and returns the exit code.
 func Main(ctx context.Context, env *Env, args []string) int {
+	env.args = args
 	root := newRoot(env) //nolint:contextcheck // commands get the context from cobra
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)

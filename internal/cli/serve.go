@@ -1,18 +1,10 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/caxton/caxton"
-	"github.com/caxton/caxton/api"
-	"github.com/caxton/caxton/internal/config"
 	"github.com/caxton/caxton/internal/node"
 	"github.com/spf13/cobra"
 )
@@ -129,55 +121,5 @@ func (e *Env) banner(i node.Info) {
 	if i.Provider == "builtin" {
 		e.say("           no language model: set OPENAI_API_KEY or ANTHROPIC_API_KEY, or run Ollama, for a real one")
 	}
-	e.say("\nSay hello:\n  curl -X POST http://%s/api/messages \\\n    -H 'Content-Type: application/json' \\\n    -d '{\"capability\": \"greeting\", \"content\": {\"message\": \"Hello!\"}}'\n", i.APIAddr)
-}
-
-// detach starts the server in the background and waits until it is ready.
-func (e *Env) detach(ctx context.Context, loaded *config.Loaded) error {
-	l, err := node.Locate(&loaded.Config, e.Dir)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(l.Data, 0o755); err != nil { //nolint:gosec // as datadir makes it
-		return caxton.Errorf(caxton.Unavailable, "data_dir_unwritable", "the data directory %s cannot be made", l.Data).WithCause(err)
-	}
-	name := filepath.Join(l.Data, "serve.log")
-	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640) //nolint:gosec // the operator's own directory
-	if err != nil {
-		return caxton.Errorf(caxton.Unavailable, "log_file_unwritable", "%s cannot be written", name).WithCause(err)
-	}
-	defer func() { _ = out.Close() }()
-	var args []string
-	for _, a := range os.Args[1:] {
-		if a != "--detach" && !strings.HasPrefix(a, "--detach=") {
-			args = append(args, a)
-		}
-	}
-	child := exec.CommandContext(context.WithoutCancel(ctx), e.Exe, args...) //nolint:gosec // this very program
-	child.Dir, child.Env, child.Stdout, child.Stderr = e.Dir, e.Environ, out, out
-	setsid(child)
-	if err := child.Start(); err != nil {
-		return caxton.Errorf(caxton.Internal, "detach_failed", "the server could not be started").WithCause(err)
-	}
-	died := make(chan error, 1)
-	go func() { died <- child.Wait() }() // ends with the child; this process may end first
-	client := api.New(api.Config{BaseURL: "http://" + loaded.Config.APIAddr(), UnixSocket: l.Socket})
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-died:
-			return caxton.Errorf(caxton.Unavailable, "server_died", "the server did not start").WithHint("%s says why", name).WithCause(err)
-		case <-ctx.Done():
-			return caxton.Errorf(caxton.Timeout, "start_timeout", "the server is not ready yet").WithHint("%s says why", name)
-		case <-tick.C:
-			if _, err := client.Ready(ctx); err == nil {
-				e.say("server started, process %d, log %s", child.Process.Pid, name)
-				return nil
-			}
-		}
-	}
+	e.say("\nSay hello:\n  curl -X POST http://%s/api/messages \\\n    -H 'Content-Type: application/json' \\\n    -d '{\"capability\": \"greeting\", \"content\": {\"message\": \"Hello!\"}}'\n", dialable(i.APIAddr))
 }
