@@ -9,10 +9,9 @@ import (
 )
 
 func newAgents(env *Env) *cobra.Command {
-	return group("agents", "Deploy, watch, and look after agents", []string{"agent"},
-		newAgentsList(env), newAgentsShow(env), newDeploy(env), newAgentsValidate(env), newAgentsValidateAll(env), newAgentsReload(env),
+	return group("agents", "Deploy, watch, and look after agents", newAgentsList(env), newAgentsShow(env), newAgentsDeploy(env), newAgentsValidate(env), newAgentsValidateAll(env), newAgentsReload(env),
 		newAgentsReloadStatus(env), newAgentsWatch(env), newAgentsStatus(env), newAgentsPing(env), newAgentsCapabilities(env),
-		newAgentsTest(env), newLogs(env), newAgentsDebug(env), newAgentsDiagnose(env),
+		newAgentsTest(env), newAgentsLogs(env), newAgentsDebug(env), newAgentsDiagnose(env),
 		newAgentsChange(env, "suspend", "Have agents take no more messages; they wait"),
 		newAgentsChange(env, "resume", "Have suspended agents take messages again"),
 		newAgentsChange(env, "restart", "Make the handlers of agents anew"),

@@ -113,7 +113,7 @@ func newAgentsAudit(env *Env) *cobra.Command {
 
 func newAgentsPerformance(env *Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "performance-report", Aliases: []string{"performance"}, Short: "Show latency, errors and throughput of agents", Args: exactly(),
+		Use: "performance-report", Short: "Show latency, errors and throughput of agents", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := env.Client().Performance(cmd.Context())
 			if err != nil {

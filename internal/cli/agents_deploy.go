@@ -15,8 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// newDeploy is agents deploy and, at the top, deploy.
-func newDeploy(env *Env) *cobra.Command {
+func newAgentsDeploy(env *Env) *cobra.Command {
 	var d api.Deploy
 	var hot, dry bool
 	var name, strategy string
@@ -97,11 +96,18 @@ func inFile(err error, file string) error {
 }
 
 func newAgentsReload(env *Env) *cobra.Command {
+	var agent string
 	var all, first, gradual bool
 	c := &cobra.Command{
 		Use: "reload [AGENT]", Short: "Bring agent files into force at once; without an agent all of them", Args: atMost(1), ValidArgsFunction: agentNames(env),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 && !all {
+			if agent != "" {
+				args = append(args, agent)
+			}
+			if len(args) > 1 || len(args) == 1 && all {
+				return errUsage("%s: one agent, or --all-config", cmd.CommandPath()).WithHint("give one of them")
+			}
+			if len(args) == 1 {
 				return reloadOne(cmd, env, args[0])
 			}
 			l, err := env.Client().ReloadAll(cmd.Context(), first)
@@ -124,6 +130,7 @@ func newAgentsReload(env *Env) *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().StringVar(&agent, "agent", "", "the `agent` to reload, as the argument")
 	c.Flags().BoolVar(&all, "all-config", false, "every agent file")
 	c.Flags().BoolVar(&first, "validate-first", false, "change nothing unless every file is sound")
 	c.Flags().BoolVar(&gradual, "gradual", false, "one after the other, each waited for (so it always is)")
@@ -139,24 +146,6 @@ func reloadOne(cmd *cobra.Command, env *Env, ref string) error {
 		env.say("%s", caxton.Issue(w).String())
 	}
 	return env.Print(d, func(p *printer) { printDeployment(p, d) })
-}
-
-// newReload is the short form: reload --agent NAME.
-func newReload(env *Env) *cobra.Command {
-	c := newAgentsReload(env)
-	agent := ""
-	run := c.RunE
-	c.Flags().StringVar(&agent, "agent", "", "the `agent` to reload")
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if agent != "" {
-			args = append(args, agent)
-		}
-		if len(args) > 1 {
-			return errUsage("name one agent")
-		}
-		return run(cmd, args)
-	}
-	return c
 }
 
 func newAgentsReloadStatus(env *Env) *cobra.Command {
@@ -246,7 +235,6 @@ func newAgentsRemove(env *Env) *cobra.Command {
 		env.say("%s removed", ref)
 		return nil
 	})
-	c.Aliases = []string{"rm", "delete"}
 	c.Flags().BoolVar(&force, "force", false, "also when messages wait for it: they fail")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c

@@ -15,7 +15,7 @@ func newAgentsList(env *Env) *cobra.Command {
 	var f api.AgentFilter
 	var count bool
 	c := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List agents, and agent files that cannot be loaded", Args: exactly(),
+		Use: "list", Short: "List agents, and agent files that cannot be loaded", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.Type != "" && f.Type != "config" && f.Type != "wasm" {
 				return errUsage("%q is not a type of agents", f.Type).WithHint("use config or wasm")

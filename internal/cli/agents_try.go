@@ -64,8 +64,7 @@ func newAgentsTest(env *Env) *cobra.Command {
 	return c
 }
 
-// newLogs is agents logs and, at the top, logs.
-func newLogs(env *Env) *cobra.Command {
+func newAgentsLogs(env *Env) *cobra.Command {
 	var tail int
 	var level string
 	var follow bool
@@ -137,30 +136,21 @@ func debugAgent(cmd *cobra.Command, env *Env, ref, input string, tools bool) err
 }
 
 func newAgentsDebug(env *Env) *cobra.Command {
-	var tools bool
-	var input string
-	c := ofAgent(env, "debug", "Show an agent from the inside: definition, tools, prompt", func(cmd *cobra.Command, ref string) error {
-		return debugAgent(cmd, env, ref, input, tools)
-	})
-	c.Flags().BoolVar(&tools, "show-tools", false, "also the schemas of its tools")
-	c.Flags().StringVar(&input, "input", "", "show the prompt for this `text`")
-	return c
-}
-
-// newDebug is the short form: debug --agent-id ID.
-func newDebug(env *Env) *cobra.Command {
 	var id, input string
 	var tools bool
 	c := &cobra.Command{
-		Use: "debug", Short: "Show an agent from the inside", Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if id == "" {
-				return errUsage("--agent-id is missing").WithHint("name an agent: caxton debug --agent-id NAME")
+		Use: "debug [AGENT]", Short: "Show an agent from the inside: definition, tools, prompt", Args: atMost(1), ValidArgsFunction: agentNames(env),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if id != "" {
+				args = append(args, id)
 			}
-			return debugAgent(cmd, env, id, input, tools)
+			if len(args) != 1 {
+				return errUsage("%s: name one agent", cmd.CommandPath()).WithHint("usage: %s", cmd.UseLine())
+			}
+			return debugAgent(cmd, env, args[0], input, tools)
 		},
 	}
-	c.Flags().StringVar(&id, "agent-id", "", "`agent`: ID, name, slug or file name")
+	c.Flags().StringVar(&id, "agent-id", "", "`agent`: ID, name, slug or file name, as the argument")
 	c.Flags().BoolVar(&tools, "show-tools", false, "also the schemas of its tools")
 	c.Flags().StringVar(&input, "input", "", "show the prompt for this `text`")
 	return c

@@ -105,5 +105,5 @@ func newConfig(env *Env) *cobra.Command {
 			return err
 		},
 	})
-	return group("config", "Look at the configuration and check it", nil, show, verify, get, schema)
+	return group("config", "Look at the configuration and check it", show, verify, get, schema)
 }

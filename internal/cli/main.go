@@ -10,6 +10,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Main runs the command that args name and returns the exit code.
@@ -121,6 +122,7 @@ func badFlag(cmd *cobra.Command, err error) error {
 
 // newRoot returns the whole tree of commands.
 func newRoot(env *Env) *cobra.Command {
+	bare := &serveFlags{values: map[string]*string{}}
 	root := &cobra.Command{
 		Use:   "caxton",
 		Short: "Application server for AI agents in one binary",
@@ -130,7 +132,10 @@ func newRoot(env *Env) *cobra.Command {
 		Args: unknown,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if env.flags.config != "" {
-				return serve(cmd, env, &serveFlags{})
+				return serve(cmd, env, bare)
+			}
+			if len(bare.settings(cmd, env)) > 0 || bare.detach {
+				return errUsage("a verb is missing").WithHint("caxton serve starts the server")
 			}
 			return cmd.Help()
 		},
@@ -146,6 +151,8 @@ func newRoot(env *Env) *cobra.Command {
 	f.StringVar(&env.flags.token, "token", "", "`token` sent to the server (or CAXTON_TOKEN)")
 	f.StringVar(&env.flags.token, "api-key", "", "the same as --token")
 	f.StringVarP(&env.flags.output, "output", "o", "table", "`format` of the result: table, json or yaml")
+	bare.register(root)
+	root.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = f.Name != "help" && f.Name != "version" })
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return env.prepare(cmd) }
 	root.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "agents", Title: "Agents:"}, &cobra.Group{ID: "talk", Title: "Messages:"})
 	add := func(group string, cmds ...*cobra.Command) {
@@ -154,9 +161,10 @@ func newRoot(env *Env) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("server", newServe(env), newServer(env), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env))
-	add("agents", newAgents(env), newDeploy(env), newReload(env), newLogs(env), newDebug(env), newTools(env), newCapabilities(env))
+	add("server", newServe(env), group("server", "Start the server"), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env))
+	add("agents", newAgents(env), newTools(env), newCapabilities(env))
 	add("talk", newMessages(env), newChat(env), newConversations(env))
+	addAliases(root, env)
 	root.SetFlagErrorFunc(badFlag)
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
@@ -263,9 +271,9 @@ func future(cmd *cobra.Command, word string) bool {
 }
 
 // group returns a command that only has children.
-func group(use, short string, aliases []string, children ...*cobra.Command) *cobra.Command {
+func group(use, short string, children ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Aliases: aliases,
+		Use: use, Short: short,
 		Args: unknown,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func newMessages(env *Env) *cobra.Command {
-	return group("messages", "Send messages and ask what became of them", []string{"message"}, newMessagesSend(env), newMessagesShow(env))
+	return group("messages", "Send messages and ask what became of them", newMessagesSend(env), newMessagesShow(env))
 }
 
 func newMessagesSend(env *Env) *cobra.Command {
@@ -107,14 +107,14 @@ func newMessagesShow(env *Env) *cobra.Command {
 func number(f float64) string { return strconv.FormatFloat(f, 'g', 4, 64) }
 
 func newConversations(env *Env) *cobra.Command {
-	return group("conversations", "Look at conversations and their logs", []string{"conversation"}, newConversationsList(env), newConversationsShow(env))
+	return group("conversations", "Look at conversations and their logs", newConversationsList(env), newConversationsShow(env))
 }
 
 func newConversationsList(env *Env) *cobra.Command {
 	var agent, state, cursor string
 	var limit int
 	c := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List conversations, newest activity first", Args: exactly(),
+		Use: "list", Short: "List conversations, newest activity first", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := env.Client().Conversations(cmd.Context(), agent, state, limit, cursor)
 			if err != nil {

@@ -19,29 +19,27 @@ type serveFlags struct {
 }
 
 func newServe(env *Env) *cobra.Command {
-	c := serveCommand(env, "serve", []string{"start"})
-	return c
-}
-
-func newServer(env *Env) *cobra.Command {
-	return group("server", "Start the server", nil, serveCommand(env, "start", []string{"serve"}))
-}
-
-func serveCommand(env *Env, use string, aliases []string) *cobra.Command {
 	f := &serveFlags{values: map[string]*string{}}
 	c := plain(&cobra.Command{
-		Use: use, Aliases: aliases, Short: "Run the server in the foreground",
+		Use: "serve", Short: "Run the server in the foreground",
 		Long: "Runs the server until it is told to stop (Ctrl-C, SIGTERM, caxton shutdown). Needs no\n" +
 			"configuration: flags win over the environment (CAXTON_…), that over the file, that over defaults.",
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, env, f) },
 	})
+	f.register(c)
+	return c
+}
+
+// register adds the flags to a command.
+func (f *serveFlags) register(c *cobra.Command) {
+	flags := c.Flags()
 	flag := func(name, key, usage string) {
 		v := ""
 		f.values[key] = &v
-		c.Flags().StringVar(&v, name, "", usage)
+		flags.StringVar(&v, name, "", usage)
 	}
-	c.Flags().IntVar(&f.port, "port", 0, "`port` of the API")
+	flags.IntVar(&f.port, "port", 0, "`port` of the API")
 	flag("host", "server.host", "`address` to listen on")
 	flag("agents-dir", "server.agents_dir", "`directory` of agent files")
 	flag("metrics-addr", "observability.metrics_address", "`host:port` of the metrics")
@@ -51,12 +49,11 @@ func serveCommand(env *Env, use string, aliases []string) *cobra.Command {
 	flag("node-id", "cluster.node_id", "`name` of this node (no effect in this version)")
 	flag("bind-addr", "cluster.bind_addr", "`host:port` for gossip (no effect in this version)")
 	api := ""
-	c.Flags().StringVar(&api, "api-addr", "", "`host:port` of the API")
+	flags.StringVar(&api, "api-addr", "", "`host:port` of the API")
 	f.values["networking.bind_address"] = &api
-	c.Flags().BoolVar(&f.boot, "bootstrap", false, "found a cluster (no effect in this version)")
-	c.Flags().StringSliceVar(&f.join, "join", nil, "`nodes` of a cluster to join (no effect in this version)")
-	c.Flags().BoolVar(&f.detach, "detach", false, "go into the background, and return when the server is ready")
-	return c
+	flags.BoolVar(&f.boot, "bootstrap", false, "found a cluster (no effect in this version)")
+	flags.StringSliceVar(&f.join, "join", nil, "`nodes` of a cluster to join (no effect in this version)")
+	flags.BoolVar(&f.detach, "detach", false, "go into the background, and return when the server is ready")
 }
 
 // settings returns what the flags set, by configuration key.

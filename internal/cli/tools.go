@@ -10,7 +10,7 @@ import (
 
 func newTools(env *Env) *cobra.Command {
 	list := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List the tools that the server permits", Args: exactly(),
+		Use: "list", Short: "List the tools that the server permits", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := env.Client().Tools(cmd.Context())
 			if err != nil {
@@ -55,12 +55,12 @@ func newTools(env *Env) *cobra.Command {
 		},
 	}
 	run.Flags().StringVar(&arguments, "args", "{}", "arguments as a `JSON` object")
-	return group("tools", "Look at the tools agents may use, and try them", []string{"tool"}, list, show, run)
+	return group("tools", "Look at the tools agents may use, and try them", list, show, run)
 }
 
 func newCapabilities(env *Env) *cobra.Command {
 	list := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "List what agents can do, and who can", Args: exactly(),
+		Use: "list", Short: "List what agents can do, and who can", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := env.Client().Capabilities(cmd.Context())
 			if err != nil {
@@ -88,5 +88,5 @@ func newCapabilities(env *Env) *cobra.Command {
 			})
 		},
 	}
-	return group("capabilities", "Look at what agents can do", []string{"capability"}, list, show)
+	return group("capabilities", "Look at what agents can do", list, show)
 }
