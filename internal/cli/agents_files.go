@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// validateFiles checks agent files here and, when a server answers, also what only it knows.
-func validateFiles(cmd *cobra.Command, env *Env, files []string) error {
+// validateFiles checks agent files, without a server.
+func validateFiles(env *Env, files []string) error {
 	type result struct {
 		File     string      `json:"file"`
 		Valid    bool        `json:"valid"`
@@ -24,7 +24,7 @@ func validateFiles(cmd *cobra.Command, env *Env, files []string) error {
 		Warnings []api.Issue `json:"warnings"`
 	}
 	known := toolNames()
-	var all []result
+	all := []result{}
 	bad := caxton.Errorf(caxton.Invalid, "agent_invalid", "")
 	for _, f := range files {
 		text, err := readAgent(env.path(f), f)
@@ -60,7 +60,6 @@ func validateFiles(cmd *cobra.Command, env *Env, files []string) error {
 		}
 		return bad
 	}
-	_ = cmd
 	return err
 }
 
@@ -73,7 +72,7 @@ func newAgentsValidate(env *Env) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return validateFiles(cmd, env, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return validateFiles(env, args) },
 	})
 }
 
@@ -122,7 +121,7 @@ func newAgentsValidateAll(env *Env) *cobra.Command {
 			if len(files) == 0 {
 				env.say("there are no agent files")
 			}
-			return validateFiles(cmd, env, files)
+			return validateFiles(env, files)
 		},
 	})
 	c.Flags().StringVar(&dir, "agents-dir", "", "`directory` of agent files (default: the configured one)")

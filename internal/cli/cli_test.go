@@ -2,11 +2,16 @@ package cli_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,17 +38,21 @@ func TestMain(m *testing.M) {
 	}})
 }
 
+// update has the scripts write the golden files that differ.
+var update = flag.Bool("update", false, "rewrite the golden files of the scripts")
+
 // TestScripts runs each documented command, the ones that need a server against a real one.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", "script"),
+		Dir:           filepath.Join("testdata", "script"),
+		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CAXTON_LLM_PROVIDER", "builtin")
 			e.Defer(func() { killServers(e.WorkDir) })
 			e.Setenv("LONG", strings.Repeat("long", 25))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "code": exitCode, "freeze": freeze},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "code": exitCode, "freeze": freeze, "json": golden},
 	})
 }
 
@@ -97,4 +106,76 @@ func exitCode(ts *testscript.TestScript, _ bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("caxton %s: exit code %s, want %s", strings.Join(args[1:], " "), got, args[0])
 	}
+}
+
+// golden runs caxton with -o json and writes what it prints to the standard output, to be
+// compared with a golden file: keys sorted, and what changes from run to run made equal.
+//
+//	json agents list
+//	cmp stdout agents-list.json
+func golden(ts *testscript.TestScript, fails bool, args []string) {
+	if err := ts.Exec("caxton", append(args, "-o", "json")...); (err != nil) != fails {
+		ts.Fatalf("caxton %s: %v", strings.Join(args, " "), err)
+	}
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
+	d.UseNumber()
+	enc := json.NewEncoder(ts.Stdout())
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	for {
+		var v any
+		err := d.Decode(&v)
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		ts.Check(err)
+		if m, ok := v.(map[string]any); ok {
+			if id, ok := m["message_id"].(string); ok {
+				ts.Setenv("MESSAGE", id)
+			}
+		}
+		ts.Check(enc.Encode(steady("", v, ts.Getenv("WORK"))))
+	}
+}
+
+var (
+	uuids  = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	hashes = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+	times  = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)`)
+	ports  = regexp.MustCompile(`(127\.0\.0\.1|\[::\]|0\.0\.0\.0):\d+`)
+	spans  = regexp.MustCompile(`^[0-9.]+(ns|µs|ms|s)$`)
+	// measured are the keys of numbers that are measured, and of what the build decides.
+	measured = regexp.MustCompile(`(^|_)(ms|us|micros|seconds|bytes|pid|p50|p99|p95|minute|load|score|match|health|continuity|next|seq|next_seq|go|os)$|^(latency|uptime)`)
+)
+
+// steady returns a value of JSON without what changes from run to run.
+func steady(key string, v any, work string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if key == "parameters" {
+			return "<schema>" // the tool has it
+		}
+		for k, x := range v {
+			v[k] = steady(k, x, work)
+		}
+	case []any:
+		for i, x := range v {
+			v[i] = steady(key, x, work)
+		}
+	case json.Number:
+		if measured.MatchString(key) {
+			return "<number>"
+		}
+	case string:
+		if measured.MatchString(key) && v != "" {
+			return "<text>"
+		}
+		s := strings.ReplaceAll(v, work, "$WORK")
+		s = uuids.ReplaceAllString(s, "<uuid>")
+		s = hashes.ReplaceAllString(s, "<hash>")
+		s = times.ReplaceAllString(s, "<time>")
+		s = spans.ReplaceAllString(s, "<duration>")
+		return ports.ReplaceAllString(s, "$1:<port>")
+	}
+	return v
 }

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"cmp"
 	"strings"
 
 	"github.com/caxton/caxton"
@@ -21,17 +21,24 @@ func newValidate(env *Env) *cobra.Command {
 			for _, w := range loaded.Warnings {
 				env.say("%s", w.String())
 			}
-			if inert := loaded.Inert(); len(inert) > 0 {
+			inert := loaded.Inert()
+			if len(inert) > 0 {
 				env.say("without effect in this version: %s", strings.Join(inert, ", "))
 			}
-			name := loaded.Path
-			if name == "" {
-				name = "the configuration (there is no file, the defaults hold)"
-			}
-			_, err = fmt.Fprintf(env.Stdout, "%s is valid\n", name)
-			return err
+			out := validity{File: loaded.Path, Valid: true, Warnings: api.IssuesFrom(loaded.Warnings), Inert: append([]string{}, inert...)}
+			return env.Print(out, func(p *printer) {
+				p.line("%s is valid", cmp.Or(out.File, "the configuration (there is no file, the defaults hold)"))
+			})
 		},
 	})
+}
+
+// validity is the result of a check of the configuration.
+type validity struct {
+	File     string      `json:"file"` // "" when there is none
+	Valid    bool        `json:"valid"`
+	Warnings []api.Issue `json:"warnings"`
+	Inert    []string    `json:"inert"`
 }
 
 func newConfig(env *Env) *cobra.Command {
@@ -44,7 +51,7 @@ func newConfig(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := api.Settings{Items: []api.Setting{}, Inert: loaded.Inert()}
+			out := api.Settings{Items: []api.Setting{}, Inert: append([]string{}, loaded.Inert()...)}
 			for _, s := range loaded.Effective() {
 				if effective || s.Origin != "default" {
 					out.Items = append(out.Items, api.Setting{Key: s.Key, Value: s.Value, Origin: s.Origin})
@@ -78,7 +85,7 @@ func newConfig(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return validateFiles(cmd, env, files)
+			return validateFiles(env, files)
 		},
 	})
 	verify.Flags().StringVar(&dir, "agents-dir", "", "`directory` of agent files (default: the configured one)")
@@ -91,8 +98,7 @@ func newConfig(env *Env) *cobra.Command {
 			}
 			for _, s := range loaded.Effective() {
 				if s.Key == args[0] {
-					_, err := fmt.Fprintln(env.Stdout, s.Value)
-					return err
+					return env.Print(api.Setting{Key: s.Key, Value: s.Value, Origin: s.Origin}, func(p *printer) { p.line("%s", s.Value) })
 				}
 			}
 			return caxton.Errorf(caxton.NotFound, "config_key_unknown", "there is no key %q", args[0]).WithHint("caxton config show --effective lists all")

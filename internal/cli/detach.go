@@ -68,7 +68,7 @@ func (e *Env) detach(ctx context.Context, loaded *config.Loaded) error {
 		case <-wait.Done():
 			if ctx.Err() != nil { // the operator has thought better of it
 				_ = child.Process.Kill()
-				<-died
+				<-died //nolint:errcheck // it was killed
 				return ctx.Err()
 			}
 			return caxton.Errorf(caxton.Timeout, "start_timeout", "the server is not ready yet; process %d goes on with it", child.Process.Pid).
