@@ -72,7 +72,7 @@ func newAgentsValidate(env *Env) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return validateFiles(env, args) },
+		RunE: func(_ *cobra.Command, args []string) error { return validateFiles(env, args) },
 	})
 }
 
@@ -113,7 +113,7 @@ func newAgentsValidateAll(env *Env) *cobra.Command {
 	var dir string
 	c := plain(&cobra.Command{
 		Use: "validate-all", Short: "Check every file of the agents directory; needs no server", Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			files, err := env.filesOf(dir)
 			if err != nil {
 				return err

@@ -52,7 +52,7 @@ func watch(ctx context.Context, env *Env, dir string, auto bool) error {
 			seen[f] = string(text)
 			d, err := env.Client().Deploy(ctx, api.Deploy{Text: text, Format: agentfile.Format(f, text), ValidateOnly: !auto})
 			if err != nil {
-				printError(env.Stderr, inFile(err, f))
+				env.printError(inFile(err, f))
 				continue
 			}
 			p := &printer{w: env.Stdout}

@@ -41,7 +41,7 @@ func newChat(env *Env) *cobra.Command {
 				if cmd.Context().Err() != nil {
 					return nil
 				}
-				printError(env.Stderr, err)
+				env.printError(err)
 				if caxton.KindOf(err) == caxton.Unavailable {
 					return exitCode(code(caxton.Unavailable))
 				}

@@ -73,7 +73,7 @@ func newConfig(env *Env) *cobra.Command {
 	var dir string
 	verify := plain(&cobra.Command{
 		Use: "verify", Short: "Check the configuration and all agent files; needs no server", Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			loaded, err := env.configured()
 			if err != nil {
 				return err

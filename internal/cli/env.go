@@ -2,10 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -18,7 +14,6 @@ import (
 	"github.com/caxton/caxton/internal/config"
 	"github.com/caxton/caxton/internal/datadir"
 	"github.com/caxton/caxton/internal/node"
-	"go.yaml.in/yaml/v3"
 )
 
 // An Env is the world of a command: streams, environment, directory, and the client made
@@ -48,6 +43,7 @@ type place struct {
 // globalFlags are the flags of every command.
 type globalFlags struct {
 	config, server, socket, dataDir, token, output string
+	noColor                                        bool
 }
 
 func (e *Env) getenv(key string) string {
@@ -206,113 +202,4 @@ func dialable(addr string) string {
 // errUsage is a mistake in the arguments.
 func errUsage(format string, args ...any) *caxton.Error {
 	return caxton.Errorf(caxton.Malformed, "usage", format, args...)
-}
-
-// Print prints v in the format of --output; table prints it for people.
-func (e *Env) Print(v any, table func(*printer)) error {
-	switch e.flags.output {
-	case "json":
-		enc := json.NewEncoder(e.Stdout)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
-	case "yaml":
-		b, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		var plain any
-		if err := yaml.Unmarshal(b, &plain); err != nil {
-			return err
-		}
-		enc := yaml.NewEncoder(e.Stdout)
-		enc.SetIndent(2)
-		return errors.Join(enc.Encode(plain), enc.Close())
-	}
-	p := &printer{w: e.Stdout}
-	table(p)
-	return p.flush()
-}
-
-// say writes a line of talk to the standard error.
-func (e *Env) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(e.Stderr, format+"\n", args...)
-}
-
-// A printer writes lines and aligned columns.
-type printer struct {
-	w    io.Writer
-	rows [][]string
-	err  error
-}
-
-// row adds a row of columns; rows that follow each other are aligned.
-func (p *printer) row(cells ...string) { p.rows = append(p.rows, cells) }
-
-// line writes a line as it is.
-func (p *printer) line(format string, args ...any) {
-	p.align()
-	p.write(fmt.Sprintf(format, args...) + "\n")
-}
-
-func (p *printer) write(s string) {
-	if p.err == nil {
-		_, p.err = io.WriteString(p.w, s)
-	}
-}
-
-// align writes the rows gathered so far.
-func (p *printer) align() {
-	var width []int
-	for _, r := range p.rows {
-		for i, c := range r {
-			if i == len(width) {
-				width = append(width, 0)
-			}
-			width[i] = max(width[i], len([]rune(c)))
-		}
-	}
-	for _, r := range p.rows {
-		var b strings.Builder
-		for i, c := range r {
-			b.WriteString(c)
-			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", width[i]-len([]rune(c))+2))
-			}
-		}
-		p.write(strings.TrimRight(b.String(), " ") + "\n")
-	}
-	p.rows = nil
-}
-
-func (p *printer) flush() error {
-	p.align()
-	return p.err
-}
-
-// terminal reports whether a stream is a terminal.
-func terminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
-}
-
-// confirm asks a question on a terminal; elsewhere it wants --yes.
-func (e *Env) confirm(ctx context.Context, yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	if !terminal(e.Stdin) || ctx.Err() != nil {
-		return errUsage("%s", question).WithHint("add --yes to say so without being asked")
-	}
-	_, _ = fmt.Fprintf(e.Stderr, "%s [y/N] ", question)
-	var answer string
-	_, _ = fmt.Fscanln(e.Stdin, &answer)
-	if a := strings.ToLower(answer); a != "y" && a != "yes" {
-		return caxton.Errorf(caxton.Canceled, "declined", "nothing was changed")
-	}
-	return nil
 }

@@ -98,3 +98,11 @@ func TestTokenStaysSecret(t *testing.T) {
 		t.Errorf("exit code %d, output %q %q", code, stdout, stderr)
 	}
 }
+
+// server returns the URL of a server that answers with handle.
+func server(t *testing.T, handle http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(handle)
+	t.Cleanup(s.Close)
+	return s.URL
+}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/caxton/caxton"
@@ -32,7 +31,7 @@ func Main(ctx context.Context, env *Env, args []string) int {
 		return int(silent)
 	}
 	err = env.classify(root, args, err)
-	printError(env.Stderr, err)
+	env.printError(err)
 	return code(caxton.KindOf(err))
 }
 
@@ -62,31 +61,6 @@ func code(k caxton.Kind) int {
 		return 1
 	}
 	return 1
-}
-
-// printError prints what went wrong, each fault on a line of its own, and what to do.
-func printError(w io.Writer, err error) {
-	var e *caxton.Error
-	if !errors.As(err, &e) {
-		_, _ = fmt.Fprintf(w, "error: %v\n", err)
-		return
-	}
-	msg := e.Message
-	if before, _, ok := strings.Cut(err.Error(), e.Error()); ok && before != "" {
-		msg = before + msg // context that was added on the way
-	}
-	if e.Kind == caxton.Internal && e.Err != nil {
-		msg += ": " + e.Err.Error()
-	}
-	_, _ = fmt.Fprintf(w, "error: %s\n", msg)
-	for _, i := range e.Issues {
-		if s := i.String(); !strings.HasSuffix(e.Message, s) {
-			_, _ = fmt.Fprintf(w, "  %s\n", s)
-		}
-	}
-	if e.Hint != "" {
-		_, _ = fmt.Fprintf(w, "hint: %s\n", e.Hint)
-	}
 }
 
 // classify gives an error that has no kind the one it means. What fails before a command
@@ -151,6 +125,7 @@ func newRoot(env *Env) *cobra.Command {
 	f.StringVar(&env.flags.token, "token", "", "`token` sent to the server (or CAXTON_TOKEN)")
 	f.StringVar(&env.flags.token, "api-key", "", "the same as --token")
 	f.StringVarP(&env.flags.output, "output", "o", "table", "`format` of the result: table, json or yaml")
+	f.BoolVar(&env.flags.noColor, "no-color", false, "no colours, on a terminal too (or NO_COLOR)")
 	bare.register(root)
 	root.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = f.Name != "help" && f.Name != "version" })
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return env.prepare(cmd) }
