@@ -54,10 +54,10 @@ func newAgentsChange(env *Env, verb, short string) *cobra.Command {
 		Use: verb + " [AGENT]", Short: short, Args: atMost(1), ValidArgsFunction: agentNames(env),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && !failing && !all {
-				return errUsage("%s: name an agent, or say --all or --failing-only", cmd.CommandPath())
+				return errUsage("%s: an agent is missing", cmd.CommandPath()).WithHint("name one, or say --all or --failing-only")
 			}
-			if len(args) == 1 && (failing || all) {
-				return errUsage("%s: an agent, or --all, or --failing-only: one of them", cmd.CommandPath())
+			if len(args) == 1 && (failing || all) || failing && all {
+				return errUsage("%s: an agent, or --all, or --failing-only", cmd.CommandPath()).WithHint("give one of them")
 			}
 			if len(args) == 0 {
 				n, err := env.Client().ChangeMany(cmd.Context(), verb, failing)

@@ -70,7 +70,7 @@ func newAgentsLogs(env *Env) *cobra.Command {
 	var follow bool
 	c := ofAgent(env, "logs", "Print the log of an agent", func(cmd *cobra.Command, ref string) error {
 		if tail < 1 || tail > 10_000 {
-			return errUsage("--tail %d is not between 1 and 10000", tail)
+			return errUsage("--tail %d is not between 1 and 10000", tail).WithHint("for example --tail 100")
 		}
 		line := func(p *printer, l api.LogLine) {
 			var attrs []string
@@ -82,12 +82,13 @@ func newAgentsLogs(env *Env) *cobra.Command {
 		}
 		if follow {
 			err := env.Client().FollowLogs(cmd.Context(), ref, tail, level, func(l api.LogLine) error {
-				p := &printer{w: env.Stdout}
-				line(p, l)
-				return p.flush()
+				return env.PrintNext(l, func(p *printer) { line(p, l) })
 			})
 			if cmd.Context().Err() != nil {
 				return nil //nolint:nilerr // the reader has had enough
+			}
+			if err == nil {
+				err = caxton.Errorf(caxton.Unavailable, "log_ended", "the server has ended the log").WithHint("it may be stopping: caxton status")
 			}
 			return err
 		}

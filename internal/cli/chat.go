@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -17,17 +16,17 @@ import (
 
 func newChat(env *Env) *cobra.Command {
 	var verbose bool
-	c := ofAgent(env, "chat", "Talk to an agent; Ctrl-D ends", func(cmd *cobra.Command, ref string) error {
+	c := ofAgent(env, "chat", "Talk to an agent, a line a message; Ctrl-D ends", func(cmd *cobra.Command, ref string) error {
 		a, err := env.Client().Agent(cmd.Context(), ref)
 		if err != nil {
 			return err
 		}
 		next, done := env.lines(a.Slug)
 		defer done()
-		conversation := ""
+		conversation, person := "", terminal(env.Stdin)
 		for {
-			text, err := next()
-			if errors.Is(err, io.EOF) || cmd.Context().Err() != nil {
+			text, err := await(cmd.Context(), next)
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			if err != nil {
@@ -38,13 +37,10 @@ func newChat(env *Env) *cobra.Command {
 			}
 			r, err := env.Client().Send(cmd.Context(), api.Message{Receiver: a.Slug, Text: text, ConversationID: conversation}, 50*time.Second)
 			if err != nil {
-				if cmd.Context().Err() != nil {
-					return nil
+				if !person || cmd.Context().Err() != nil || caxton.KindOf(err) == caxton.Unavailable {
+					return err
 				}
-				env.printError(err)
-				if caxton.KindOf(err) == caxton.Unavailable {
-					return exitCode(code(caxton.Unavailable))
-				}
+				env.printError(err) // a person may try again
 				continue
 			}
 			conversation = r.ConversationID
@@ -55,7 +51,12 @@ func newChat(env *Env) *cobra.Command {
 				env.say("(no reply yet; it is still being handled)")
 				continue
 			}
-			_, _ = fmt.Fprintf(env.Stdout, "%s\n", r.Reply.Text)
+			if err := env.PrintNext(r, func(p *printer) { p.line("%s", r.Reply.Text) }); err != nil {
+				return err
+			}
+			if !person && r.Reply.Performative == string(caxton.Failure) {
+				return exitCode(1)
+			}
 		}
 	})
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "tell which tools are used")
@@ -84,6 +85,10 @@ func (e *Env) lines(name string) (next func() (string, error), done func()) {
 	s.Buffer(nil, 1<<20)
 	return func() (string, error) {
 		if !s.Scan() {
+			if errors.Is(s.Err(), bufio.ErrTooLong) {
+				return "", caxton.Errorf(caxton.TooLarge, "line_too_long", "a line of the input is longer than 1 MiB").
+					WithHint("send it with: caxton messages send --content")
+			}
 			if s.Err() != nil {
 				return "", s.Err()
 			}
