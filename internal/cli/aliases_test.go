@@ -1,6 +1,9 @@
 package cli_test
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -75,6 +78,33 @@ func TestSorts(t *testing.T) {
 	for _, c := range cli.Commands() {
 		if c.Runs && strings.Contains(c.Help, "Needs no server.") != c.Plain || c.Runs && strings.Contains(c.Help, "Asks a server") == c.Plain {
 			t.Errorf("help of caxton %s: %q", c.Words, c.Help)
+		}
+	}
+}
+
+// TestEveryCommandIsInAScript holds that the scripts run each command at least once.
+func TestEveryCommandIsInAScript(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("scripts: %v, %v", files, err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script, _, _ := strings.Cut(string(text), "\n-- ")
+		all.WriteString(script + "\n")
+	}
+	for _, c := range cli.Commands() {
+		if !c.Runs || strings.HasPrefix(c.Words, "completion") {
+			continue
+		}
+		words := `(?m)^(\[\w+\] )?(! )?(exec caxton|json|code \d+) ` + regexp.QuoteMeta(c.Words) + `( |$)`
+		if !regexp.MustCompile(words).MatchString(all.String()) {
+			t.Errorf("no script runs caxton %s", c.Words)
 		}
 	}
 }
