@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // Aliases returns the table: the canonical words by the spelling.
@@ -20,7 +19,7 @@ func Aliases() map[string]string {
 type Command struct {
 	Words     string   // after caxton
 	Arguments string   // after its name
-	Flags     []string // its own, with what they are for
+	Flags     []string // its own, as its help tells them
 	Aliases   []string // second names
 	Of        string   // the canonical words, when it is another spelling of them
 	Runs      bool     // it is no group
@@ -57,6 +56,6 @@ func command(c *cobra.Command) Command {
 		Words: strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "caxton"), " "), Arguments: arguments, Aliases: c.Aliases,
 		Of: c.Annotations[aliasKey], Runs: !c.HasSubCommands(), Plain: c.Annotations[sortKey] != "", Help: c.Long,
 	}
-	c.LocalFlags().VisitAll(func(f *pflag.Flag) { x.Flags = append(x.Flags, f.Name+" "+f.Usage) })
+	x.Flags = strings.Split(c.LocalFlags().FlagUsages(), "\n")
 	return x
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // Main runs the command that args name and returns the exit code.
@@ -127,7 +126,9 @@ func newRoot(env *Env) *cobra.Command {
 	f.StringVarP(&env.flags.output, "output", "o", "table", "`format` of the result: table, json or yaml")
 	f.BoolVar(&env.flags.noColor, "no-color", false, "no colours, on a terminal too (or NO_COLOR)")
 	bare.register(root)
-	root.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = f.Name != "help" && f.Name != "version" })
+	for _, name := range bare.names {
+		_ = root.Flags().MarkHidden(name) // the help of serve has it
+	}
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return env.prepare(cmd) }
 	root.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "agents", Title: "Agents:"}, &cobra.Group{ID: "talk", Title: "Messages:"})
 	add := func(group string, cmds ...*cobra.Command) {

@@ -12,6 +12,7 @@ import (
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	values map[string]*string // by configuration key
+	names  []string           // of the flags
 	port   int
 	detach bool
 	boot   bool
@@ -34,9 +35,11 @@ func newServe(env *Env) *cobra.Command {
 // register adds the flags to a command.
 func (f *serveFlags) register(c *cobra.Command) {
 	flags := c.Flags()
+	f.names = []string{"port", "api-addr", "bootstrap", "join", "detach"}
 	flag := func(name, key, usage string) {
 		v := ""
 		f.values[key] = &v
+		f.names = append(f.names, name)
 		flags.StringVar(&v, name, "", usage)
 	}
 	flags.IntVar(&f.port, "port", 0, "`port` of the API")
