@@ -35,6 +35,10 @@ type Parked struct {
 	Until  time.Time
 	Reason string
 	Ticket bool // a decision on an approval ends it sooner
+
+	// Settles are messages that the turn waits for: as soon as one of them is settled, the turn
+	// goes on. The wish lasts as long as the process; after a restart Until decides.
+	Settles []MessageID
 }
 
 // Error returns the reason.

@@ -47,6 +47,12 @@ func DeriveMessageID(in MessageID, position int) MessageID {
 	return MessageID(id)
 }
 
+// DeriveMessageIDFor returns the ID of the copy of a message that goes to one of several
+// receivers: always the same for the same message and receiver.
+func DeriveMessageIDFor(id MessageID, receiver AgentID) MessageID {
+	return MessageID(uuid5("caxton:copy:", []byte(string(id)+" "+string(receiver))))
+}
+
 // TimeOrdered reports whether the ID has the form of a UUID that begins with a time: of
 // version 7, or derived from one by DeriveMessageID. Such IDs sort by age.
 func (id MessageID) TimeOrdered() bool {

@@ -29,6 +29,7 @@ import (
 	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/caxton/caxton/internal/tool"
 	"github.com/caxton/caxton/internal/tool/builtin"
+	"github.com/caxton/caxton/internal/tool/messaging"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -249,7 +250,11 @@ func (n *node) tools() (*tool.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tool.NewSet(t.Allowed, all...)
+	talk, err := messaging.New(n.router, messaging.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return tool.NewSet(t.Allowed, append(all, talk...)...)
 }
 
 // redirects turns "none" into what the tool takes for none.
@@ -460,7 +465,11 @@ func KnownTool(name string) (known bool, nearest string) {
 	if err != nil {
 		return true, "" // the server will say
 	}
-	set, err := tool.NewSet(nil, all...)
+	talk, err := messaging.New(nil, messaging.Config{})
+	if err != nil {
+		return true, ""
+	}
+	set, err := tool.NewSet(nil, append(all, talk...)...)
 	if err != nil {
 		return true, ""
 	}

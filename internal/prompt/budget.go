@@ -253,15 +253,18 @@ const budgetPause = 200 * time.Millisecond
 
 // book settles a reservation together with a record, or only appends the record when
 // nothing was held back.
-func (t *turnState) book(ctx context.Context, r reservation, cost func(caxton.Unit) int64, rec caxton.Record) error {
+func (t *turnState) book(ctx context.Context, r reservation, cost func(caxton.Unit) int64, more ...caxton.Record) error {
 	if r.id == "" {
-		return t.a.h.log.Append(ctx, rec)
+		if len(more) == 0 {
+			return nil
+		}
+		return t.a.h.log.Append(ctx, more...)
 	}
 	records, charges, err := t.settled(r, cost)
 	if err != nil {
 		return err
 	}
-	return t.a.h.log.Book(ctx, t.turn.Message.ID, r.id, charges, append(records, rec)...)
+	return t.a.h.log.Book(ctx, t.turn.Message.ID, r.id, charges, append(records, more...)...)
 }
 
 func (t *turnState) settled(r reservation, cost func(caxton.Unit) int64) ([]caxton.Record, []caxton.Charge, error) {
@@ -347,6 +350,16 @@ func (r reservation) toolCost(took time.Duration) func(caxton.Unit) int64 {
 		case caxton.WallTime:
 			return took.Milliseconds()
 		case caxton.Tokens, caxton.Money:
+		}
+		return 0
+	}
+}
+
+// waitCost returns what a call did cost that has not come to its end and runs again: time.
+func (r reservation) waitCost(took time.Duration) func(caxton.Unit) int64 {
+	return func(u caxton.Unit) int64 {
+		if u == caxton.WallTime {
+			return took.Milliseconds()
 		}
 		return 0
 	}

@@ -167,6 +167,14 @@ func (t *turnState) tools(ctx context.Context, step int, calls []llm.ToolCall) (
 	slots := make(chan struct{}, t.a.h.cfg.ParallelCalls)
 	var wg sync.WaitGroup
 	for i := range calls {
+		if t.a.tools.Waits(intents[i].Tool) {
+			wg.Go(func() { results[i], errs[i] = t.call(ctx, intents[i], held[i]) })
+		}
+	}
+	for i := range calls {
+		if t.a.tools.Waits(intents[i].Tool) {
+			continue
+		}
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
@@ -189,7 +197,31 @@ func joined(errs []error) error {
 	if len(open) > 0 {
 		return unknown(open)
 	}
-	return errors.Join(errs...)
+	return waiting(errs)
+}
+
+// waiting returns one error for those of a step, of which the calls that wait for messages
+// make one: the turn goes on when any of them is settled.
+func waiting(errs []error) error {
+	var all caxton.Parked
+	var first error
+	others := errs[:0:0]
+	for _, err := range errs {
+		p, ok := errors.AsType[*caxton.Parked](err)
+		if !ok {
+			others = append(others, err)
+			continue
+		}
+		first = cmp.Or(first, err)
+		all.Settles = append(all.Settles, p.Settles...)
+		if all.Until.IsZero() || p.Until.Before(all.Until) {
+			all.Until, all.Reason = p.Until, p.Reason
+		}
+	}
+	if err := errors.Join(others...); err != nil || first == nil {
+		return err
+	}
+	return caxton.Errorf(caxton.Unavailable, "waiting", "%s", all.Reason).WithCause(&all)
 }
 
 // unknown is the error of a turn that cannot go on before somebody has looked.
@@ -318,6 +350,9 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 	h.metrics.tool(t.a.label(b.Tool), status, took)
 	h.cfg.Logger.InfoContext(ctx, "tool called", "agent", t.a.slug, "agent_id", t.turn.Agent.ID, "message_id", t.turn.Message.ID,
 		"conversation_id", t.turn.Message.ConversationID, "tool", b.Tool, "status", status, "duration", took)
+	if _, parked := errors.AsType[*caxton.Parked](err); parked { // it waits: it runs again, under the same key
+		return llm.Message{}, errors.Join(err, t.book(ctx, held, held.waitCost(took)))
+	}
 	if err != nil && ctx.Err() != nil { // what came of it is not known: the intent stays open
 		return llm.Message{}, caxton.Errorf(caxton.Timeout, "turn_timeout", "the turn ended while the tool %s ran", b.Tool).WithCause(ctx.Err())
 	}

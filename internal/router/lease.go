@@ -89,6 +89,12 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 		}
 		delete(r.open, in.ID)
 	}
+	if parked, ok := r.waiting[in.ID]; ok {
+		delete(r.waiting, in.ID)
+		for _, id := range parked {
+			r.hurry(id)
+		}
+	}
 	if err == nil {
 		for i := range s.Outputs {
 			if d := &s.Outputs[i]; d.Message.ReceiverID != "" {
@@ -175,23 +181,38 @@ func (r *Router) Park(ctx context.Context, l caxton.Lease, p caxton.Parked) erro
 	}
 	l.Parked++
 	l.NotBefore = until
-	if woken { // the decision came while the message was on its way to be parked
+	for _, other := range p.Settles {
+		if r.open[other] == nil {
+			woken = true
+		}
+	}
+	if woken { // what it waits for came while it was on its way to be parked
 		l.NotBefore = r.cfg.Now()
+	} else {
+		for _, other := range p.Settles {
+			r.waiting[other] = append(r.waiting[other], id)
+		}
 	}
 	r.delay(&item{delivery: l.Delivery, since: r.cfg.Now()})
 	r.metrics.parked.Inc()
 	return nil
 }
 
-// Abandon forgets a lease without a word: the process is stopping, and the message will be
-// handed out again after the restart.
+// abandonedPause is how long a message waits whose lease was abandoned.
+const abandonedPause = 5 * time.Second
+
+// Abandon ends a lease without a word in the log: the process is stopping, or the log cannot
+// be written. The message is handed out again after a pause, or after the restart.
 func (r *Router) Abandon(l caxton.Lease) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, held := r.leases[l.Message.ID]; held {
-		delete(r.leases, l.Message.ID)
-		r.box(l.Message.ReceiverID).inFlight--
+	if _, held := r.leases[l.Message.ID]; !held {
+		return
 	}
+	delete(r.leases, l.Message.ID)
+	r.box(l.Message.ReceiverID).inFlight--
+	l.NotBefore = r.cfg.Now().Add(abandonedPause)
+	r.delay(&item{delivery: l.Delivery, since: r.cfg.Now(), recovered: true})
 }
 
 // A Load says how busy an agent's mailbox is.

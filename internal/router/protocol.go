@@ -51,20 +51,28 @@ func (r *Router) keepToProtocol(ctx context.Context, in *caxton.Message, outputs
 			r.metrics.violations.Inc()
 			r.cfg.Logger.WarnContext(ctx, "agent broke its protocol", "agent", m.Sender, "message_id", in.ID, "conversation_id", in.ConversationID,
 				"protocol", m.Protocol, "performative", m.Performative, "error", violation)
-			m.Performative = caxton.Failure
-			if ex, ok := d.Find(m, m.CreatedAt); ok && ex.GiveUp() != "" {
-				m.Performative = ex.GiveUp()
+			if m.Performative != caxton.Failure { // a failure tells already what went wrong
+				if m.Content, err = violationContent(violation); err != nil {
+					return err
+				}
 			}
-			if m.Content, err = violationContent(violation); err != nil {
-				return err
-			}
-			if d.Check(m, m.CreatedAt) != nil { // the exchange is over: nothing may be said in it any more
-				m.Protocol = ""
-			}
+			giveUp(&d, m)
 		}
 		d.Apply(m, m.CreatedAt)
 	}
 	return nil
+}
+
+// giveUp makes of m what its sender may say now to end the exchange: failure, or refuse where
+// it has not committed itself. Where nothing may be said any more, m is a failure outside of
+// the protocol.
+func giveUp(d *protocol.Dialogue, m *caxton.Message) {
+	for _, p := range []caxton.Performative{caxton.Failure, caxton.Refuse, caxton.NotUnderstood} {
+		if m.Performative = p; d.Check(m, m.CreatedAt) == nil {
+			return
+		}
+	}
+	m.Performative, m.Protocol = caxton.Failure, ""
 }
 
 func violationContent(why error) (json.RawMessage, error) {

@@ -72,7 +72,8 @@ type Router struct {
 	boxes     map[caxton.AgentID]*mailbox
 	open      map[caxton.MessageID]*exchange // accepted and not settled
 	leases    map[caxton.MessageID]*leaseMark
-	parking   map[caxton.MessageID]bool // on their way to be parked; true when the decision came meanwhile
+	parking   map[caxton.MessageID]bool               // on their way to be parked; true when the decision came meanwhile
+	waiting   map[caxton.MessageID][]caxton.MessageID // parked messages, by the message they wait for
 	delayed   delayHeap
 	deadlines deadlineHeap  // of messages that wait, and of some that are done
 	wake      chan struct{} // capacity 1: Run looks at the delayed messages again
@@ -117,7 +118,8 @@ func New(journal Journal, dir Directory, cfg Config) *Router {
 	r := &Router{
 		journal: journal, dir: dir, cfg: cfg,
 		boxes: map[caxton.AgentID]*mailbox{}, open: map[caxton.MessageID]*exchange{},
-		leases: map[caxton.MessageID]*leaseMark{}, parking: map[caxton.MessageID]bool{}, wake: make(chan struct{}, 1),
+		leases: map[caxton.MessageID]*leaseMark{}, parking: map[caxton.MessageID]bool{},
+		waiting: map[caxton.MessageID][]caxton.MessageID{}, wake: make(chan struct{}, 1),
 	}
 	r.metrics = newMetrics(cfg.Registerer, r)
 	return r
@@ -216,7 +218,7 @@ func (r *Router) broadcast(ctx context.Context, m caxton.Message, continued bool
 	var failed error
 	base := m.ID
 	for i, a := range all {
-		m.ID = caxton.DeriveMessageID(base, i)
+		m.ID = caxton.DeriveMessageIDFor(base, a.ID)
 		rc, err := r.dispatch(ctx, m, a, caxton.Routing{Strategy: caxton.Broadcast, Candidates: cs}, continued || i > 0, false)
 		switch {
 		case err != nil:

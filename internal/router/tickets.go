@@ -110,16 +110,8 @@ func (r *Router) wakeUp(ctx context.Context, d *caxton.Delivery) {
 		r.parking[id] = true // Park will see it
 		return
 	}
-	for i, it := range r.delayed {
-		if it.delivery.Message.ID == id {
-			it.delivery.NotBefore = r.cfg.Now()
-			heap.Fix(&r.delayed, i)
-			select {
-			case r.wake <- struct{}{}:
-			default: // Run will look anyway
-			}
-			return
-		}
+	if r.hurry(id) {
+		return
 	}
 	if r.open[id] == nil { // it was settled, and is open again
 		r.open[id] = &exchange{}
@@ -129,4 +121,20 @@ func (r *Router) wakeUp(ctx context.Context, d *caxton.Delivery) {
 		return
 	}
 	r.cfg.Logger.DebugContext(ctx, "message is at work already", "message_id", id)
+}
+
+// hurry makes a delayed message due, and reports whether there is one. r.mu is held.
+func (r *Router) hurry(id caxton.MessageID) bool {
+	for i, it := range r.delayed {
+		if it.delivery.Message.ID == id {
+			it.delivery.NotBefore = r.cfg.Now()
+			heap.Fix(&r.delayed, i)
+			select {
+			case r.wake <- struct{}{}:
+			default: // Run will look anyway
+			}
+			return true
+		}
+	}
+	return false
 }

@@ -40,6 +40,7 @@ type Spec struct {
 	Parameters  json.RawMessage // JSON Schema (2020-12) of the arguments object
 	Idempotent  bool            // running it again with the same key does no harm, whatever the arguments
 	Source      string          // "builtin", or where it comes from
+	Waits       bool            // spends its time waiting for others: any number may run side by side
 }
 
 // A Call is one run of a tool.

@@ -69,6 +69,12 @@ func (g *Granted) Reconcile(ctx context.Context, name string, call Call) (Result
 	return bound(res, call.ID, g.readers), true, nil
 }
 
+// Waits reports whether the named tool spends its time waiting for others.
+func (g *Granted) Waits(name string) bool {
+	t, ok := g.tool(name)
+	return ok && t.Spec().Waits
+}
+
 // NeedsApproval reports whether calls of the named tool need somebody's approval.
 func (g *Granted) NeedsApproval(name string) bool { return g.grants[name].Approval }
 
