@@ -94,10 +94,9 @@ func Slug(name string) string {
 			word = false
 			continue
 		}
-		if unicode.IsUpper(r) && word {
-			prev := rs[i-1]
+		if upper(r) && word {
 			next := i+1 < len(rs) && unicode.IsLower(rs[i+1])
-			if !unicode.IsUpper(prev) || next {
+			if !upper(rs[i-1]) || next {
 				word = false
 			}
 		}
@@ -109,3 +108,7 @@ func Slug(name string) string {
 	}
 	return b.String()
 }
+
+// upper reports whether r is an upper-case letter that has a lower-case form: some, such as
+// ℂ, have none.
+func upper(r rune) bool { return unicode.IsUpper(r) && unicode.ToLower(r) != r }

@@ -45,7 +45,7 @@ func TestSlug(t *testing.T) {
 	for in, want := range map[string]string{
 		"DataAnalyzer": "data-analyzer", "data-analyzer": "data-analyzer", "Greeter": "greeter",
 		"HTTPServer v2": "http-server-v2", "My First_Agent!": "my-first-agent", "Ångström": "ångström",
-		"aB": "a-b", "ABC": "abc", "ABc": "a-bc", "  x  ": "x", "--": "", "": "", "agent007": "agent007",
+		"aB": "a-b", "ABC": "abc", "ABc": "a-bc", "  x  ": "x", "--": "", "": "", "agent007": "agent007", "Aℂ": "aℂ",
 	} {
 		if got := caxton.Slug(in); got != want {
 			t.Errorf("Slug(%q) = %q, want %q", in, got, want)
