@@ -11,11 +11,14 @@ import (
 	"github.com/caxton/caxton"
 )
 
-// StatusError returns the error that an HTTP status of a provider means. detail is the
-// provider's own words, shown to people.
-func StatusError(provider string, status int, detail string, cause error) error {
-	if len(detail) > 300 {
-		detail = detail[:300] + "…"
+// maxDetail is how many characters of a provider's own words are shown.
+const maxDetail = 300
+
+// statusError returns the error that an HTTP status of a provider means, from 300 up. code
+// and detail are the provider's own; detail is shown to people, cause is logged only.
+func statusError(provider string, status int, code, detail string, cause error) error {
+	if r := []rune(detail); len(r) > maxDetail {
+		detail = string(r[:maxDetail]) + "…"
 	}
 	if detail != "" {
 		detail = ": " + detail
@@ -23,9 +26,19 @@ func StatusError(provider string, status int, detail string, cause error) error 
 	e := func(kind caxton.Kind, code, what, hint string) error {
 		return caxton.Errorf(kind, code, "%s %s%s", provider, what, detail).WithHint("%s", hint).WithCause(cause)
 	}
+	switch code { // of OpenAI and of llama.cpp
+	case "context_length_exceeded", "exceed_context_size_error":
+		status = http.StatusRequestEntityTooLarge
+	}
 	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case status < http.StatusBadRequest:
+		return e(caxton.Malformed, "model_answer_malformed", "sent no answer but a redirect to elsewhere", "check llm.base_url")
+	case status == http.StatusUnauthorized:
 		return e(caxton.Unauthenticated, "model_key_refused", "refused the API key", "check the key that llm is configured with")
+	case status == http.StatusForbidden:
+		return e(caxton.Forbidden, "model_forbidden", "does not allow the request", "check what the key that llm is configured with may do")
+	case status == http.StatusPaymentRequired:
+		return e(caxton.Exhausted, "model_unpaid", "wants to be paid first", "check the account with the provider, or configure llm.fallback")
 	case status == http.StatusNotFound:
 		return e(caxton.NotFound, "model_not_found", "does not know the model or the address", "check llm.model and llm.base_url")
 	case status == http.StatusTooManyRequests:
@@ -34,7 +47,7 @@ func StatusError(provider string, status int, detail string, cause error) error 
 		return e(caxton.TooLarge, "model_request_too_large", "says that the request is too large", "lower conversation.context_window or max_tokens")
 	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout:
 		return e(caxton.Timeout, "model_timeout", "timed out", "try again, or use a faster model")
-	case status >= 500:
+	case status >= http.StatusInternalServerError:
 		return e(caxton.Unavailable, "model_unavailable", "is out of order", "try again later, or configure llm.fallback")
 	}
 	return e(caxton.Invalid, "model_request_refused", "refused the request", "check the agent's llm settings")

@@ -30,12 +30,13 @@ func Stream(ctx context.Context, m Model, req Request, emit func(Delta)) (Respon
 	}
 	res, err := m.Generate(ctx, req)
 	if err == nil {
-		emitAll(res, emit)
+		EmitWhole(res, emit)
 	}
 	return res, err
 }
 
-func emitAll(res Response, emit func(Delta)) {
+// EmitWhole shows a finished answer, its text in one piece.
+func EmitWhole(res Response, emit func(Delta)) {
 	if res.Text != "" {
 		emit(Delta{Text: res.Text})
 	}

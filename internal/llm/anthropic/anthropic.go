@@ -1,18 +1,9 @@
-// Package anthropic speaks to Anthropic's messages interface, at any base URL. It wraps the
-// official SDK; it owns the translation and the kinds of errors, and refuses to choose
-// models or to fall back.
-//
-// internal/prompt calls Generate through an llm.Catalog from agents' workers. The SDK
-// retries 408, 409, 429 and 5xx with pauses that honour Retry-After, within the caller's
-// deadline.
 package anthropic
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"net"
 	"net/http"
 	"time"
 
@@ -26,11 +17,11 @@ import (
 type Config struct {
 	Name       string // the provider's name in answers and metrics: anthropic
 	APIKey     string
-	BaseURL    string        // the SDK's default, Anthropic's own
+	BaseURL    string        // https://api.anthropic.com
 	Model      string        // claude-sonnet-4-5
-	Timeout    time.Duration // of one attempt: 60 s
+	Timeout    time.Duration // of one attempt, the whole of a stream included: 60 s
 	MaxRetries int           // 2; negative for none
-	HTTPClient *http.Client  // http.DefaultClient
+	HTTPClient *http.Client  // llm.SameHost
 }
 
 // defaultMaxTokens is sent when the request has no limit: the interface wants one.
@@ -45,37 +36,41 @@ type Model struct {
 // New returns a Model. It calls nobody.
 func New(cfg Config) *Model {
 	cfg.Name = cmp.Or(cfg.Name, "anthropic")
+	cfg.BaseURL = cmp.Or(cfg.BaseURL, "https://api.anthropic.com")
 	cfg.Model = cmp.Or(cfg.Model, "claude-sonnet-4-5")
 	cfg.Timeout = cmp.Or(cfg.Timeout, time.Minute)
 	cfg.MaxRetries = max(0, cmp.Or(cfg.MaxRetries, 2))
-	opts := []option.RequestOption{option.WithAPIKey(cmp.Or(cfg.APIKey, "none")), option.WithMaxRetries(cfg.MaxRetries), option.WithRequestTimeout(cfg.Timeout)}
-	if cfg.BaseURL != "" {
-		opts = append(opts, option.WithBaseURL(cfg.BaseURL))
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = llm.SameHost()
 	}
-	if cfg.HTTPClient != nil {
-		opts = append(opts, option.WithHTTPClient(cfg.HTTPClient))
-	}
-	return &Model{client: sdk.NewClient(opts...), cfg: cfg}
+	return &Model{cfg: cfg, client: sdk.NewClient(
+		option.WithoutEnvironmentDefaults(), option.WithBaseURL(cfg.BaseURL), option.WithAPIKey(cmp.Or(cfg.APIKey, "none")),
+		option.WithHTTPClient(cfg.HTTPClient), option.WithMaxRetries(cfg.MaxRetries), option.WithRequestTimeout(cfg.Timeout))}
 }
 
 // Info names the provider and the model.
 func (m *Model) Info() llm.Info { return llm.Info{Provider: m.cfg.Name, Model: m.cfg.Model} }
 
-// Generate answers req.
+// Generate answers req. An answer with neither content nor a reason to stop is Malformed.
 func (m *Model) Generate(ctx context.Context, req llm.Request) (llm.Response, error) {
 	p, err := m.params(req)
 	if err != nil {
 		return llm.Response{}, err
 	}
-	msg, err := m.client.Messages.New(ctx, p)
+	x := llm.NewExchange(m.cfg.Name, m.cfg.APIKey, m.cfg.BaseURL, false)
+	msg, err := m.client.Messages.New(ctx, p, option.WithMiddleware(x.Do))
 	if err != nil {
-		return llm.Response{}, m.fail(ctx, err)
+		return llm.Response{}, x.Error(ctx, err)
 	}
+	return m.response(req, msg)
+}
+
+func (m *Model) response(req llm.Request, msg *sdk.Message) (llm.Response, error) {
 	if msg.StopReason == "" && len(msg.Content) == 0 {
 		return llm.Response{}, caxton.Errorf(caxton.Malformed, "model_answer_malformed", "%s answered without content", m.cfg.Name).
 			WithHint("check that llm.base_url points to a messages server")
 	}
-	res := llm.Response{Stop: llm.StopEnd, Provider: m.cfg.Name, Model: cmp.Or(string(msg.Model), string(p.Model))}
+	res := llm.Response{Stop: llm.StopEnd, Provider: m.cfg.Name, Model: cmp.Or(msg.Model, req.Model, m.cfg.Model)}
 	for _, b := range msg.Content {
 		switch b.Type {
 		case "text":
@@ -173,28 +168,4 @@ func (m *Model) params(req llm.Request) (sdk.MessageNewParams, error) {
 		p.TopP = sdk.Float(*req.TopP)
 	}
 	return p, nil
-}
-
-// fail gives an SDK error its kind.
-func (m *Model) fail(ctx context.Context, err error) error {
-	if api, ok := errors.AsType[*sdk.Error](err); ok {
-		var body struct {
-			Error struct {
-				Message string `json:"message"`
-			} `json:"error"`
-		}
-		_ = json.Unmarshal([]byte(api.RawJSON()), &body) // a body that is no JSON has no words for people
-		return llm.StatusError(m.cfg.Name, api.StatusCode, body.Error.Message, err)
-	}
-	var ne net.Error
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return caxton.Errorf(caxton.Canceled, "canceled", "the call of %s was cancelled", m.cfg.Name).WithCause(err)
-	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
-		return caxton.Errorf(caxton.Timeout, "model_timeout", "%s did not answer in time", m.cfg.Name).
-			WithHint("raise llm.timeout, or use a faster model").WithCause(err)
-	case errors.As(err, &ne):
-		return llm.UnreachableError(m.cfg.Name, err)
-	}
-	return llm.DecodeError(m.cfg.Name, err)
 }

@@ -154,6 +154,7 @@ type Step struct {
 	ToolCalls  []llm.ToolCall          // the answer's tool calls
 	Stop       string                  // the provider's word for why it stopped
 	RetryAfter string                  // header
+	Location   string                  // header
 	NoUsage    bool                    // leave the count of tokens out
 	Hang       bool                    // answer only when the client leaves
 	Cut        bool                    // break the connection in the middle of the answer
@@ -171,6 +172,7 @@ type Server struct {
 	mu       sync.Mutex
 	steps    []Step
 	requests [][]byte
+	headers  []http.Header
 	faults   []error
 }
 
@@ -240,6 +242,7 @@ func start(t *testing.T, path string, steps []Step, events func(Step, []byte) []
 		s.mu.Lock()
 		st := s.steps[min(len(s.requests), len(s.steps)-1)]
 		s.requests = append(s.requests, body)
+		s.headers = append(s.headers, r.Header.Clone())
 		if err == nil && st.Check != nil {
 			err = st.Check(body)
 		}
@@ -264,6 +267,9 @@ func start(t *testing.T, path string, steps []Step, events func(Step, []byte) []
 		if st.RetryAfter != "" {
 			w.Header().Set("Retry-After", st.RetryAfter)
 		}
+		if st.Location != "" {
+			w.Header().Set("Location", st.Location)
+		}
 		if !strings.HasPrefix(st.Body, "<") {
 			w.Header().Set("Content-Type", "application/json")
 		}
@@ -285,8 +291,8 @@ func start(t *testing.T, path string, steps []Step, events func(Step, []byte) []
 	return s
 }
 
-// A Maker returns a model that talks to the server at baseURL, with the timeout of one
-// attempt and the number of retries.
+// A Maker returns a model that talks to the server at baseURL with Key, with the timeout of
+// one attempt and the number of retries.
 type Maker func(baseURL string, timeout time.Duration, retries int) llm.Model
 
 // TestProvider holds an adapter to what a provider's server may do to it.
@@ -314,6 +320,10 @@ func TestProvider(t *testing.T, serve func(*testing.T, ...Step) *Server, newMode
 		{"429 for ever", []Step{{Status: 429, Body: errBody, RetryAfter: "0"}}, 1, caxton.Exhausted, 2, nil},
 		{"503 for ever", []Step{{Status: 503, Body: errBody}}, 0, caxton.Unavailable, 1, nil},
 		{"a bad key", []Step{{Status: 401, Body: errBody}}, 2, caxton.Unauthenticated, 1, nil},
+		{"a key that may not", []Step{{Status: 403, Body: errBody}}, 2, caxton.Forbidden, 1, nil},
+		{"no money", []Step{{Status: 402, Body: errBody}}, 2, caxton.Exhausted, 1, nil},
+		{"a request that is too long", []Step{{Status: 400, Body: `{"error":{"message":"m","type":"invalid_request_error","code":"context_length_exceeded"}}`}}, 2, caxton.TooLarge, 1, nil},
+		{"an endless answer", []Step{{Text: strings.Repeat("x", 33<<20)}}, 0, caxton.Malformed, 1, nil},
 		{"an unknown model", []Step{{Status: 404, Body: errBody}}, 2, caxton.NotFound, 1, nil},
 		{"a refused request", []Step{{Status: 400, Body: errBody}}, 2, caxton.Invalid, 1, nil},
 		{"an error that is no JSON", []Step{{Status: 400, Body: "<html>no</html>"}}, 0, caxton.Invalid, 1, nil},
@@ -347,6 +357,14 @@ func TestProvider(t *testing.T, serve func(*testing.T, ...Step) *Server, newMode
 			}
 		})
 	}
+	t.Run("keeps secrets", func(t *testing.T) { testSecrets(t, serve, newModel) })
+	t.Run("a pause beyond the deadline", func(t *testing.T) {
+		s := serve(t, Step{Status: 429, Body: errBody, RetryAfter: "30"})
+		_, err := newModel(s.URL, 300*time.Millisecond, 2).Generate(t.Context(), llm.Request{Messages: []llm.Message{{Role: llm.User, Text: "Hello"}}})
+		if caxton.KindOf(err) != caxton.Exhausted || len(s.Requests()) != 1 {
+			t.Errorf("%v after %d requests, want exhausted at once", err, len(s.Requests()))
+		}
+	})
 	t.Run("nobody listens", func(t *testing.T) {
 		s := serve(t, Step{})
 		s.Close()

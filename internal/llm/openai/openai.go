@@ -1,19 +1,11 @@
-// Package openai speaks to OpenAI's chat completions and to every server that offers the
-// same interface: Ollama, vLLM, llama.cpp, Azure. It wraps the official SDK; it owns the
-// translation and the kinds of errors, and refuses to choose models or to fall back.
-//
-// internal/prompt calls Generate through an llm.Catalog from agents' workers. The SDK
-// retries 408, 409, 429 and 5xx with pauses that honour Retry-After, within the caller's
-// deadline.
 package openai
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -31,81 +23,109 @@ type Config struct {
 	APIKey     string        // may be empty for servers that want none
 	BaseURL    string        // the SDK's default, OpenAI's own
 	Model      string        // gpt-4o-mini
-	Timeout    time.Duration // of one attempt: 60 s
+	Timeout    time.Duration // of one attempt, the whole of a stream included: 60 s
 	MaxRetries int           // 2; negative for none
-	HTTPClient *http.Client  // http.DefaultClient
+	HTTPClient *http.Client  // llm.SameHost
 }
+
+const publicHost = "api.openai.com"
 
 // A Model is one model behind the interface. It is safe for concurrent use.
 type Model struct {
-	client sdk.Client
-	cfg    Config
-	local  bool // not OpenAI's own server: it may know only the older max_tokens
+	chat  sdk.ChatCompletionService
+	cfg   Config
+	local bool // not OpenAI's own server: it may know only the older max_tokens
 }
 
 // New returns a Model. It calls nobody.
 func New(cfg Config) *Model {
 	cfg.Name = cmp.Or(cfg.Name, "openai")
+	cfg.BaseURL = cmp.Or(cfg.BaseURL, "https://"+publicHost+"/v1")
 	cfg.Model = cmp.Or(cfg.Model, "gpt-4o-mini")
 	cfg.Timeout = cmp.Or(cfg.Timeout, time.Minute)
 	cfg.MaxRetries = max(0, cmp.Or(cfg.MaxRetries, 2))
-	opts := []option.RequestOption{
-		option.WithAPIKey(cmp.Or(cfg.APIKey, "none")), option.WithMaxRetries(cfg.MaxRetries), option.WithRequestTimeout(cfg.Timeout),
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = llm.SameHost()
 	}
-	if cfg.BaseURL != "" {
-		opts = append(opts, option.WithBaseURL(cfg.BaseURL))
+	u, err := url.Parse(cfg.BaseURL)
+	return &Model{
+		// sdk.NewClient would read the environment, which is meant for OpenAI's own server.
+		chat: sdk.NewChatCompletionService(
+			option.WithBaseURL(cfg.BaseURL), option.WithAPIKey(cmp.Or(cfg.APIKey, "none")), option.WithHTTPClient(cfg.HTTPClient),
+			option.WithMaxRetries(cfg.MaxRetries), option.WithRequestTimeout(cfg.Timeout)),
+		cfg: cfg, local: err != nil || u.Hostname() != publicHost,
 	}
-	if cfg.HTTPClient != nil {
-		opts = append(opts, option.WithHTTPClient(cfg.HTTPClient))
-	}
-	return &Model{client: sdk.NewClient(opts...), cfg: cfg, local: cfg.BaseURL != "" && !strings.Contains(cfg.BaseURL, "api.openai.com")}
 }
 
 // Info names the provider and the model.
 func (m *Model) Info() llm.Info { return llm.Info{Provider: m.cfg.Name, Model: m.cfg.Model} }
 
-// Generate answers req.
+// Generate answers req. Arguments of tool calls are passed on as the model wrote them, empty
+// ones as {}. An answer without a choice is Malformed.
 func (m *Model) Generate(ctx context.Context, req llm.Request) (llm.Response, error) {
 	p, err := m.params(req)
 	if err != nil {
 		return llm.Response{}, err
 	}
-	c, err := m.client.Chat.Completions.New(ctx, p)
+	x := llm.NewExchange(m.cfg.Name, m.cfg.APIKey, m.cfg.BaseURL, false)
+	c, err := m.chat.New(ctx, p, option.WithMiddleware(x.Do))
 	if err != nil {
-		return llm.Response{}, m.fail(ctx, err)
+		return llm.Response{}, x.Error(ctx, err)
 	}
+	return m.whole(req, c)
+}
+
+// whole returns the answer in a completion that came at once.
+func (m *Model) whole(req llm.Request, c *sdk.ChatCompletion) (llm.Response, error) {
 	if len(c.Choices) == 0 {
 		return llm.Response{}, caxton.Errorf(caxton.Malformed, "model_answer_malformed", "%s answered without a choice", m.cfg.Name).
 			WithHint("check that llm.base_url points to a chat completions server")
 	}
 	choice := c.Choices[0]
-	res := llm.Response{Text: choice.Message.Content, Stop: llm.StopEnd, Provider: m.cfg.Name, Model: cmp.Or(c.Model, string(p.Model))}
-	if res.Text == "" {
-		res.Text = choice.Message.Refusal
-	}
+	a := answer{content: choice.Message.Content, refusal: choice.Message.Refusal, finish: choice.FinishReason, model: c.Model, usage: c.Usage}
 	for _, tc := range choice.Message.ToolCalls {
-		if tc.Type == "custom" {
-			continue
+		if tc.Type != "custom" {
+			a.calls = append(a.calls, call{id: tc.ID, name: tc.Function.Name, arguments: tc.Function.Arguments})
 		}
-		args := tc.Function.Arguments
+	}
+	return m.response(req, &a), nil
+}
+
+// An answer is what a provider said, at once or chunk by chunk.
+type answer struct {
+	content, refusal string
+	calls            []call
+	finish, model    string
+	usage            sdk.CompletionUsage
+}
+
+type call struct{ id, name, arguments string }
+
+func (m *Model) response(req llm.Request, a *answer) llm.Response {
+	res := llm.Response{Text: cmp.Or(a.content, a.refusal), Stop: llm.StopEnd, Provider: m.cfg.Name, Model: cmp.Or(a.model, req.Model, m.cfg.Model)}
+	for _, c := range a.calls {
+		if c.name == "" {
+			continue // nobody could run it
+		}
+		args := c.arguments
 		if strings.TrimSpace(args) == "" {
 			args = "{}"
 		}
-		res.ToolCalls = append(res.ToolCalls, llm.ToolCall{ID: tc.ID, Name: tc.Function.Name, Arguments: json.RawMessage(args)})
+		res.ToolCalls = append(res.ToolCalls, llm.ToolCall{ID: c.id, Name: c.name, Arguments: json.RawMessage(args)})
 	}
 	switch {
 	case len(res.ToolCalls) > 0:
 		res.Stop = llm.StopTools
-	case choice.FinishReason == "length":
+	case a.finish == "length":
 		res.Stop = llm.StopLength
-	case choice.FinishReason == "content_filter":
+	case a.finish == "content_filter":
 		res.Stop = llm.StopFilter
 	}
-	res.Usage = llm.Usage{InputTokens: int(c.Usage.PromptTokens), OutputTokens: int(c.Usage.CompletionTokens)}
-	if c.Usage.TotalTokens == 0 {
+	res.Usage = llm.Usage{InputTokens: int(a.usage.PromptTokens), OutputTokens: int(a.usage.CompletionTokens)}
+	if a.usage.TotalTokens == 0 {
 		res.Usage = llm.EstimateUsage(req, res.Text)
 	}
-	return res, nil
+	return res
 }
 
 func (m *Model) params(req llm.Request) (sdk.ChatCompletionNewParams, error) {
@@ -164,22 +184,4 @@ func (m *Model) params(req llm.Request) (sdk.ChatCompletionNewParams, error) {
 		}
 	}
 	return p, nil
-}
-
-// fail gives an SDK error its kind.
-func (m *Model) fail(ctx context.Context, err error) error {
-	if api, ok := errors.AsType[*sdk.Error](err); ok {
-		return llm.StatusError(m.cfg.Name, api.StatusCode, api.Message, err)
-	}
-	var ne net.Error
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return caxton.Errorf(caxton.Canceled, "canceled", "the call of %s was cancelled", m.cfg.Name).WithCause(err)
-	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
-		return caxton.Errorf(caxton.Timeout, "model_timeout", "%s did not answer in time", m.cfg.Name).
-			WithHint("raise llm.timeout, or use a faster model").WithCause(err)
-	case errors.As(err, &ne):
-		return llm.UnreachableError(m.cfg.Name, err)
-	}
-	return llm.DecodeError(m.cfg.Name, err)
 }

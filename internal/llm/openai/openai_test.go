@@ -14,6 +14,6 @@ func TestProvider(t *testing.T) {
 		if retries == 0 {
 			retries = -1
 		}
-		return openai.New(openai.Config{BaseURL: baseURL, APIKey: "k", Model: "fake-1", Timeout: timeout, MaxRetries: retries})
+		return openai.New(openai.Config{BaseURL: baseURL, APIKey: llmtest.Key, Model: "fake-1", Timeout: timeout, MaxRetries: retries})
 	})
 }
