@@ -365,6 +365,7 @@ func TestProvider(t *testing.T, serve func(*testing.T, ...Step) *Server, newMode
 			t.Errorf("%v after %d requests, want exhausted at once", err, len(s.Requests()))
 		}
 	})
+	t.Run("streams", func(t *testing.T) { testStreams(t, serve, newModel) })
 	t.Run("nobody listens", func(t *testing.T) {
 		s := serve(t, Step{})
 		s.Close()
