@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/caxton/caxton"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A Catalog holds the models of a server by provider name. It does not change and is safe
@@ -42,6 +43,36 @@ func (c *Catalog) Providers() []string {
 
 // Standard returns what serves agents that choose nothing.
 func (c *Catalog) Standard() Info { return c.models[c.standard[0]].Info() }
+
+// Status says how each provider does, sorted by name. One without a breaker is closed.
+func (c *Catalog) Status() []ProviderStatus {
+	names := c.Providers()
+	all := make([]ProviderStatus, len(names))
+	for i, name := range names {
+		all[i].State = BreakerClosed
+		if g, ok := c.models[name].(*Guarded); ok {
+			all[i] = g.Status()
+		}
+		all[i].Provider = name
+	}
+	return all
+}
+
+func breakerState() *prometheus.Desc {
+	return prometheus.NewDesc("caxton_llm_breaker_state",
+		"Whether the provider is asked (0), tried again (1) or left alone (2) after failures.", []string{"provider"}, nil)
+}
+
+// Describe makes the Catalog a collector of metrics.
+func (c *Catalog) Describe(descs chan<- *prometheus.Desc) { descs <- breakerState() }
+
+// Collect gives the state of each provider's breaker.
+func (c *Catalog) Collect(metrics chan<- prometheus.Metric) {
+	values := map[string]float64{BreakerClosed: 0, BreakerHalfOpen: 1, BreakerOpen: 2}
+	for _, s := range c.Status() {
+		metrics <- prometheus.MustNewConstMetric(breakerState(), prometheus.GaugeValue, values[s.State], s.Provider)
+	}
+}
 
 // For returns the model for an agent: its own provider, or the server's, and then its
 // fallbacks, or the server's. An unknown provider is Invalid.

@@ -1,7 +1,6 @@
 package llm
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -59,7 +58,7 @@ func (c Chain) try(ctx context.Context, req Request, ask func(context.Context, M
 		if first == nil && errors.As(err, &e) {
 			first = e
 		}
-		tried = append(tried, m.Info().Provider+": "+cmp.Or(message(err), "failed"))
+		tried = append(tried, m.Info().Provider+": "+message(err))
 		causes = append(causes, err)
 	}
 	err := caxton.Errorf(caxton.Unavailable, "models_failed", "no model answered (%s)", strings.Join(tried, "; ")).WithCause(errors.Join(causes...))
@@ -77,11 +76,4 @@ func another(err error) bool {
 	case caxton.Invalid, caxton.Conflict, caxton.TooLarge, caxton.Canceled:
 	}
 	return false
-}
-
-func message(err error) string {
-	if e, ok := errors.AsType[*caxton.Error](err); ok {
-		return e.Message
-	}
-	return ""
 }

@@ -197,6 +197,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	if n.catalog, n.reason, err = models(ctx, &c.LLM, n.o.Environ, n.log.Logger); err != nil {
 		return n.abandon(err)
 	}
+	n.reg.MustRegister(n.catalog)
 	handlers := prompt.New(n.catalog, tools, n.journal, prompt.Config{
 		ModelTimeout: c.LLM.Timeout.Std(), MaxTokens: c.LLM.MaxTokens, Temperature: c.LLM.Temperature, Logger: n.log.Logger, Registerer: n.reg,
 	})
