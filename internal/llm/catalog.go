@@ -75,7 +75,7 @@ func (c *Catalog) Collect(metrics chan<- prometheus.Metric) {
 }
 
 // For returns the model for an agent: its own provider, or the server's, and then its
-// fallbacks, or the server's. An unknown provider is Invalid.
+// fallbacks, or the server's; each once. An unknown provider is Invalid.
 func (c *Catalog) For(s caxton.LLMSettings) (Model, error) {
 	names := c.standard
 	if s.Provider != "" && s.Provider != "auto" && s.Provider != "default" {
@@ -84,12 +84,14 @@ func (c *Catalog) For(s caxton.LLMSettings) (Model, error) {
 		names = append([]string{c.standard[0]}, s.Fallback...)
 	}
 	var chain Chain
-	for _, n := range names {
+	for i, n := range names {
 		m := c.models[n]
 		if m == nil {
 			return nil, c.unknown(n)
 		}
-		chain = append(chain, m)
+		if !slices.Contains(names[:i], n) {
+			chain = append(chain, m)
+		}
 	}
 	if len(chain) == 1 {
 		return chain[0], nil

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/llm"
@@ -38,6 +40,8 @@ func TestChain(t *testing.T) {
 		{"the first answers", nil, nil, "a", "", false},
 		{"the second takes over", down, nil, "b", "", true},
 		{"a bad key is no reason to give up", caxton.Errorf(caxton.Unauthenticated, "x", "x"), nil, "b", "", true},
+		{"too large for the first", caxton.Errorf(caxton.TooLarge, "x", "x"), nil, "b", "", true},
+		{"nobody is asked for a caller who left", caxton.Errorf(caxton.Canceled, "x", "x"), nil, "", caxton.Canceled, false},
 		{"a wrong request is", caxton.Errorf(caxton.Invalid, "x", "x"), nil, "", caxton.Invalid, false},
 		{"nobody answers", down, caxton.Errorf(caxton.Timeout, "x", "b is slow"), "", caxton.Unavailable, true},
 	}
@@ -57,6 +61,55 @@ func TestChain(t *testing.T) {
 			if tt.name == "nobody answers" && (!strings.Contains(err.Error(), "a is down") || !strings.Contains(err.Error(), "b is slow")) {
 				t.Errorf("error %v, want both", err)
 			}
+		})
+	}
+}
+
+// A hanging model answers never, or after a while.
+type hanging struct {
+	fake
+	after time.Duration
+}
+
+func (h *hanging) Generate(ctx context.Context, _ llm.Request) (llm.Response, error) {
+	select {
+	case <-time.After(h.after):
+		return llm.Response{Text: h.name}, nil
+	case <-ctx.Done():
+		return llm.Response{}, llm.Ended(ctx, h.name)
+	}
+}
+
+func TestChainSharesTheTime(t *testing.T) {
+	never, long := &hanging{fake{name: "never"}, time.Hour}, &hanging{fake{name: "long"}, 45 * time.Second}
+	quick := &hanging{fake{name: "quick"}, time.Second}
+	tests := []struct {
+		name     string
+		chain    llm.Chain
+		deadline time.Duration
+		want     string
+		took     time.Duration
+	}{
+		{"one that hangs leaves time for the next", llm.Chain{never, quick}, time.Minute, "quick", 51 * time.Second},
+		{"and for those after it", llm.Chain{never, never, quick}, time.Minute, "quick", 51 * time.Second},
+		{"one that is slow may be", llm.Chain{long, quick}, time.Minute, "long", 45 * time.Second},
+		{"half of a short time", llm.Chain{never, quick}, 4 * time.Second, "quick", 3 * time.Second},
+		{"the last has all of it", llm.Chain{long}, 46 * time.Second, "long", 45 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
+				defer cancel()
+				start := time.Now()
+				res, err := tt.chain.Generate(ctx, llm.Request{})
+				if err != nil || res.Text != tt.want || time.Since(start) != tt.took {
+					t.Errorf("%q, %v after %v, want %q after %v", res.Text, err, time.Since(start), tt.want, tt.took)
+				}
+				if res.Provider != tt.want {
+					t.Errorf("the answer is by %q", res.Provider)
+				}
+			})
 		})
 	}
 }
@@ -110,6 +163,9 @@ func TestCatalog(t *testing.T) {
 		if m.Info().Provider != tt.want || n != tt.n {
 			t.Errorf("%s: %s with %d, want %s with %d", tt.name, m.Info().Provider, n, tt.want, tt.n)
 		}
+	}
+	if m, err := c.For(caxton.LLMSettings{Provider: "b", Fallback: []string{"b"}}); err != nil || m != llm.Model(b) {
+		t.Errorf("a fallback to itself: %v, %v", m, err)
 	}
 	if _, err := c.For(caxton.LLMSettings{Provider: "z"}); caxton.KindOf(err) != caxton.Invalid {
 		t.Errorf("For an unknown provider: %v", err)
