@@ -93,7 +93,7 @@ func (m *Model) response(req llm.Request, msg *sdk.Message) (llm.Response, error
 	}
 	res.Usage = llm.Usage{InputTokens: int(msg.Usage.InputTokens), OutputTokens: int(msg.Usage.OutputTokens)}
 	if res.Usage == (llm.Usage{}) {
-		res.Usage = llm.EstimateUsage(req, res.Text)
+		res.Usage = llm.EstimateUsage(req, res)
 	}
 	return res, nil
 }

@@ -49,7 +49,7 @@ func (Model) Generate(ctx context.Context, req llm.Request) (llm.Response, error
 	} else {
 		res.Text = strings.TrimSpace(q.answer()) + "\n\n" + Signature
 	}
-	res.Usage = llm.EstimateUsage(req, res.Text)
+	res.Usage = llm.EstimateUsage(req, res)
 	return res, nil
 }
 

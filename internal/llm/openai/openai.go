@@ -123,7 +123,7 @@ func (m *Model) response(req llm.Request, a *answer) llm.Response {
 	}
 	res.Usage = llm.Usage{InputTokens: int(a.usage.PromptTokens), OutputTokens: int(a.usage.CompletionTokens)}
 	if a.usage.TotalTokens == 0 {
-		res.Usage = llm.EstimateUsage(req, res.Text)
+		res.Usage = llm.EstimateUsage(req, res)
 	}
 	return res
 }

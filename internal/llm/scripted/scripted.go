@@ -188,7 +188,7 @@ func (m *Model) answer(ctx context.Context, req llm.Request) (llm.Response, erro
 			res.Stop = llm.StopTools
 			res.ToolCalls = append(res.ToolCalls, llm.ToolCall{ID: "call_" + strconv.Itoa(len(req.Messages)) + "_" + strconv.Itoa(n), Name: c.Name, Arguments: args})
 		}
-		res.Usage = llm.EstimateUsage(req, res.Text)
+		res.Usage = llm.EstimateUsage(req, res)
 		return res, nil
 	}
 	return llm.Response{}, caxton.Errorf(caxton.NotFound, "script_silent", "no rule of the script fits the message").WithHint("add a rule without \"when\" at its end")
