@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	sdk "github.com/anthropics/anthropic-sdk-go"
@@ -77,7 +78,7 @@ func (m *Model) response(req llm.Request, msg *sdk.Message) (llm.Response, error
 			res.Text += b.Text
 		case "tool_use":
 			args := b.Input
-			if len(args) == 0 {
+			if len(args) == 0 || string(args) == "null" {
 				args = json.RawMessage("{}")
 			}
 			res.ToolCalls = append(res.ToolCalls, llm.ToolCall{ID: b.ID, Name: b.Name, Arguments: args})
@@ -86,12 +87,13 @@ func (m *Model) response(req llm.Request, msg *sdk.Message) (llm.Response, error
 	switch {
 	case len(res.ToolCalls) > 0:
 		res.Stop = llm.StopTools
-	case msg.StopReason == sdk.StopReasonMaxTokens:
+	case msg.StopReason == sdk.StopReasonMaxTokens, msg.StopReason == sdk.StopReasonModelContextWindowExceeded:
 		res.Stop = llm.StopLength
 	case msg.StopReason == sdk.StopReasonRefusal:
 		res.Stop = llm.StopFilter
 	}
-	res.Usage = llm.Usage{InputTokens: int(msg.Usage.InputTokens), OutputTokens: int(msg.Usage.OutputTokens)}
+	u := msg.Usage
+	res.Usage = llm.Usage{InputTokens: int(u.InputTokens + u.CacheReadInputTokens + u.CacheCreationInputTokens), OutputTokens: int(u.OutputTokens)}
 	if res.Usage == (llm.Usage{}) {
 		res.Usage = llm.EstimateUsage(req, res)
 	}
@@ -115,31 +117,28 @@ func (m *Model) params(req llm.Request) (sdk.MessageNewParams, error) {
 	}
 	for _, msg := range req.Messages {
 		if msg.Role == llm.ToolRole {
-			results = append(results, sdk.NewToolResultBlock(msg.ToolCallID, cmp.Or(msg.Text, "(empty)"), msg.IsError))
+			results = append(results, sdk.NewToolResultBlock(callID(msg.ToolCallID), orEmpty(msg.Text), msg.IsError))
 			continue
 		}
 		if msg.Role == llm.User && len(results) > 0 { // a word to the results
-			results = append(results, sdk.NewTextBlock(msg.Text))
+			results = append(results, sdk.NewTextBlock(orEmpty(msg.Text)))
 			continue
 		}
 		flush()
 		if msg.Role == llm.User {
-			p.Messages = append(p.Messages, sdk.NewUserMessage(sdk.NewTextBlock(msg.Text)))
+			p.Messages = append(p.Messages, sdk.NewUserMessage(sdk.NewTextBlock(orEmpty(msg.Text))))
 			continue
 		}
 		var blocks []sdk.ContentBlockParamUnion
-		if msg.Text != "" {
+		if strings.TrimSpace(msg.Text) != "" {
 			blocks = append(blocks, sdk.NewTextBlock(msg.Text))
 		}
 		for _, tc := range msg.ToolCalls {
-			var input any
-			if json.Unmarshal(tc.Arguments, &input) != nil {
-				input = map[string]any{}
+			input := map[string]any{}
+			if json.Unmarshal(tc.Arguments, &input) != nil || input == nil {
+				input = map[string]any{} // the interface takes objects only
 			}
-			if _, object := input.(map[string]any); !object {
-				input = map[string]any{}
-			}
-			blocks = append(blocks, sdk.NewToolUseBlock(tc.ID, input, tc.Name))
+			blocks = append(blocks, sdk.NewToolUseBlock(callID(tc.ID), input, tc.Name))
 		}
 		if len(blocks) > 0 {
 			p.Messages = append(p.Messages, sdk.NewAssistantMessage(blocks...))
@@ -147,19 +146,14 @@ func (m *Model) params(req llm.Request) (sdk.MessageNewParams, error) {
 	}
 	flush()
 	for _, t := range req.Tools {
-		var schema map[string]any
-		if err := json.Unmarshal(t.Parameters, &schema); err != nil {
-			return p, caxton.Errorf(caxton.Invalid, "tool_schema_invalid", "the schema of tool %s cannot be read", t.Name).WithCause(err)
-		}
-		in := sdk.ToolInputSchemaParam{Properties: schema["properties"], ExtraFields: map[string]any{}}
-		for k, v := range schema {
-			switch k {
-			case "type", "properties":
-			default:
-				in.ExtraFields[k] = v
-			}
+		in, err := inputSchema(t)
+		if err != nil {
+			return p, err
 		}
 		p.Tools = append(p.Tools, sdk.ToolUnionParam{OfTool: &sdk.ToolParam{Name: t.Name, Description: sdk.String(t.Description), InputSchema: in}})
+	}
+	if len(p.Tools) == 0 {
+		forgo(&p, req.Messages)
 	}
 	if req.Temperature != nil {
 		p.Temperature = sdk.Float(min(1, *req.Temperature))
@@ -168,4 +162,65 @@ func (m *Model) params(req llm.Request) (sdk.MessageNewParams, error) {
 		p.TopP = sdk.Float(*req.TopP)
 	}
 	return p, nil
+}
+
+// orEmpty returns text, or a word for none: the interface refuses blank blocks.
+func orEmpty(text string) string {
+	if strings.TrimSpace(text) == "" {
+		return "(empty)"
+	}
+	return text
+}
+
+// callID returns an ID in the characters that the interface allows: calls may come from
+// another provider, before a fallback.
+func callID(id string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '_'
+	}, id)
+}
+
+func inputSchema(t llm.Tool) (sdk.ToolInputSchemaParam, error) {
+	in := sdk.ToolInputSchemaParam{Properties: map[string]any{}, ExtraFields: map[string]any{}}
+	if len(t.Parameters) == 0 {
+		return in, nil
+	}
+	var schema map[string]any
+	if err := json.Unmarshal(t.Parameters, &schema); err != nil {
+		return in, caxton.Errorf(caxton.Invalid, "tool_schema_invalid", "the schema of tool %s cannot be read", t.Name).
+			WithHint("a schema is a JSON object").WithCause(err)
+	}
+	for k, v := range schema {
+		switch k {
+		case "type":
+		case "properties":
+			in.Properties = v
+		default:
+			in.ExtraFields[k] = v
+		}
+	}
+	return in, nil
+}
+
+// forgo declares the tools that were called earlier, and forbids to call them: the interface
+// refuses an exchange with calls of tools that the request does not have.
+func forgo(p *sdk.MessageNewParams, messages []llm.Message) {
+	seen := map[string]bool{}
+	for _, msg := range messages {
+		for _, tc := range msg.ToolCalls {
+			if !seen[tc.Name] {
+				seen[tc.Name] = true
+				p.Tools = append(p.Tools, sdk.ToolUnionParam{OfTool: &sdk.ToolParam{
+					Name: tc.Name, InputSchema: sdk.ToolInputSchemaParam{Properties: map[string]any{}},
+				}})
+			}
+		}
+	}
+	if len(p.Tools) > 0 {
+		p.ToolChoice = sdk.ToolChoiceUnionParam{OfNone: &sdk.ToolChoiceNoneParam{}}
+	}
 }

@@ -118,11 +118,11 @@ func (m *Model) response(req llm.Request, a *answer) llm.Response {
 		res.Stop = llm.StopTools
 	case a.finish == "length":
 		res.Stop = llm.StopLength
-	case a.finish == "content_filter":
+	case a.finish == "content_filter", a.content == "" && a.refusal != "":
 		res.Stop = llm.StopFilter
 	}
 	res.Usage = llm.Usage{InputTokens: int(a.usage.PromptTokens), OutputTokens: int(a.usage.CompletionTokens)}
-	if a.usage.TotalTokens == 0 {
+	if res.Usage == (llm.Usage{}) {
 		res.Usage = llm.EstimateUsage(req, res)
 	}
 	return res
@@ -153,16 +153,20 @@ func (m *Model) params(req llm.Request) (sdk.ChatCompletionNewParams, error) {
 			}
 			for _, tc := range msg.ToolCalls {
 				a.ToolCalls = append(a.ToolCalls, sdk.ChatCompletionMessageToolCallUnionParam{OfFunction: &sdk.ChatCompletionMessageFunctionToolCallParam{
-					ID: tc.ID, Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: tc.Name, Arguments: string(tc.Arguments)},
+					ID: tc.ID, Function: sdk.ChatCompletionMessageFunctionToolCallFunctionParam{Name: tc.Name, Arguments: m.arguments(tc)},
 				}})
 			}
 			p.Messages = append(p.Messages, sdk.ChatCompletionMessageParamUnion{OfAssistant: &a})
 		}
 	}
 	for _, t := range req.Tools {
-		var schema shared.FunctionParameters
-		if err := json.Unmarshal(t.Parameters, &schema); err != nil {
-			return p, caxton.Errorf(caxton.Invalid, "tool_schema_invalid", "the schema of tool %s cannot be read", t.Name).WithCause(err)
+		schema := shared.FunctionParameters{"type": "object", "properties": map[string]any{}}
+		if len(t.Parameters) > 0 {
+			schema = nil
+			if err := json.Unmarshal(t.Parameters, &schema); err != nil {
+				return p, caxton.Errorf(caxton.Invalid, "tool_schema_invalid", "the schema of tool %s cannot be read", t.Name).
+					WithHint("a schema is a JSON object").WithCause(err)
+			}
 		}
 		p.Tools = append(p.Tools, sdk.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{
 			Name: t.Name, Description: param.NewOpt(t.Description), Parameters: schema,
@@ -184,4 +188,14 @@ func (m *Model) params(req llm.Request) (sdk.ChatCompletionNewParams, error) {
 		}
 	}
 	return p, nil
+}
+
+// arguments returns the arguments of an earlier call. Servers other than OpenAI's read them
+// again to fill in their templates, and fail the whole request when they are no object.
+func (m *Model) arguments(tc llm.ToolCall) string {
+	var object map[string]json.RawMessage
+	if m.local && (json.Unmarshal(tc.Arguments, &object) != nil || object == nil) {
+		return "{}"
+	}
+	return string(tc.Arguments)
 }

@@ -73,7 +73,7 @@ func (g *gatherer) add(c sdk.ChatCompletionChunk) {
 	if c.Model != "" {
 		g.model = c.Model
 	}
-	if c.Usage.TotalTokens > 0 { // the last chunk has it; some servers count in each
+	if c.Usage.PromptTokens+c.Usage.CompletionTokens > 0 { // the last chunk has it; some servers count in each
 		g.usage = c.Usage
 	}
 	for _, choice := range c.Choices {

@@ -35,7 +35,7 @@ func TestStreamOfOtherServers(t *testing.T) {
 		{"a call without a name", []string{call("0", "a", "", "{}"), end("stop")}, "", "", llm.StopEnd, ""},
 		{"chunks with different IDs", []string{`{"id":"1",` + delta(`"content":"a "`)[1:], `{"id":"2",` + delta(`"content":"b"`)[1:], end("stop")}, "a b", "", llm.StopEnd, ""},
 		{"another choice", []string{delta(`"content":"a"`), `{"choices":[{"index":1,"delta":{"content":"x"},"finish_reason":"stop"}]}`, end("length")}, "a", "", llm.StopLength, ""},
-		{"a refusal", []string{delta(`"refusal":"I may "`), delta(`"refusal":"not"`), end("stop")}, "I may not", "", llm.StopEnd, ""},
+		{"a refusal", []string{delta(`"refusal":"I may "`), delta(`"refusal":"not"`), end("stop")}, "I may not", "", llm.StopFilter, ""},
 		{"a refusal, then content", []string{delta(`"refusal":"I may not"`), delta(`"content":"but "`), delta(`"content":"here"`), end("stop")}, "but here", "", llm.StopEnd, ""},
 		{"nothing at all", []string{end("stop")}, "", "", llm.StopEnd, ""},
 		{"an empty choice list for ever", []string{`{"choices":[]}`}, "", "", "", caxton.Unavailable},
