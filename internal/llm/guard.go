@@ -46,9 +46,12 @@ func Guard(m Model, logger *slog.Logger) *Guarded {
 			if to == gobreaker.StateOpen {
 				g.retryAt = time.Now().Add(guardPause)
 			}
-			reason := message(g.last)
+			code := ""
+			if e, ok := errors.AsType[*caxton.Error](g.last); ok {
+				code = e.Code // its message may hold what a user said
+			}
 			g.mu.Unlock()
-			logger.Warn("model breaker changed", "provider", name, "state", to.String(), "reason", reason)
+			logger.Warn("model breaker changed", "provider", name, "state", to.String(), "code", code)
 		},
 	})
 	return g

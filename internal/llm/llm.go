@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 )
 
-// A Model answers requests. It is safe for concurrent use. Its errors are *caxton.Error:
-// Unavailable (down, 5xx, refused), Exhausted (429 after retries), Timeout, Unauthenticated
-// (bad key), Invalid (the provider rejects the request), Malformed (the answer cannot be read).
+// A Model answers requests; see Streamer for one that shows its answer piece by piece. It is
+// safe for concurrent use. Its errors are *caxton.Error: Unavailable (down, 5xx, unreachable,
+// broke off), Exhausted (429 after retries), Timeout, Canceled (the caller left),
+// Unauthenticated (bad key), Forbidden, NotFound (no such model), TooLarge, Invalid (the
+// provider rejects the request), Malformed (the answer cannot be read).
 type Model interface {
 	// Generate answers req, or fails. It returns promptly when ctx ends.
 	Generate(ctx context.Context, req Request) (Response, error)

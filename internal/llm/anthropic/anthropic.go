@@ -77,6 +77,9 @@ func (m *Model) response(req llm.Request, msg *sdk.Message) (llm.Response, error
 		case "text":
 			res.Text += b.Text
 		case "tool_use":
+			if b.Name == "" {
+				continue // nobody could run it
+			}
 			args := b.Input
 			if len(args) == 0 || string(args) == "null" {
 				args = json.RawMessage("{}")

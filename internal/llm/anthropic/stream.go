@@ -27,7 +27,7 @@ func (m *Model) Stream(ctx context.Context, req llm.Request, emit func(llm.Delta
 	ended := false
 	for stream.Next() {
 		e := stream.Current()
-		if e.Type == "" || e.Type == "message_start" && len(msg.Content) > 0 {
+		if e.Type == "" || e.Type == "message_start" && (len(msg.Content) > 0 || len(e.Message.Content) > 0) {
 			return llm.Response{}, llm.DecodeError(m.cfg.Name, errors.New("an event has no place in a stream"))
 		}
 		if err := msg.Accumulate(e); err != nil {
@@ -38,11 +38,11 @@ func (m *Model) Stream(ctx context.Context, req llm.Request, emit func(llm.Delta
 			inputs[e.Index] += e.Delta.PartialJSON
 		case e.Type == "message_stop":
 			ended = true
-		case e.Type == "content_block_start" && e.ContentBlock.Type == "tool_use":
+		case e.Type == "content_block_start" && e.ContentBlock.Type == "tool_use" && e.ContentBlock.Name != "":
 			emit(llm.Delta{Tool: e.ContentBlock.Name})
 		case e.Type == "content_block_start" && e.ContentBlock.Type == "text" && e.ContentBlock.Text != "":
 			emit(llm.Delta{Text: e.ContentBlock.Text})
-		case e.Type == "content_block_delta" && e.Delta.Type == "text_delta" && e.Delta.Text != "":
+		case e.Type == "content_block_delta" && e.Delta.Type == "text_delta" && e.Delta.Text != "" && msg.Content[e.Index].Type == "text":
 			emit(llm.Delta{Text: e.Delta.Text})
 		}
 	}

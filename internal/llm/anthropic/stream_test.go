@@ -71,3 +71,21 @@ func TestStreamEvents(t *testing.T) {
 		})
 	}
 }
+
+// FuzzStream holds the adapter to its contract whatever a server sends.
+func FuzzStream(f *testing.F) {
+	f.Add([]byte("event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[]}}\n\nevent: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"clock\",\"input\":{}}}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\"}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"))
+	f.Add([]byte("event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"a\"}}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"b\"}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"))
+	f.Add([]byte("event: error\ndata: {\"type\":\"error\",\"error\":{\"message\":\"m\"}}\n\n"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m := anthropic.New(anthropic.Config{MaxRetries: -1, HTTPClient: llmtest.Stream(body)})
+		var h llmtest.Heard
+		res, err := llm.Stream(t.Context(), m, llm.Request{Messages: []llm.Message{{Role: llm.User, Text: "Hello"}}}, h.Emit)
+		switch {
+		case err == nil:
+			h.Check(t, res)
+		case caxton.KindOf(err) == caxton.Internal:
+			t.Error(err)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package llmtest
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -146,4 +147,16 @@ func anthropicEvents(st Step, _ []byte) []string {
 	return append(events,
 		named("message_delta", usage(map[string]any{"delta": map[string]any{"stop_reason": stop, "stop_sequence": nil}}, map[string]any{"output_tokens": 7})),
 		named("message_stop", map[string]any{}))
+}
+
+// Stream returns an HTTP client whose every request is answered with body, a stream of
+// events, without a network: for fuzz tests.
+func Stream(body []byte) *http.Client { return &http.Client{Transport: transport(body)} }
+
+type transport []byte
+
+func (b transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: io.NopCloser(bytes.NewReader(b)), Request: req,
+	}, nil
 }

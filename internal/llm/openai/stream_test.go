@@ -64,3 +64,20 @@ func TestStreamOfOtherServers(t *testing.T) {
 		})
 	}
 }
+
+// FuzzStream holds the adapter to its contract whatever a server sends.
+func FuzzStream(f *testing.F) {
+	f.Add([]byte("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\",\"refusal\":\"b\"},\"finish_reason\":null}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"clock\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"))
+	f.Add([]byte("data: {\"error\":{\"message\":\"m\"}}\n\n"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m := openai.New(openai.Config{MaxRetries: -1, HTTPClient: llmtest.Stream(body)})
+		var h llmtest.Heard
+		res, err := llm.Stream(t.Context(), m, llm.Request{Messages: []llm.Message{{Role: llm.User, Text: "Hello"}}}, h.Emit)
+		switch {
+		case err == nil:
+			h.Check(t, res)
+		case caxton.KindOf(err) == caxton.Internal:
+			t.Error(err)
+		}
+	})
+}
