@@ -108,6 +108,9 @@ func newModel(ctx context.Context, name string, p config.Provider, env map[strin
 	if retries == 0 {
 		retries = -1
 	}
+	if name != p.Kind && p.BaseURL != "" {
+		env = nil // its keys and addresses are not for another server that speaks the same
+	}
 	switch p.Kind {
 	case config.KindAnthropic:
 		return anthropic.New(anthropic.Config{

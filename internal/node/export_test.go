@@ -1,0 +1,4 @@
+package node
+
+// Models lets tests build the models alone.
+var Models = models
