@@ -175,13 +175,6 @@ type ApprovalSettings struct {
 	Policy       ApprovalPolicy // for these, and for the tools whose grant asks for approval
 }
 
-// A Schedule starts conversations by the clock.
-type Schedule struct {
-	Enabled  bool
-	Cron     string // five fields
-	Timezone string // IANA name; default UTC
-}
-
 // HasTool reports whether the definition grants the named tool.
 func (d *Definition) HasTool(name string) bool {
 	for _, t := range d.Tools {

@@ -47,6 +47,7 @@ func floors() map[string]float64 {
 		"internal/sqlite":         2,
 		"internal/tool/builtin":   2,
 		"internal/tool/messaging": 2,
+		"internal/schedule":       2,
 
 		"internal/node": 3,
 		"internal/cli":  4,

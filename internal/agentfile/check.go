@@ -81,6 +81,10 @@ func (p *parser) checkSchedule(s scheduleTable) {
 			p.issue(line, column, "schedule.cron", "schedule.cron: "+message, hint)
 		}
 	}
+	if strings.TrimSpace(s.Message) == "" && s.Message != "" {
+		line, column := p.at("schedule.message")
+		p.issue(line, column, "schedule.message", "schedule.message is blank", "write what the agent is to be told, or leave it out")
+	}
 	if s.Timezone == "" {
 		return
 	}
@@ -126,19 +130,26 @@ func cronFault(expression string) (message, hint string) {
 
 func (f cronField) accepts(item string) bool {
 	span, step, stepped := strings.Cut(item, "/")
-	if n, err := strconv.Atoi(step); stepped && (err != nil || n < 1 || n > f.high) {
-		return false
-	}
-	if span == "*" {
-		return true
-	}
-	from, to, ranged := strings.Cut(span, "-")
-	low, ok := f.number(from)
-	if !ok || !ranged {
+	low, high, ok := f.span(span)
+	if !ok || !stepped {
 		return ok
 	}
-	high, ok := f.number(to)
-	return ok && low <= high
+	n, err := strconv.Atoi(step)
+	return err == nil && n > 0 && n <= high-low // a longer step goes nowhere
+}
+
+// span returns the ends of a range: "*", "5" (with a step: from 5 on), or "5-9".
+func (f cronField) span(s string) (low, high int, ok bool) {
+	if s == "*" {
+		return f.low, f.high, true
+	}
+	from, to, ranged := strings.Cut(s, "-")
+	low, ok = f.number(from)
+	if !ok || !ranged {
+		return low, f.high, ok
+	}
+	high, ok = f.number(to)
+	return low, high, ok && low <= high
 }
 
 func (f cronField) number(s string) (int, bool) {

@@ -143,6 +143,11 @@ type scheduleTable struct {
 	Enabled  *bool  `key:"enabled" default:"true" doc:"Whether the schedule counts."`
 	Cron     string `key:"cron" example:"cron: 0 9 * * MON-FRI" doc:"When: minute, hour, day of the month, month, day of the week."`
 	Timezone string `key:"timezone" default:"UTC" example:"timezone: Europe/Vienna" doc:"IANA name of the time zone that the times are in."`
+
+	Message string          `key:"message" example:"message: Write the morning report." doc:"What the agent is sent; without it a sentence that says when it is."`
+	Missed  string          `key:"missed" oneof:"skip,once,all" default:"once" doc:"What becomes of runs that were due while the server was down or the agent suspended: none happens, one stands for all, or all happen, the latest hundred at most."`
+	Overlap string          `key:"overlap" oneof:"skip,allow" default:"skip" doc:"What becomes of a run that is due while the one before is at work."`
+	Jitter  caxton.Duration `key:"jitter" min:"0s" max:"1h" doc:"Each run begins up to this much later, so that not all begin at once."`
 }
 
 // inertTables are the tables that have no effect yet.

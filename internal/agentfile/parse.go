@@ -444,6 +444,10 @@ func (f *file) definition() caxton.Definition {
 			Enabled:  f.Schedule.Cron != "" && (f.Schedule.Enabled == nil || *f.Schedule.Enabled),
 			Cron:     f.Schedule.Cron,
 			Timezone: f.Schedule.Timezone,
+			Message:  f.Schedule.Message,
+			Missed:   caxton.MissedRuns(f.Schedule.Missed),
+			Overlap:  caxton.Overlap(f.Schedule.Overlap),
+			Jitter:   f.Schedule.Jitter.Std(),
 		},
 	}
 	for _, c := range f.Capabilities {

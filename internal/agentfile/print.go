@@ -102,6 +102,10 @@ func (w *printer) definition(def caxton.Definition) {
 		w.put("schedule.enabled", def.Schedule.Enabled)
 	}
 	w.set("schedule.timezone", def.Schedule.Timezone)
+	w.set("schedule.message", def.Schedule.Message)
+	w.set("schedule.missed", string(def.Schedule.Missed))
+	w.set("schedule.overlap", string(def.Schedule.Overlap))
+	w.duration("schedule.jitter", def.Schedule.Jitter)
 	w.set("parameters", def.Parameters)
 	w.set("tool_config", tables(def.ToolConfig))
 	w.set("capability_metadata", tables(def.Metadata))

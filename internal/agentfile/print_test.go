@@ -121,6 +121,7 @@ func definition() *rapid.Generator[caxton.Definition] {
 			},
 			Schedule: rapid.SampledFrom([]caxton.Schedule{
 				{}, {Cron: "0 9 * * MON-FRI", Timezone: "UTC"}, {Cron: "*/5 * * * *", Enabled: true},
+				{Cron: "0 0 1 * *", Enabled: true, Message: "Tidy up.", Missed: caxton.MissedAll, Overlap: caxton.OverlapAllow, Jitter: 90 * time.Second},
 			}).Draw(t, "schedule"),
 			Extra: rapid.SampledFrom([]map[string]any{
 				nil, {"monitoring": map[string]any{"log_level": "info"}}, {"memory": map[string]any{"auto_cleanup": true}, "routing_rules": []any{}},
