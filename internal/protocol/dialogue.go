@@ -66,7 +66,10 @@ func (d Dialogue) Find(m *caxton.Message, at time.Time) (Exchange, bool) {
 // An opening act always opens: two parties may have any number of exchanges at a time. For any
 // other act the exchanges of these parties that its in_reply_to names are meant; where it names
 // none, all of them, and then the oldest in which the act is legal takes it, for answers come
-// in the order of the questions.
+// in the order of the questions. Exchanges that have ended come after those that go on.
+//
+// A not-understood that names none answers something that is no part of an exchange, such as
+// an act that was not legal, and takes no part either: it would end what goes on.
 func (d Dialogue) step(m *caxton.Message, at time.Time) (int, Exchange, error) {
 	n, ok := Parse(m.Protocol)
 	if !ok {
@@ -77,11 +80,15 @@ func (d Dialogue) step(m *caxton.Message, at time.Time) (int, Exchange, error) {
 		return len(d.Exchanges), e, err
 	}
 	candidates := d.between(n, from(m), to(m))
-	if named := slices.DeleteFunc(slices.Clone(candidates), func(i int) bool {
+	named := slices.DeleteFunc(slices.Clone(candidates), func(i int) bool {
 		e := &d.Exchanges[i]
 		return !e.Opening.named(m.InReplyTo) && !e.Asked.named(m.InReplyTo) && !e.Answered.named(m.InReplyTo)
-	}); len(named) > 0 {
+	})
+	switch {
+	case len(named) > 0:
 		candidates = named
+	case m.Performative == caxton.NotUnderstood && m.InReplyTo != "":
+		return len(d.Exchanges), Exchange{}, nil
 	}
 	slices.SortStableFunc(candidates, func(i, j int) int { return ended(d.Exchanges[i]) - ended(d.Exchanges[j]) })
 	for _, i := range candidates {
