@@ -120,7 +120,9 @@ func definition() *rapid.Generator[caxton.Definition] {
 				MaxCPU:           duration(t, "cpu"),
 			},
 			Schedule: rapid.SampledFrom([]caxton.Schedule{
-				{}, {Cron: "0 9 * * MON-FRI", Timezone: "UTC"}, {Cron: "*/5 * * * *", Enabled: true},
+				{},
+				{Cron: "0 9 * * MON-FRI", Timezone: "UTC"},
+				{Cron: "*/5 * * * *", Enabled: true},
 				{Cron: "0 0 1 * *", Enabled: true, Message: "Tidy up.", Missed: caxton.MissedAll, Overlap: caxton.OverlapAllow, Jitter: 90 * time.Second},
 			}).Draw(t, "schedule"),
 			Extra: rapid.SampledFrom([]map[string]any{

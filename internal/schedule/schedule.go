@@ -92,11 +92,29 @@ func (s *Scheduler) AgentRemoved(id caxton.AgentID) { s.change(id, nil) }
 func (s *Scheduler) change(id caxton.AgentID, a *caxton.Agent) {
 	s.mu.Lock()
 	s.changes[id] = a
+	s.foresee(id, a)
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
 	default: // Run looks anyway
 	}
+}
+
+// foresee shows a change at once; Run, which knows of missed runs and retries, corrects it.
+// s.mu is held.
+func (s *Scheduler) foresee(id caxton.AgentID, a *caxton.Agent) {
+	if a == nil || a.Definition.Schedule.Cron == "" {
+		delete(s.status, id)
+		return
+	}
+	def := a.Definition.Schedule
+	e := &entry{agent: *a, state: s.status[id].State}
+	e.state.AgentID = id
+	if def.Enabled && !a.Suspended {
+		e.cron, _ = Parse(def.Cron, def.Timezone) // Run says what is wrong with it
+	}
+	e.plan(s.cfg.Now())
+	s.status[id] = caxton.ScheduleStatus{Schedule: def, State: e.state, Next: e.start}
 }
 
 // Status tells how an agent's schedule fares, and false when it has none.
@@ -216,12 +234,7 @@ func (s *Scheduler) set(ctx context.Context, e *entry, a caxton.Agent) {
 
 // done stores and shows what changed, and finds the time of the next run.
 func (s *Scheduler) done(ctx context.Context, e *entry) {
-	e.start = time.Time{}
-	if e.cron != nil {
-		if due := e.cron.Next(e.state.Through); !due.IsZero() {
-			e.start = due.Add(e.jitter(due))
-		}
-	}
+	e.plan(e.state.Through)
 	if e.changed {
 		// What was sent is noted even when the server stops at this moment.
 		if err := s.store.SaveScheduleState(context.WithoutCancel(ctx), e.state); err != nil {
@@ -237,6 +250,17 @@ func (s *Scheduler) done(ctx context.Context, e *entry) {
 		s.status[e.state.AgentID] = caxton.ScheduleStatus{Schedule: e.agent.Definition.Schedule, State: e.state, Next: e.start}
 	}
 	s.mu.Unlock()
+}
+
+// plan finds the beginning of the first run due after a time.
+func (e *entry) plan(after time.Time) {
+	e.start = time.Time{}
+	if e.cron == nil {
+		return
+	}
+	if due := e.cron.Next(after); !due.IsZero() {
+		e.start = due.Add(e.jitter(due))
+	}
 }
 
 // jitter returns how much later than due the run begins: always the same for one time, and

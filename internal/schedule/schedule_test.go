@@ -429,6 +429,27 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// TestStatusAtOnce: what the directory told shows before Run has looked at it.
+func TestStatusAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := schedule.New(newHouse(), newHouse(), schedule.Config{})
+		a := agentWith(nil)
+		s.AgentChanged(a)
+		if st, ok := s.Status(a.ID); !ok || !st.Next.Equal(time.Date(2000, 1, 1, 9, 0, 0, 0, time.UTC)) {
+			t.Errorf("Status = %+v, %t, want a run at nine", st, ok)
+		}
+		a.Suspended = true
+		s.AgentChanged(a)
+		if st, ok := s.Status(a.ID); !ok || !st.Next.IsZero() {
+			t.Errorf("Status of a suspended agent = %+v, %t, want no run", st, ok)
+		}
+		s.AgentRemoved(a.ID)
+		if st, ok := s.Status(a.ID); ok {
+			t.Errorf("Status of an agent that is gone = %+v", st)
+		}
+	})
+}
+
 func TestJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
