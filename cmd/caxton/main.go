@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // schedules name time zones, and the machine may know none
 
 	"github.com/caxton/caxton/internal/cli"
 )

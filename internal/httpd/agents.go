@@ -113,7 +113,7 @@ func (s *Server) agent(a caxton.Agent, faults []caxton.FileFault) api.Agent {
 			out.LastError, out.LastErrorAt, out.Issues = f.Err.Message, at(f.At), api.IssuesFrom(f.Err.Issues)
 		}
 	}
-	out.Status = out.State
+	out.Status, out.Schedule = out.State, s.schedule(a.ID)
 	return out
 }
 

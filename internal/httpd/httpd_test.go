@@ -197,8 +197,9 @@ func newServerWith(tb testing.TB, cfg httpd.Config, change func(*httpd.Deps)) (*
 	}
 	deps := httpd.Deps{
 		Router: h.Router, Registry: h, Deployer: o, AgentDir: o, Supervisor: o, Logs: o, Tools: h.tools, Previewer: o,
-		Keys:   &keys{kept: map[string]caxton.KeyedRequest{}},
-		Schema: func() []byte { return []byte(`{"type":"object"}`) }, Settings: func() api.Settings { return api.Settings{} },
+		Schedules: scheduled{},
+		Keys:      &keys{kept: map[string]caxton.KeyedRequest{}},
+		Schema:    func() []byte { return []byte(`{"type":"object"}`) }, Settings: func() api.Settings { return api.Settings{} },
 		Status: func(context.Context) (api.Status, error) { return api.Status{}, nil },
 		Health: func(context.Context) (api.MemoryHealth, error) {
 			return api.MemoryHealth{Status: "healthy", SQLiteStatus: "ok"}, nil

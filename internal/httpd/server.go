@@ -104,6 +104,7 @@ type Deps struct {
 	Deployer   Deployer
 	AgentDir   AgentDir
 	Supervisor Supervisor
+	Schedules  Schedules
 	Logs       Logs
 	Tools      Tools
 	Previewer  Previewer

@@ -25,6 +25,7 @@ import (
 	"github.com/caxton/caxton/internal/prompt"
 	"github.com/caxton/caxton/internal/registry"
 	"github.com/caxton/caxton/internal/router"
+	"github.com/caxton/caxton/internal/schedule"
 	"github.com/caxton/caxton/internal/sqlite"
 	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/caxton/caxton/internal/tool"
@@ -155,6 +156,7 @@ type node struct {
 	agents   *agent.Supervisor
 	deployer *deploy.Deployer
 	dir      *agentdir.Dir
+	schedule *schedule.Scheduler
 	http     *httpd.Server
 	catalog  *llm.Catalog
 	reason   string
@@ -215,10 +217,12 @@ func (n *node) build(ctx context.Context) (err error) {
 	n.dir = agentdir.New(n.layout.Agents, n.deployer, n.registry, agentdir.Config{
 		Debounce: c.Agents.Debounce.Std(), NoWatch: !c.Agents.Watch, Logger: n.log.Logger,
 	})
+	n.schedule = schedule.New(n.router, n.db, schedule.Config{Logger: n.log.Logger, Registerer: n.reg})
 	n.http = httpd.New(httpd.Deps{
 		Router: n.router, Registry: n.registry, Deployer: n.deployer, AgentDir: n.dir, Supervisor: n.agents, Logs: logs{n.db, n.journal},
 		Tools: tools, Previewer: handlers, Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
-		Status: n.status, Health: n.health, Shutdown: n.stop,
+		Schedules: n.schedule,
+		Status:    n.status, Health: n.health, Shutdown: n.stop,
 		Metrics: promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}),
 	}, httpd.Config{
 		Addr: c.APIAddr(), Socket: n.layout.Socket, MetricsAddr: c.MetricsAddr(), AdminAddr: c.AdminAddr(), Version: n.o.Version,
@@ -330,6 +334,10 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+		}},
+		{"schedule", n.schedule.Run, func(context.Context) error {
+			n.registry.Observe(n.schedule) // the files are read: what changed while the server was down is known
+			return nil
 		}},
 		{"http", n.http.Run, func(ctx context.Context) error {
 			select {
