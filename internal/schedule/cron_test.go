@@ -210,8 +210,8 @@ func TestNextSearch(t *testing.T) {
 		}
 		tokyo := time.FixedZone("", 9*3600)
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, tokyo).Add(time.Duration(rapid.IntRange(0, 500*24*60).Draw(t, "minutes")) * time.Minute)
-		want := at.Add(time.Minute)
-		for end := at.AddDate(0, 0, 4); !fits(e, want); want = want.Add(time.Minute) {
+		want, fits := at.Add(time.Minute), rule(e)
+		for end := at.AddDate(0, 0, 10); !fits(want); want = want.Add(time.Minute) {
 			if want.After(end) {
 				if got := c.Next(at); !got.IsZero() && !got.After(end) {
 					t.Fatalf("Next(%v) = %v, which does not fit %s", at, got.In(tokyo), e)
@@ -225,15 +225,22 @@ func TestNextSearch(t *testing.T) {
 	})
 }
 
-// fits reports whether t fits an expression: the rule as crontab(5) states it.
-func fits(e string, t time.Time) bool {
-	f := strings.Fields(strings.ToLower(e))
-	day, weekday := in(f[2], t.Day(), 1, 31), in(f[4], int(t.Weekday()), 0, 7) || t.Weekday() == 0 && in(f[4], 7, 0, 7)
-	days := day && weekday
-	if !star(f[2]) && !star(f[4]) {
-		days = day || weekday
+// rule returns whether a time fits an expression: as crontab(5) states it.
+func rule(e string) func(t time.Time) bool {
+	f := strings.Fields(strings.NewReplacer("jan", "1", "feb", "2", "mar", "3", "sun", "0", "mon", "1", "tue", "2").Replace(strings.ToLower(e)))
+	var sets [5][60]bool
+	for i, ends := range [5][2]int{{0, 59}, {0, 23}, {1, 31}, {1, 12}, {0, 7}} {
+		for n := ends[0]; n <= ends[1]; n++ {
+			sets[i][n] = in(f[i], n, ends[0], ends[1])
+		}
 	}
-	return in(f[0], t.Minute(), 0, 59) && in(f[1], t.Hour(), 0, 23) && in(f[3], int(t.Month()), 1, 12) && days
+	sets[4][0] = sets[4][0] || sets[4][7]
+	either := !star(f[2]) && !star(f[4])
+	return func(t time.Time) bool {
+		day, weekday := sets[2][t.Day()], sets[4][t.Weekday()]
+		days := day && weekday || either && (day || weekday)
+		return days && sets[0][t.Minute()] && sets[1][t.Hour()] && sets[3][t.Month()]
+	}
 }
 
 // star reports whether a field leaves every value open.
@@ -247,8 +254,7 @@ func star(field string) bool {
 }
 
 func in(field string, n, low, high int) bool {
-	words := strings.NewReplacer("jan", "1", "feb", "2", "mar", "3", "sun", "0", "mon", "1", "tue", "2")
-	for item := range strings.SplitSeq(words.Replace(field), ",") {
+	for item := range strings.SplitSeq(field, ",") {
 		span, by, stepped := strings.Cut(item, "/")
 		from, to, step := low, high, 1
 		if span != "*" {
@@ -275,4 +281,33 @@ func in(field string, n, low, high int) bool {
 		}
 	}
 	return false
+}
+
+// FuzzNext: whatever the expression, the zone and the time, the next time is later, on a whole
+// minute, and the same when asked again from just before it.
+func FuzzNext(f *testing.F) {
+	f.Add("30 2 * * *", "Europe/Berlin", int64(1774738800))
+	f.Add("*/5 * * * *", "America/New_York", int64(1793512800))
+	f.Add("0 0 29 2 MON", "Pacific/Apia", int64(1325203200))
+	f.Add("0 0 31 2 *", "Africa/Casablanca", int64(1e9))
+	f.Fuzz(func(t *testing.T, expression, zone string, unix int64) {
+		c, err := schedule.Parse(expression, zone)
+		if err != nil {
+			return
+		}
+		at := time.Unix(unix%4e9, 0)
+		if unix%4e9 < 0 {
+			return // before 1970 zones had offsets of seconds
+		}
+		next := c.Next(at)
+		if next.IsZero() {
+			return
+		}
+		if !next.After(at) || !next.Equal(next.Truncate(time.Minute)) {
+			t.Fatalf("%q in %q: Next(%v) = %v", expression, zone, at, next)
+		}
+		if again := c.Next(next.Add(-time.Second)); !again.Equal(next) {
+			t.Fatalf("%q in %q: Next(%v) = %v, but just before that %v", expression, zone, at, next, again)
+		}
+	})
 }
