@@ -125,7 +125,18 @@ func cronFault(expression string) (message, hint string) {
 			}
 		}
 	}
+	if parts[4] == "*" && !dayExists(fields[2].values(parts[2]), fields[3].values(parts[3])) {
+		return quoted(expression) + " never comes: no such month has such a day", "choose another day of the month or another month"
+	}
 	return "", ""
+}
+
+// dayExists reports whether one of the months has one of the days, in some year.
+func dayExists(days, months []int) bool {
+	first := slices.Min(days)
+	return slices.ContainsFunc(months, func(m int) bool {
+		return first <= time.Date(2024, time.Month(m)+1, 0, 0, 0, 0, 0, time.UTC).Day() // 2024 has a 29 February
+	})
 }
 
 func (f cronField) accepts(item string) bool {
@@ -136,6 +147,25 @@ func (f cronField) accepts(item string) bool {
 	}
 	n, err := strconv.Atoi(step)
 	return err == nil && n > 0 && n <= high-low // a longer step goes nowhere
+}
+
+// values returns what the items of a field that accepts them all stand for, at least one.
+func (f cronField) values(items string) []int {
+	var vs []int
+	for item := range strings.SplitSeq(items, ",") {
+		span, by, stepped := strings.Cut(item, "/")
+		low, high, _ := f.span(span)
+		step := 1
+		if stepped {
+			step, _ = strconv.Atoi(by)
+		} else if span != "*" && !strings.Contains(span, "-") {
+			high = low // a number by itself
+		}
+		for v := low; v <= high; v += step {
+			vs = append(vs, v)
+		}
+	}
+	return vs
 }
 
 // span returns the ends of a range: "*", "5" (with a step: from 5 on), or "5-9".
