@@ -335,7 +335,12 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 				return ctx.Err()
 			}
 		}},
-		{"schedule", n.schedule.Run, func(context.Context) error {
+		{"schedule", n.schedule.Run, func(ctx context.Context) error {
+			select {
+			case <-n.schedule.Loaded():
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 			n.registry.Observe(n.schedule) // the files are read: what changed while the server was down is known
 			return nil
 		}},

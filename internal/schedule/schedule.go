@@ -44,6 +44,7 @@ type Scheduler struct {
 	cfg    Config
 	runs   *prometheus.CounterVec
 	wake   chan struct{} // capacity 1: changes has entries
+	loaded chan struct{} // closed by Run when it knows what the store says
 
 	mu      sync.Mutex // guards all below
 	changes map[caxton.AgentID]*caxton.Agent
@@ -77,7 +78,7 @@ func New(sender Sender, store Store, cfg Config) *Scheduler {
 		cfg.Now = time.Now
 	}
 	return &Scheduler{
-		sender: sender, store: store, cfg: cfg, runs: newMetrics(cfg.Registerer), wake: make(chan struct{}, 1),
+		sender: sender, store: store, cfg: cfg, runs: newMetrics(cfg.Registerer), wake: make(chan struct{}, 1), loaded: make(chan struct{}),
 		changes: map[caxton.AgentID]*caxton.Agent{}, status: map[caxton.AgentID]caxton.ScheduleStatus{},
 	}
 }
@@ -139,13 +140,22 @@ type entry struct {
 // Run starts runs as they come due, until ctx ends.
 func (s *Scheduler) Run(ctx context.Context) error {
 	states, err := s.store.ScheduleStates(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	entries := map[caxton.AgentID]*entry{}
+	s.mu.Lock()
 	for _, st := range states {
 		entries[st.AgentID] = &entry{state: st} // the agent is told of later
+		shown := s.status[st.AgentID]
+		shown.State = st
+		s.status[st.AgentID] = shown
 	}
+	s.mu.Unlock()
+	close(s.loaded)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -167,10 +177,15 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case <-s.wake:
 		case <-timer.C:
 		case <-ctx.Done():
+			s.take(ctx, entries) // since when a schedule counts is known after the restart
 			return nil
 		}
 	}
 }
+
+// Loaded is closed when Run knows what the store says. An agent that the directory tells of
+// afterwards is shown with its latest run at once.
+func (s *Scheduler) Loaded() <-chan struct{} { return s.loaded }
 
 // next returns when something is to be done, or the zero time.
 func (e *entry) next() time.Time {

@@ -429,6 +429,30 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// TestStatusAfterRestart: an agent that is told of once the store is read is shown with its
+// latest run, and what was told at the last moment is noted.
+func TestStatusAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		_, stop := start(t, h, schedule.Config{}, agentWith(nil))
+		pass(10 * time.Hour)
+		stop()
+		s, stop := start(t, h, schedule.Config{})
+		<-s.Loaded()
+		s.AgentChanged(agentWith(nil))
+		if st, ok := s.Status("a-1"); !ok || st.State.MessageID != h.taken[0].ID || st.Next.IsZero() {
+			t.Errorf("Status = %+v, %t, want the run of the day", st, ok)
+		}
+		late := agentWith(nil)
+		late.ID = "a-9"
+		s.AgentChanged(late)
+		stop()
+		if st := h.states["a-9"]; st.Schedule == "" || st.Through.IsZero() {
+			t.Errorf("noted of a schedule given at the last moment: %+v", st)
+		}
+	})
+}
+
 // TestStatusAtOnce: what the directory told shows before Run has looked at it.
 func TestStatusAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
