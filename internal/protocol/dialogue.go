@@ -49,11 +49,12 @@ func (d *Dialogue) Apply(m *caxton.Message, at time.Time) {
 	}
 }
 
-// Find returns the exchange that m belongs to, and false when it opens one, takes part in none
-// or is not legal.
+// Find returns the exchange that m belongs to, as it is before m. For an act that is not legal
+// that is the one whose rules it breaks, so that the caller can ask what would be legal there.
+// It returns false for an act that opens an exchange, and where there is none for m.
 func (d Dialogue) Find(m *caxton.Message, at time.Time) (Exchange, bool) {
-	i, _, err := d.step(m, at)
-	if err != nil || i >= len(d.Exchanges) {
+	i, _, _ := d.step(m, at)
+	if i >= len(d.Exchanges) {
 		return Exchange{}, false
 	}
 	return d.Exchanges[i], true

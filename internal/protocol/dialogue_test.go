@@ -151,9 +151,37 @@ func TestDialogueCheck(t *testing.T) {
 	if diff := cmp.Diff(before, d.Exchanges); diff != "" {
 		t.Errorf("Check changed the dialogue:\n%s", diff)
 	}
-	m := say("request", "b", "agree", "a", "4", "3")
-	if e, ok := d.Find(&m, noon); !ok || e.Opening.ID != "3" {
-		t.Errorf("Find = %+v, %t, want the exchange opened by 3", e, ok)
+}
+
+func TestDialogueFind(t *testing.T) {
+	d := protocol.Fold([]caxton.Message{
+		say("request", "a", "request", "b", "1", ""),
+		say("request", "b", "inform", "a", "2", "1"),
+		say("request", "a", "request", "b", "3", ""),
+		say("contract-net", "a", "cfp", "b", "4", ""),
+	})
+	tests := []struct {
+		name    string
+		m       caxton.Message
+		opening caxton.MessageID // of the exchange wanted, "" for none
+		giveUp  caxton.Performative
+	}{
+		{"legal", say("request", "b", "agree", "a", "5", "3"), "3", caxton.Failure},
+		{"not legal", say("request", "b", "propose", "a", "5", "3"), "3", caxton.Failure},
+		{"not legal, an answer to a cfp", say("contract-net", "b", "failure", "a", "5", "4"), "4", caxton.Refuse},
+		{"not legal, unnamed", say("request", "b", "propose", "a", "5", ""), "3", caxton.Failure},
+		{"over", say("request", "b", "inform", "a", "5", "1"), "1", ""},
+		{"opens one", say("request", "a", "request", "b", "5", ""), "", ""},
+		{"strangers", say("request", "b", "agree", "c", "5", "3"), "", ""},
+		{"takes no part", say("", "b", "agree", "a", "5", "3"), "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e, ok := d.Find(&tt.m, noon)
+			if ok != (tt.opening != "") || e.Opening.ID != tt.opening || ok && e.GiveUp() != tt.giveUp {
+				t.Errorf("Find = %+v, %t, want the exchange opened by %q, which ends with %q", e, ok, tt.opening, tt.giveUp)
+			}
+		})
 	}
 }
 
