@@ -64,8 +64,10 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	if s.Outcome == caxton.OutcomeFailed {
 		s.Tickets = append(s.Tickets, r.deadLetter(&s))
 	}
-	if err := r.keepToProtocol(ctx, in, s.Outputs); err != nil {
-		return err
+	if s.Lease.Outputs == 0 { // after a reopening its exchange has ended; what it says now is said all the same
+		if err := r.keepToProtocol(ctx, in, s.Outputs); err != nil {
+			return err
+		}
 	}
 	err := r.journal.Settle(ctx, s)
 	if err != nil && caxton.KindOf(err) != caxton.Conflict {
