@@ -60,6 +60,11 @@ func load(dir string, flags ...string) (*config.Loaded, error) {
 	if d := os.Getenv("CAXTON_TEST_DURABILITY"); d != "" {
 		set["messaging.durability"] = d
 	}
+	for f := range strings.SplitSeq(os.Getenv("CAXTON_TEST_FLAGS"), ",") {
+		if k, v, ok := strings.Cut(f, "="); ok {
+			set[k] = v
+		}
+	}
 	for i := 0; i+1 < len(flags); i += 2 {
 		set[flags[i]] = flags[i+1]
 	}

@@ -59,12 +59,15 @@ func (r *Router) take(id caxton.MessageID) *item {
 			r.delayed.remove(i)
 			b := r.box(it.delivery.Message.ReceiverID)
 			b.queued--
-			b.next(it.delivery.Message.ConversationID)
+			r.next(b, it.delivery.Message.ConversationID)
 			return it
 		}
 	}
 	for _, b := range r.boxes {
-		if it := b.take(id); it != nil {
+		if it, first := b.take(id); it != nil {
+			if first {
+				r.next(b, it.delivery.Message.ConversationID)
+			}
 			return it
 		}
 	}

@@ -80,7 +80,7 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	if held {
 		b.inFlight--
 		b.settled(s.Outcome == caxton.OutcomeDone)
-		b.next(in.ConversationID)
+		r.next(b, in.ConversationID)
 	}
 	if ex := r.open[in.ID]; ex != nil {
 		if len(s.Outputs) > 0 {

@@ -53,12 +53,8 @@ func (b *mailbox) pushItem(it *item) {
 	b.arrivals++
 	it.arrival = b.arrivals
 	conv := it.delivery.Message.ConversationID
-	if q, busy := b.busy[conv]; busy {
-		if q == nil {
-			q = &convQueue{}
-			b.busy[conv] = q
-		}
-		q.waiting = append(q.waiting, it)
+	if _, busy := b.busy[conv]; busy {
+		b.wait(it)
 		return
 	}
 	b.busy[conv] = nil
@@ -72,8 +68,18 @@ func (b *mailbox) again(it *item) {
 	b.ring()
 }
 
-// next makes the conversation's following message ready, or frees the conversation.
-func (b *mailbox) next(conv caxton.ConversationID) {
+// wait queues a delivery behind those of its conversation, which is held.
+func (b *mailbox) wait(it *item) {
+	conv := it.delivery.Message.ConversationID
+	if b.busy[conv] == nil {
+		b.busy[conv] = &convQueue{}
+	}
+	b.busy[conv].waiting = append(b.busy[conv].waiting, it)
+}
+
+// next lets a conversation go on: its following message is made ready, or waits until it is
+// due, or the conversation is free. r.mu is held.
+func (r *Router) next(b *mailbox, conv caxton.ConversationID) {
 	q := b.busy[conv]
 	if q == nil || len(q.waiting) == 0 {
 		delete(b.busy, conv)
@@ -82,17 +88,21 @@ func (b *mailbox) next(conv caxton.ConversationID) {
 	it := q.waiting[0]
 	q.waiting[0] = nil
 	q.waiting = q.waiting[1:]
+	if it.delivery.NotBefore.After(r.cfg.Now()) {
+		b.queued-- // delay counts it again
+		r.delay(it)
+		return
+	}
 	b.again(it)
 }
 
-// take removes a waiting message, and lets its conversation go on when it was the first of it.
-func (b *mailbox) take(id caxton.MessageID) *item {
+// take removes a waiting message. first says that its conversation has to go on now.
+func (b *mailbox) take(id caxton.MessageID) (it *item, first bool) {
 	for i, it := range b.ready {
 		if it.delivery.Message.ID == id {
 			heap.Remove(&b.ready, i)
 			b.queued--
-			b.next(it.delivery.Message.ConversationID)
-			return it
+			return it, true
 		}
 	}
 	for _, q := range b.busy {
@@ -103,6 +113,21 @@ func (b *mailbox) take(id caxton.MessageID) *item {
 			if it.delivery.Message.ID == id {
 				q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
 				b.queued--
+				return it, false
+			}
+		}
+	}
+	return nil, false
+}
+
+// find returns a message that waits behind another one of its conversation, or nil.
+func (b *mailbox) find(id caxton.MessageID) *item {
+	for _, q := range b.busy {
+		if q == nil {
+			continue
+		}
+		for _, it := range q.waiting {
+			if it.delivery.Message.ID == id {
 				return it
 			}
 		}

@@ -464,11 +464,12 @@ func (r *Router) queue(d *caxton.Delivery, recovered bool) {
 	now := r.cfg.Now()
 	it := &item{delivery: *d, since: now, recovered: recovered}
 	r.watch(it)
-	if d.NotBefore.After(now) {
+	b := r.box(d.Message.ReceiverID)
+	if _, held := b.busy[d.Message.ConversationID]; d.NotBefore.After(now) && !held {
 		r.delay(it)
 		return
 	}
-	r.box(d.Message.ReceiverID).pushItem(it)
+	b.pushItem(it)
 }
 
 // Run writes down leases that last and hands out retries when they are due, until ctx ends.

@@ -136,5 +136,11 @@ func (r *Router) hurry(id caxton.MessageID) bool {
 			return true
 		}
 	}
+	for _, b := range r.boxes {
+		if it := b.find(id); it != nil { // behind another one: it will be due when its turn comes
+			it.delivery.NotBefore = r.cfg.Now()
+			return true
+		}
+	}
 	return false
 }

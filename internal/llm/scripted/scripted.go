@@ -44,7 +44,7 @@ type When struct {
 // A ToolCall is a tool to call.
 type ToolCall struct {
 	Name      string         `key:"name" required:"true"`
-	Arguments map[string]any `key:"arguments"`
+	Arguments map[string]any `key:"arguments" doc:"placeholders in texts are filled in as in a reply"`
 }
 
 // A Model answers by a script. It is safe for concurrent use.
@@ -176,12 +176,13 @@ func (m *Model) answer(ctx context.Context, req llm.Request) (llm.Response, erro
 			return llm.Response{}, err
 		}
 		res := llm.Response{Stop: llm.StopEnd, Provider: provider, Model: modelName}
-		res.Text = strings.NewReplacer("{{message}}", message, "{{result}}", result).Replace(r.Reply)
+		fill := strings.NewReplacer("{{message}}", message, "{{result}}", result)
+		res.Text = fill.Replace(r.Reply)
 		if r.Error != "" {
 			return res, caxton.Errorf(kind(r.Error), "scripted_error", "the script says %s", r.Error)
 		}
 		for n, c := range r.ToolCalls {
-			args, err := json.Marshal(c.Arguments)
+			args, err := json.Marshal(filled(c.Arguments, fill))
 			if err != nil || c.Arguments == nil {
 				args = []byte("{}")
 			}
@@ -192,6 +193,30 @@ func (m *Model) answer(ctx context.Context, req llm.Request) (llm.Response, erro
 		return res, nil
 	}
 	return llm.Response{}, caxton.Errorf(caxton.NotFound, "script_silent", "no rule of the script fits the message").WithHint("add a rule without \"when\" at its end")
+}
+
+// filled returns arguments with the placeholders in their texts filled in.
+func filled(v any, fill *strings.Replacer) any {
+	switch v := v.(type) {
+	case string:
+		return fill.Replace(v)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = filled(v[i], fill)
+		}
+		return out
+	case map[string]any:
+		if v == nil {
+			return nil
+		}
+		out := make(map[string]any, len(v))
+		for k := range v {
+			out[k] = filled(v[k], fill)
+		}
+		return out
+	}
+	return v
 }
 
 func (m *Model) fits(i int, message string, turn int, last llm.Message) bool {

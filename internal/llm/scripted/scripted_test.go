@@ -146,3 +146,16 @@ func TestStream(t *testing.T) {
 		}
 	}
 }
+
+func TestArgumentsAreFilledIn(t *testing.T) {
+	m, err := scripted.New([]scripted.Rule{{ToolCalls: []scripted.ToolCall{{
+		Name: "post", Arguments: map[string]any{"body": "say {{message}}", "list": []any{map[string]any{"x": "{{message}}"}, 1}},
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := m.Generate(t.Context(), llm.Request{Messages: []llm.Message{{Role: llm.User, Text: `a "b"`}}})
+	if want := `{"body":"say a \"b\"","list":[{"x":"a \"b\""},1]}`; err != nil || string(res.ToolCalls[0].Arguments) != want {
+		t.Errorf("%s, %v, want %s", res.ToolCalls[0].Arguments, err, want)
+	}
+}
