@@ -1,6 +1,7 @@
 package caxton
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -40,7 +41,7 @@ func (b Budget) Cap(u Unit) int64 {
 	case WallTime:
 		return b.WallTime.Milliseconds()
 	case Money:
-		return int64(b.Money * 1e6)
+		return int64(math.Round(b.Money * 1e6))
 	}
 	return 0
 }

@@ -76,4 +76,9 @@ func TestBudgetArithmetic(t *testing.T) {
 			t.Errorf("Cap(%s) = %d, want %d", u, got, want)
 		}
 	}
+	for n := int64(1); n < 100_000; n++ { // an amount with a decimal point is not the fraction it looks like
+		if got := (caxton.Budget{Money: float64(n) / 1e6}).Cap(caxton.Money); got != n {
+			t.Fatalf("Cap(money) of %d micros = %d", n, got)
+		}
+	}
 }
