@@ -288,6 +288,9 @@ func (d *decoder) unknown(e Field, key string, fields []field) {
 	hint := d.o.UnknownHint
 	near := Nearest(e.Key, all)
 	elsewhere := d.places(d.root, d.o.Prefix, e.Key, nil)
+	if i := slices.IndexFunc(elsewhere, func(p string) bool { return len(Split(p)) == 1 }); i >= 0 {
+		elsewhere = elsewhere[i : i+1] // of several places the top level is the likeliest
+	}
 	switch {
 	case len(elsewhere) == 1 && near == "":
 		hint = "it belongs at " + elsewhere[0]
