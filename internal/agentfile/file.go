@@ -32,6 +32,8 @@ type file struct {
 	ToolConfig   map[string]map[string]any `key:"tool_config" doc:"Settings of single tools, by tool."`
 	Metadata     map[string]map[string]any `key:"capability_metadata" doc:"Facts on single capabilities, by capability."`
 	Schedule     scheduleTable             `key:"schedule" doc:"When the agent starts a conversation by itself."`
+	Approval     approvalTable             `key:"approval" doc:"What the agent may do only when somebody agrees, and who that is."`
+	Budget       budgetsTable              `key:"budget" doc:"What the agent may spend. Without conversation, day or total the amounts are those of one conversation."`
 
 	inertTables
 }
@@ -263,6 +265,10 @@ func spellings() []spelling {
 		{"resource_limits.max_memory_entities", "memory.max_entities"},
 		{"resource_limits.memory_search_limit", "memory.search.max_results"},
 		{"resource_limits.response_timeout", "performance.request_timeout"},
+		{"budget.tokens", "budget.conversation.tokens"},
+		{"budget.tool_calls", "budget.conversation.tool_calls"},
+		{"budget.wall_time", "budget.conversation.wall_time"},
+		{"budget.money", "budget.conversation.money"},
 	}
 }
 
@@ -345,6 +351,8 @@ type toolTable struct {
 	Name         string          `key:"name" required:"true" min:"1" example:"name: http_client" doc:"Which tool."`
 	AllowedHosts []string        `key:"allowed_hosts" doc:"For http_client: only these hosts."`
 	AllowedPaths []string        `key:"allowed_paths" doc:"For file_read: only below these."`
+	Approval     needed          `key:"approval" doc:"Whether somebody must approve each call: true (or required) or false."`
+	Idempotent   bool            `key:"idempotent" doc:"Whether repeating a call under the same key does no harm; then a call whose outcome is lost is made again."`
 	Permissions  toolPermissions `key:"permissions" doc:"What the tool may do for this agent."`
 }
 
@@ -380,6 +388,8 @@ func (t *toolEntry) UnmarshalNode(n *tree.Node, key string, o tree.DecodeOptions
 		Name:         table.Name,
 		AllowedHosts: append(table.AllowedHosts, table.Permissions.AllowedHosts...),
 		AllowedPaths: append(table.AllowedPaths, table.Permissions.AllowedPaths...),
+		Approval:     bool(table.Approval),
+		Idempotent:   table.Idempotent,
 	}
 	return nil
 }

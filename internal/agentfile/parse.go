@@ -346,6 +346,7 @@ func (p *parser) decode(body string) caxton.Definition {
 	p.checkCapabilities(f.Capabilities)
 	p.checkTools(f.Tools, f.ToolConfig)
 	p.checkSchedule(f.Schedule)
+	p.checkApproval(f.Approval, f.Capabilities)
 	p.checkTemplate("user_prompt_template", def.Templates.User)
 	p.checkTemplate("prompt_templates.request_handler", def.Templates.Request)
 	p.checkTemplate("prompt_templates.query_handler", def.Templates.Query)
@@ -449,6 +450,8 @@ func (f *file) definition() caxton.Definition {
 			Overlap:  caxton.Overlap(f.Schedule.Overlap),
 			Jitter:   f.Schedule.Jitter.Std(),
 		},
+		Approval: f.approval(),
+		Budget:   caxton.Budgets{Conversation: f.Budget.Conversation.budget(), Day: f.Budget.Day.budget(), Total: f.Budget.Total.budget()},
 	}
 	for _, c := range f.Capabilities {
 		if !c.name.IsZero() {

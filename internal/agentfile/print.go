@@ -72,11 +72,7 @@ func (w *printer) definition(def caxton.Definition) {
 	w.set("description", def.Description)
 	w.set("author", def.Author)
 	w.set("tags", def.Tags)
-	capabilities := make([]string, len(def.Capabilities))
-	for i, c := range def.Capabilities {
-		capabilities[i] = c.String()
-	}
-	w.set("capabilities", capabilities)
+	w.set("capabilities", names(def.Capabilities))
 	if def.Priority != priorityDefault {
 		w.put("priority", int64(def.Priority))
 	}
@@ -106,6 +102,10 @@ func (w *printer) definition(def caxton.Definition) {
 	w.set("schedule.missed", string(def.Schedule.Missed))
 	w.set("schedule.overlap", string(def.Schedule.Overlap))
 	w.duration("schedule.jitter", def.Schedule.Jitter)
+	w.approval(def.Approval)
+	w.budget("budget.conversation", def.Budget.Conversation)
+	w.budget("budget.day", def.Budget.Day)
+	w.budget("budget.total", def.Budget.Total)
 	w.set("parameters", def.Parameters)
 	w.set("tool_config", tables(def.ToolConfig))
 	w.set("capability_metadata", tables(def.Metadata))
@@ -142,6 +142,28 @@ func (w *printer) memory(s caxton.MemorySettings) {
 	w.duration("memory.search.cache_ttl", s.CacheTTL)
 }
 
+func (w *printer) approval(a caxton.ApprovalSettings) {
+	w.set("approval.capabilities", names(a.Capabilities))
+	w.set("approval.approvers", a.Policy.Approvers)
+	w.set("approval.need", int64(a.Policy.Need))
+	w.duration("approval.expires", a.Policy.Expires)
+}
+
+func (w *printer) budget(path string, b caxton.Budget) {
+	w.set(path+".tokens", b.Tokens)
+	w.set(path+".tool_calls", b.ToolCalls)
+	w.duration(path+".wall_time", b.WallTime)
+	w.set(path+".money", b.Money)
+}
+
+func names(capabilities []caxton.Capability) []string {
+	out := make([]string, len(capabilities))
+	for i, c := range capabilities {
+		out[i] = c.String()
+	}
+	return out
+}
+
 // extra puts the keys without effect back where they were.
 func (w *printer) extra(path string, m map[string]any) {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
@@ -168,6 +190,12 @@ func tools(grants []caxton.ToolGrant, extra map[string]any) []any {
 		}
 		if len(g.AllowedPaths) > 0 {
 			m.Set("permissions.allowed_paths", node(g.AllowedPaths))
+		}
+		if g.Approval {
+			m.Set("approval", node(true))
+		}
+		if g.Idempotent {
+			m.Set("idempotent", node(true))
 		}
 		for _, key := range slices.Sorted(maps.Keys(extra)) {
 			if rest, ok := strings.CutPrefix(key, "tools["+strconv.Itoa(i)+"]."); ok {

@@ -47,6 +47,15 @@ func duration(t *rapid.T, label string) time.Duration {
 	return time.Duration(rapid.Int64Range(0, 1<<50).Draw(t, label)/int64(time.Millisecond)) * time.Millisecond
 }
 
+func budget(t *rapid.T, label string) caxton.Budget {
+	return caxton.Budget{
+		Tokens:    rapid.Int64Range(0, 1e15).Draw(t, label+" tokens"),
+		ToolCalls: rapid.Int64Range(0, 1e12).Draw(t, label+" calls"),
+		WallTime:  duration(t, label+" time"),
+		Money:     float64(rapid.Int64Range(0, 1e15).Draw(t, label+" money")) / 1e6,
+	}
+}
+
 func definition() *rapid.Generator[caxton.Definition] {
 	return rapid.Custom(func(t *rapid.T) caxton.Definition {
 		names := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,8}([-.][a-z0-9]{1,4})?`), 1, 5, rapid.ID).Draw(t, "capabilities")
@@ -60,7 +69,8 @@ func definition() *rapid.Generator[caxton.Definition] {
 		words := rapid.SliceOfN(text("word").Filter(func(s string) bool { return s != "" }), 0, 3)
 		var tools []caxton.ToolGrant
 		for _, n := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z_]{1,10}`), 0, 3, rapid.ID).Draw(t, "tools") {
-			tools = append(tools, caxton.ToolGrant{Name: n, AllowedHosts: words.Draw(t, "hosts"), AllowedPaths: words.Draw(t, "paths")})
+			tools = append(tools, caxton.ToolGrant{Name: n, AllowedHosts: words.Draw(t, "hosts"), AllowedPaths: words.Draw(t, "paths"),
+				Approval: rapid.Bool().Draw(t, "approval"), Idempotent: rapid.Bool().Draw(t, "idempotent")})
 		}
 		parameters := map[string]any{}
 		for _, k := range words.Draw(t, "parameters") {
@@ -125,6 +135,13 @@ func definition() *rapid.Generator[caxton.Definition] {
 				{Cron: "*/5 * * * *", Enabled: true},
 				{Cron: "0 0 1 * *", Enabled: true, Message: "Tidy up.", Missed: caxton.MissedAll, Overlap: caxton.OverlapAllow, Jitter: 90 * time.Second},
 			}).Draw(t, "schedule"),
+			Approval: caxton.ApprovalSettings{
+				Capabilities: rapid.SampledFrom([][]caxton.Capability{nil, capabilities, capabilities[:1]}).Draw(t, "approved"),
+				Policy: rapid.SampledFrom([]caxton.ApprovalPolicy{
+					{}, {Need: 3}, {Need: 2, Approvers: []string{"ann", "bob@example.com"}, Expires: 90 * time.Minute},
+				}).Draw(t, "policy"),
+			},
+			Budget: caxton.Budgets{Conversation: budget(t, "conversation"), Day: budget(t, "day"), Total: budget(t, "total")},
 			Extra: rapid.SampledFrom([]map[string]any{
 				nil, {"monitoring": map[string]any{"log_level": "info"}}, {"memory": map[string]any{"auto_cleanup": true}, "routing_rules": []any{}},
 			}).Draw(t, "extra"),
@@ -172,6 +189,13 @@ func TestSchema(t *testing.T) {
 		{"unknown key", `{"name": "A", "capabilities": ["a"], "colour": 1}`, false},
 		{"unknown key below", `{"name": "A", "capabilities": ["a"], "llm": {"colour": 1}}`, false},
 		{"duration", `{"name": "A", "capabilities": ["a"], "llm": {"timeout": "soon"}}`, false},
+		{"approval", `{"name": "A", "capabilities": ["a"], "tools": [{"name": "y", "approval": "required", "idempotent": true}, {"name": "z", "approval": true}], "approval": {"capabilities": ["a"], "approvers": ["ann"], "need": 1, "expires": "24h"}}`, true},
+		{"approval word", `{"name": "A", "capabilities": ["a"], "tools": [{"name": "y", "approval": "maybe"}]}`, false},
+		{"approval of nobody", `{"name": "A", "capabilities": ["a"], "approval": {"need": 0}}`, false},
+		{"budget", `{"name": "A", "capabilities": ["a"], "budget": {"day": {"tokens": 5, "wall_time": "1m"}, "total": {"money": 0.5}, "conversation": {"tool_calls": 1}}}`, true},
+		{"budget of a conversation", `{"name": "A", "capabilities": ["a"], "budget": {"tokens": 10000, "money": 2}}`, true},
+		{"budget of nothing", `{"name": "A", "capabilities": ["a"], "budget": {"tokens": 0}}`, false},
+		{"budget of a week", `{"name": "A", "capabilities": ["a"], "budget": {"week": {"tokens": 1}}}`, false},
 		{"range", `{"name": "A", "capabilities": ["a"], "priority": 1001}`, false},
 	}
 	for _, tt := range tests {
