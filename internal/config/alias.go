@@ -98,6 +98,11 @@ func rules() []rule {
 		{from: "runtime.memory_pressure_threshold", to: "server.memory_pressure_threshold"},
 		{from: "runtime.temp_storage_limit", to: "server.temp_storage_limit"},
 
+		{from: "agents.budget.tokens", to: "agents.budget.conversation.tokens"},
+		{from: "agents.budget.tool_calls", to: "agents.budget.conversation.tool_calls"},
+		{from: "agents.budget.wall_time", to: "agents.budget.conversation.wall_time"},
+		{from: "agents.budget.money", to: "agents.budget.conversation.money"},
+
 		{from: "messaging.capability_routing.strategy", to: "messaging.strategy"},
 		{from: "messaging.routing_strategy", to: "messaging.strategy"},
 		{from: "llm.default_model", to: "llm.model"},

@@ -71,6 +71,8 @@ type Agents struct {
 	Watch                   bool            `key:"watch" default:"true" doc:"Whether changes of agent files are taken over at once."`
 	Debounce                caxton.Duration `key:"debounce" default:"200ms" min:"1ms" max:"1m" doc:"Calm that must follow a change of a file before it is read."`
 
+	Budget Budgets `key:"budget" doc:"What all agents together may spend. Without conversation, day or total the amounts are those of one conversation."`
+
 	GCInterval    caxton.Duration `key:"gc_interval" min:"1s" inert:"true" doc:"Time between sweeps for idle agents."`
 	MemoryReclaim bool            `key:"memory_reclaim" default:"false" inert:"true" doc:"Whether idle agents give their memory back under pressure."`
 }
@@ -81,11 +83,13 @@ type Messaging struct {
 	Strategy       caxton.Strategy `key:"strategy" default:"best_match" oneof:"best_match,round_robin,least_loaded,priority" doc:"How to choose among several agents with a capability."`
 	MaxMessageSize caxton.Size     `key:"max_message_size" default:"1MB" min:"1KB" doc:"Size of the content of one message."`
 	WaitTimeout    caxton.Duration `key:"wait_timeout" default:"25s" min:"1ms" doc:"How long a caller waits for a reply that asks for no other time."`
+	MaxDepth       int             `key:"max_depth" default:"8" min:"1" max:"1000" doc:"How deep conversations may come out of one another when agents ask agents."`
 }
 
 // Tools holds the settings of the built-in tools.
 type Tools struct {
 	Allowed    []string   `key:"allowed" doc:"The tools that agents may be given; without it all, an empty list allows none."`
+	Approval   Approval   `key:"approval" doc:"Which tools need somebody's approval, and whose."`
 	HTTPClient HTTPClient `key:"http_client" doc:"The tool that fetches from the web."`
 	CSVParser  CSVParser  `key:"csv_parser" doc:"The tool that reads tables."`
 	JSONQuery  JSONQuery  `key:"json_query" doc:"The tool that searches JSON."`

@@ -406,7 +406,7 @@ func sampleValue(key, standard string) string {
 		return "https://a.example"
 	case strings.HasSuffix(key, "url"), strings.HasSuffix(key, "uri"):
 		return "http://a.example:1"
-	case strings.HasSuffix(key, "_timeout"), strings.HasSuffix(key, "interval"), strings.HasSuffix(key, "_expiry"):
+	case strings.HasSuffix(key, "_timeout"), strings.HasSuffix(key, "_time"), strings.HasSuffix(key, "interval"), strings.HasSuffix(key, "_expiry"):
 		return "77s"
 	case strings.HasSuffix(key, "_addr"), strings.HasSuffix(key, "_address"), key == "cluster.seeds":
 		return "10.9.8.7:77"

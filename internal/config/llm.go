@@ -24,6 +24,7 @@ type LLM struct {
 	Fallback    []string            `key:"fallback" doc:"Providers to ask when the first does not answer, in order."`
 	OllamaURL   string              `key:"ollama_url" default:"http://127.0.0.1:11434" form:"url" doc:"Where a model server on this machine is looked for."`
 	Providers   map[string]Provider `key:"providers" doc:"Further providers, by name."`
+	Prices      map[string]Price    `key:"prices" doc:"What models cost, by model or by provider/model; the latter counts more."`
 }
 
 // The kinds of providers.

@@ -561,6 +561,7 @@ func (l *loader) at(key, message, hint string) caxton.Issue {
 // consistent checks what more than one setting must agree on.
 func (l *loader) consistent(c *Config) {
 	l.providers(&c.LLM)
+	l.care(c)
 	type pair struct {
 		low, high string
 		ok        bool

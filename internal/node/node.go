@@ -189,7 +189,7 @@ func (n *node) build(ctx context.Context) (err error) {
 		return n.abandon(err)
 	}
 	n.router = router.New(n.journal, n.registry, router.Config{
-		Strategy: c.Messaging.Strategy, QueueSize: c.Agents.QueueSize, MaxMessage: c.Messaging.MaxMessageSize,
+		Strategy: c.Messaging.Strategy, QueueSize: c.Agents.QueueSize, MaxMessage: c.Messaging.MaxMessageSize, MaxDepth: c.Messaging.MaxDepth,
 		Available: n.available, Logger: n.log.Logger, Registerer: n.reg,
 	})
 	tools, err := n.tools()
@@ -201,7 +201,9 @@ func (n *node) build(ctx context.Context) (err error) {
 	}
 	n.reg.MustRegister(n.catalog)
 	handlers := prompt.New(n.catalog, tools, n.journal, prompt.Config{
-		ModelTimeout: c.LLM.Timeout.Std(), MaxTokens: c.LLM.MaxTokens, Temperature: c.LLM.Temperature, Logger: n.log.Logger, Registerer: n.reg,
+		ModelTimeout: c.LLM.Timeout.Std(), MaxTokens: c.LLM.MaxTokens, Temperature: c.LLM.Temperature,
+		ApproveTools: c.Tools.Approval.Tools, Approval: c.Tools.Approval.Policy(), Budgets: c.Agents.Budget.Caps(), Prices: c.LLM.PriceTable(),
+		Logger: n.log.Logger, Registerer: n.reg,
 	})
 	n.agents = agent.New(n.router, n.registry, func(_ context.Context, v caxton.AgentVersion) (agent.Handler, error) {
 		return handlers.Handler(v)
@@ -259,7 +261,17 @@ func (n *node) tools() (*tool.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tool.NewSet(t.Allowed, append(all, talk...)...)
+	set, err := tool.NewSet(t.Allowed, append(all, talk...)...)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range t.Approval.Tools { // a slip would let calls pass that are to wait
+		if known, _ := set.Known(name); !known {
+			return nil, caxton.Errorf(caxton.Invalid, "tool_unknown", "tools.approval.tools: there is no tool %q", name).
+				WithHint("did you mean %s? caxton tools list shows what there is", cmp.Or(set.Nearest(name), "one of these"))
+		}
+	}
+	return set, nil
 }
 
 // redirects turns "none" into what the tool takes for none.
