@@ -181,6 +181,9 @@ type text struct {
 // just after the last character.
 func (t *text) at(offset int) position {
 	offset = max(0, min(offset, len(t.data)))
+	for offset > 0 && offset < len(t.data) && !utf8.RuneStart(t.data[offset]) {
+		offset-- // inside of a character: it stands where it begins
+	}
 	if offset < t.offset || t.before.line == 0 {
 		t.offset, t.before = 0, position{1, 1}
 	}

@@ -145,6 +145,7 @@ func TestParseFaults(t *testing.T) {
 		{"deep yaml", tree.YAML, deep, "f:1:66: nested more than 64 levels deep (flatten the document)"},
 		{"deep toml", tree.TOML, "a = " + deep, "f:1:69: nested more than 64 levels deep (flatten the document)"},
 		{"deep json", tree.JSON, deep, "f:1:66: nested more than 64 levels deep (flatten the document)"},
+		{"toml text ends within", tree.TOML, "\"垈", "f:1:2: unterminated basic string (check quotes, brackets and commas near here)"},
 		{"toml repeated", tree.TOML, "a = 1\n[t]\nb = 1\nb = 2\n[t]\n", "f:4:1: t.b is given twice: here and in line 3 (keep one of them)\nf:5:2: t is given twice: here and in line 2 (keep one of them)"},
 		{"toml table over value", tree.TOML, "a = 1\n[a.b]\n", "f:2:2: a is given twice: here and in line 1 (keep one of them)"},
 		{"toml inline table extended", tree.TOML, "a = {}\na.b = 1\n", "f:2:1: a is given twice: here and in line 1 (keep one of them)"},
