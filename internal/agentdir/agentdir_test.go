@@ -141,6 +141,7 @@ func TestDirFollowsItsFiles(t *testing.T) {
 	h.write("notes.md", "no front matter")
 	h.write(".hidden.md", agent("Hidden", "a"))
 	h.write("one.md~", agent("Backup", "a"))
+	h.write("one.test.yaml", "cases: []\n")
 	h.watch()
 	if n := len(h.reg.Agents()); n != 1 {
 		t.Fatalf("%d agents, want 1", n)

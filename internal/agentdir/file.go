@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/agentfile"
 )
 
 // list returns the names of the files that may be agents, sorted.
@@ -36,7 +37,7 @@ func (d *Dir) list() ([]string, error) {
 
 // candidate reports whether a file of this name may be an agent.
 func candidate(name string) bool {
-	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") || strings.EqualFold(stemOf(name), "readme") {
+	if agentfile.Companion(name) || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") || strings.EqualFold(stemOf(name), "readme") {
 		return false
 	}
 	switch strings.ToLower(filepath.Ext(name)) {
