@@ -44,6 +44,7 @@ func floors() map[string]float64 {
 		"internal/prompt":         2,
 		"internal/registry":       2,
 		"internal/router":         2,
+		"internal/scenario":       2,
 		"internal/sqlite":         2,
 		"internal/tool/builtin":   2,
 		"internal/tool/messaging": 2,
