@@ -7,4 +7,8 @@
 // context; Run cancels the contexts from the last stage to the first, waits for each, and
 // so stops accepting, finishes what is leased, and closes the database last. internal/cli
 // calls Run from the command serve.
+//
+// A Bench puts the same parts together for one test case at a time, over a journal in memory
+// and without a data directory or a listener: it is the Stage of internal/scenario, for the
+// command agents test.
 package node

@@ -243,8 +243,40 @@ func (n *node) abandon(err error) error { return errors.Join(err, n.db.Close()) 
 func (n *node) available(id caxton.AgentID) bool { return n.agents.Available(id) }
 
 func (n *node) tools() (*tool.Set, error) {
-	t := &n.c.Tools
-	all, err := builtin.New(builtin.Config{
+	cfg := toolConfig(n.c)
+	cfg.File.Root = n.layout.Files
+	all, err := ownTools(cfg, n.router)
+	if err != nil {
+		return nil, err
+	}
+	set, err := tool.NewSet(n.c.Tools.Allowed, all...)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range n.c.Tools.Approval.Tools { // a slip would let calls pass that are to wait
+		if known, _ := set.Known(name); !known {
+			return nil, caxton.Errorf(caxton.Invalid, "tool_unknown", "tools.approval.tools: there is no tool %q", name).
+				WithHint("did you mean %s? caxton tools list shows what there is", cmp.Or(set.Nearest(name), "one of these"))
+		}
+	}
+	return set, nil
+}
+
+// ownTools returns the tools that the program has itself. Without mail those that need it
+// can be described and not called.
+func ownTools(cfg builtin.Config, mail messaging.Mail) ([]tool.Tool, error) {
+	all, err := builtin.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	talk, err := messaging.New(mail, messaging.Config{Now: cfg.Now})
+	return append(all, talk...), err
+}
+
+// toolConfig returns what the configuration says of the built-in tools.
+func toolConfig(c *config.Config) builtin.Config {
+	t := &c.Tools
+	return builtin.Config{
 		HTTP: builtin.HTTPConfig{
 			AllowedHosts: t.HTTPClient.AllowedHosts, DeniedHosts: t.HTTPClient.DeniedHosts, AllowedOnly: t.HTTPClient.AllowedOnly,
 			AllowPrivate: t.HTTPClient.AllowPrivate, Timeout: t.HTTPClient.Timeout.Std(), MaxResponse: t.HTTPClient.MaxResponseSize,
@@ -252,26 +284,8 @@ func (n *node) tools() (*tool.Set, error) {
 		},
 		CSV:  builtin.CSVConfig{MaxSize: t.CSVParser.MaxSize},
 		JSON: builtin.JSONConfig{MaxSize: t.JSONQuery.MaxSize, MaxOutput: t.JSONQuery.MaxOutput, Timeout: t.JSONQuery.Timeout.Std()},
-		File: builtin.FileConfig{Root: n.layout.Files, MaxSize: t.FileRead.MaxSize},
-	})
-	if err != nil {
-		return nil, err
+		File: builtin.FileConfig{MaxSize: t.FileRead.MaxSize},
 	}
-	talk, err := messaging.New(n.router, messaging.Config{})
-	if err != nil {
-		return nil, err
-	}
-	set, err := tool.NewSet(t.Allowed, append(all, talk...)...)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range t.Approval.Tools { // a slip would let calls pass that are to wait
-		if known, _ := set.Known(name); !known {
-			return nil, caxton.Errorf(caxton.Invalid, "tool_unknown", "tools.approval.tools: there is no tool %q", name).
-				WithHint("did you mean %s? caxton tools list shows what there is", cmp.Or(set.Nearest(name), "one of these"))
-		}
-	}
-	return set, nil
 }
 
 // redirects turns "none" into what the tool takes for none.
@@ -487,15 +501,11 @@ func (n *node) halt(ctx context.Context, all []*running) {
 // KnownTool reports whether there is a tool of this name, and otherwise the name it is most
 // likely a slip of, or "". It needs no server.
 func KnownTool(name string) (known bool, nearest string) {
-	all, err := builtin.New(builtin.Config{})
+	all, err := ownTools(builtin.Config{}, nil)
 	if err != nil {
 		return true, "" // the server will say
 	}
-	talk, err := messaging.New(nil, messaging.Config{})
-	if err != nil {
-		return true, ""
-	}
-	set, err := tool.NewSet(nil, append(all, talk...)...)
+	set, err := tool.NewSet(nil, all...)
 	if err != nil {
 		return true, ""
 	}
