@@ -11,6 +11,7 @@ import (
 	"github.com/caxton/caxton/api"
 	"github.com/caxton/caxton/internal/agentfile"
 	"github.com/caxton/caxton/internal/node"
+	"github.com/caxton/caxton/internal/scenario"
 	"github.com/caxton/caxton/internal/template"
 	"github.com/spf13/cobra"
 )
@@ -96,7 +97,7 @@ func agentFiles(dir string) ([]string, error) {
 // agentFile reports whether a directory entry is an agent file, as the server sees it.
 func agentFile(e fs.DirEntry, name string) bool {
 	base := strings.TrimSuffix(e.Name(), filepath.Ext(name))
-	if e.IsDir() || strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "#") || strings.HasSuffix(e.Name(), "~") || strings.EqualFold(base, "readme") {
+	if e.IsDir() || agentfile.Companion(e.Name()) || strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "#") || strings.HasSuffix(e.Name(), "~") || strings.EqualFold(base, "readme") {
 		return false
 	}
 	switch strings.ToLower(filepath.Ext(name)) {
@@ -141,13 +142,22 @@ func (e *Env) filesOf(dir string) ([]string, error) {
 }
 
 func newAgentsSchema(env *Env) *cobra.Command {
-	return plain(&cobra.Command{
-		Use: "schema", Short: "Print the JSON Schema of an agent file; needs no server", Args: exactly(),
+	var tests bool
+	c := plain(&cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of an agent file, or of its tests; needs no server", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := env.Stdout.Write(append(agentfile.Schema(), '\n'))
+			schema, err := agentfile.Schema(), error(nil)
+			if tests {
+				schema, err = scenario.Schema()
+			}
+			if err == nil {
+				_, err = env.Stdout.Write(append(schema, '\n'))
+			}
 			return err
 		},
 	})
+	c.Flags().BoolVar(&tests, "tests", false, "of a test file, for editors")
+	return c
 }
 
 // checkTemplate and toolNames give the check of agent files what the server knows too.

@@ -35,35 +35,6 @@ func newAgentsCapabilities(env *Env) *cobra.Command {
 	})
 }
 
-func newAgentsTest(env *Env) *cobra.Command {
-	var input string
-	c := ofAgent(env, "test", "Send an agent an input and show the reply and all that happened", func(cmd *cobra.Command, ref string) error {
-		if input == "" {
-			return errUsage("--input is missing").WithHint("say what to send: --input TEXT")
-		}
-		r, err := env.Client().Test(cmd.Context(), ref, input)
-		if err != nil {
-			return err
-		}
-		if err := env.Print(r, func(p *printer) {
-			for _, rec := range r.Records {
-				if rec.Kind != "message" {
-					p.row("#", rec.Kind, summary(rec))
-				}
-			}
-			p.line("%s", r.Reply.Text)
-		}); err != nil {
-			return err
-		}
-		if r.Reply.Performative == string(caxton.Failure) {
-			return exitCode(1)
-		}
-		return nil
-	})
-	c.Flags().StringVar(&input, "input", "", "`text` to send")
-	return c
-}
-
 func newAgentsLogs(env *Env) *cobra.Command {
 	var tail int
 	var level string

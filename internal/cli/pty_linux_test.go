@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -140,5 +141,26 @@ func TestConfirm(t *testing.T) {
 				t.Errorf("exit code %d, removed %v; want %d, %v", code, removed.Load(), tt.code, tt.removed)
 			}
 		})
+	}
+}
+
+func TestProgressOfTests(t *testing.T) {
+	person, program := pty(t)
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"greeter.md":        "---\nname: Greeter\ncapabilities: [greeting]\nsystem_prompt: Greet.\n---\n",
+		"greeter.test.yaml": "model: builtin\ncases: [{name: one, input: Hi}, {name: two, input: Hi, expect: {equals: x}}]\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := &cli.Env{Stdout: io.Discard, Stderr: program, Dir: dir}
+	if code := cli.Main(t.Context(), env, []string{"agents", "test", "greeter.md", "--parallel", "1"}); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	const erase = "\r\x1b[K"
+	if got, want := read(t, person, "greeter/two"+erase), erase+"1 done, 0 not passed: greeter/one"+erase+"2 done, 1 not passed: greeter/two"+erase; got != want {
+		t.Errorf("the terminal shows %q, want %q", got, want)
 	}
 }
