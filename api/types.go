@@ -52,6 +52,7 @@ type Status struct {
 	Agents        map[string]int `json:"agents" doc:"number of agents by state"`
 	Queued        int            `json:"queued" doc:"messages waiting"`
 	InFlight      int            `json:"in_flight" doc:"messages being handled"`
+	Tickets       map[string]int `json:"tickets" doc:"number of approvals, effects and dead letters that wait for somebody, by kind"`
 	Faults        []FileFault    `json:"faults" doc:"agent files that cannot be loaded"`
 	MemoryBytes   int64          `json:"memory_bytes" doc:"resident memory of the process"`
 	DatabaseBytes int64          `json:"database_bytes"`
@@ -299,7 +300,7 @@ type Message struct {
 	InReplyTo      string          `json:"in_reply_to,omitempty" maxLength:"200"`
 	ReplyBy        *time.Time      `json:"reply_by,omitempty" doc:"no answer is wanted after this"`
 	Priority       int             `json:"priority,omitempty" minimum:"0" maximum:"10" doc:"10 goes first; 0 means 5"`
-	Strategy       string          `json:"routing_strategy,omitempty" maxLength:"40" doc:"best_match, round_robin, least_loaded or priority"`
+	Strategy       string          `json:"routing_strategy,omitempty" maxLength:"40" doc:"best_match, round_robin, least_loaded, priority or broadcast"`
 }
 
 // A Receipt tells what became of a message, and the reply when it came in time.
@@ -313,6 +314,16 @@ type Receipt struct {
 	Duplicate      bool      `json:"duplicate,omitempty" doc:"this message was accepted before"`
 	Timestamp      time.Time `json:"timestamp"`
 	Reply          *Reply    `json:"reply,omitempty"`
+
+	Others []OtherReceipt `json:"others,omitempty" doc:"of a broadcast: the further receivers"`
+}
+
+// An OtherReceipt tells of a further receiver of a broadcast.
+type OtherReceipt struct {
+	MessageID      string `json:"message_id"`
+	ConversationID string `json:"conversation_id"`
+	RoutedTo       string `json:"routed_to" doc:"slug of the agent that got it"`
+	AgentID        string `json:"agent_id"`
 }
 
 // A Reply is a message that an agent sent.
@@ -334,7 +345,16 @@ type MessageStatus struct {
 	Receiver       string          `json:"receiver"`
 	Performative   string          `json:"performative"`
 	Content        json.RawMessage `json:"content"`
-	Status         string          `json:"status" enum:"pending,done,failed,unknown"`
+	Status         string          `json:"status" enum:"pending,done,failed,unknown,cancelled"`
+	State          string          `json:"state" enum:"waiting,running,parked,settled" doc:"waiting: for its turn, or for the next attempt; parked: for a decision; running is known after a moment"`
+	Attempts       int             `json:"attempts" doc:"how often it was begun, as far as is written down"`
+	NotBefore      *time.Time      `json:"not_before,omitempty" doc:"of one that waits or is parked: when it goes on at the latest"`
+	Waits          string          `json:"waits_for,omitempty" doc:"of one that waits or is parked: what for"`
+	Tickets        []string        `json:"tickets,omitempty" doc:"IDs of the approvals that it waits for"`
+	Parent         string          `json:"parent,omitempty" doc:"the conversation that its conversation came out of"`
+	Root           string          `json:"root,omitempty" doc:"the conversation at the root of the tree"`
+	Depth          int             `json:"depth,omitempty" doc:"how many conversations are above"`
+	Code           string          `json:"code,omitempty" doc:"of an error, for programs"`
 	Error          string          `json:"error,omitempty"`
 	Routing        Routing         `json:"routing"`
 	Replies        []Reply         `json:"replies"`
@@ -366,6 +386,8 @@ type Conversation struct {
 	MessageCount int       `json:"message_count"`
 	CreatedAt    time.Time `json:"created_at"`
 	LastActivity time.Time `json:"last_activity"`
+
+	Tickets []Ticket `json:"tickets,omitempty" doc:"what waits for somebody in it; only for a single conversation"`
 }
 
 // ConversationList is the answer of GET /api/v1/conversations.

@@ -34,6 +34,8 @@ type house struct {
 	stop  chan time.Duration
 
 	agents []caxton.Agent // instead of the one agent, when not nil
+
+	journal *memjournal.Journal // of the router
 }
 
 func greeter() caxton.Agent {
@@ -189,8 +191,8 @@ func newServer(tb testing.TB, cfg httpd.Config) (*httpd.Server, *house, *others)
 // newServerWith is newServer with other parts.
 func newServerWith(tb testing.TB, cfg httpd.Config, change func(*httpd.Deps)) (*httpd.Server, *house, *others) {
 	tb.Helper()
-	h, o := &house{stop: make(chan time.Duration, 1)}, &others{}
-	h.Router = router.New(memjournal.New(memjournal.Config{}), h, router.Config{QueueSize: 1 << 30})
+	h, o := &house{stop: make(chan time.Duration, 1), journal: memjournal.New(memjournal.Config{})}, &others{}
+	h.Router = router.New(h.journal, h, router.Config{QueueSize: 1 << 30})
 	var err error
 	if h.tools, err = tool.NewSet(nil); err != nil {
 		tb.Fatal(err)

@@ -138,6 +138,12 @@ func (s *Server) send(ctx context.Context, b api.Message, w *Waiting, def time.D
 		MessageID: string(rc.MessageID), ConversationID: string(rc.ConversationID), RoutedTo: rc.Agent, AgentID: string(rc.AgentID),
 		Strategy: string(rc.Routing.Strategy), Status: "accepted", Duplicate: rc.Duplicate, Timestamp: rc.AcceptedAt.UTC(),
 	}}
+	for i := range rc.Others {
+		o := &rc.Others[i]
+		out.Body.Others = append(out.Body.Others, api.OtherReceipt{
+			MessageID: string(o.MessageID), ConversationID: string(o.ConversationID), RoutedTo: o.Agent, AgentID: string(o.AgentID),
+		})
+	}
 	if wait <= 0 {
 		return out, nil
 	}
@@ -249,33 +255,14 @@ func replyFrom(m *caxton.Message) api.Reply {
 	}
 }
 
-type messagePath struct {
+// MessagePath names a message in a path.
+type MessagePath struct {
 	Message string `path:"message" minLength:"1" maxLength:"128"`
 }
 
-func (s *Server) getMessage(ctx context.Context, in *messagePath) (*output[api.MessageStatus], error) {
-	st, err := s.deps.Router.Status(ctx, caxton.MessageID(in.Message))
-	if err != nil {
-		return nil, err
-	}
-	m := &st.Message
-	out := api.MessageStatus{
-		MessageID: string(m.ID), ConversationID: string(m.ConversationID), Sender: m.Sender, Receiver: m.Receiver,
-		Performative: string(m.Performative), Content: m.Content, Status: "pending", Error: st.Error,
-		Routing: api.Routing{Strategy: string(st.Routing.Strategy), Candidates: []api.Candidate{}}, Replies: []api.Reply{}, Timestamp: m.CreatedAt.UTC(),
-	}
-	if st.Settled {
-		out.Status = cmp.Or(string(st.Outcome), "done")
-	}
-	for _, c := range st.Routing.Candidates {
-		out.Routing.Candidates = append(out.Routing.Candidates, api.Candidate{
-			Agent: c.Slug, Score: c.Score, Match: c.Match, Health: c.Health, Load: c.Load, Continuity: c.Continuity,
-		})
-	}
-	for i := range st.Replies {
-		out.Replies = append(out.Replies, replyFrom(&st.Replies[i]))
-	}
-	return &output[api.MessageStatus]{out}, nil
+func (s *Server) getMessage(ctx context.Context, in *MessagePath) (*output[api.MessageStatus], error) {
+	m, _, err := s.messageStatus(ctx, caxton.MessageID(in.Message))
+	return &output[api.MessageStatus]{m}, err
 }
 
 type conversationsInput struct {
@@ -327,7 +314,17 @@ func (s *Server) getConversation(ctx context.Context, in *ConversationPath) (*ou
 	if err != nil {
 		return nil, err
 	}
-	return &output[api.Conversation]{conversationFrom(c)}, nil
+	out := conversationFrom(c)
+	for _, kind := range []caxton.TicketKind{caxton.Approval, caxton.Effect, caxton.DeadLetter} {
+		ts, _, err := s.deps.Router.Tickets(ctx, caxton.TicketQuery{Kind: kind, Open: true, ConversationID: c.ID, Limit: 200})
+		if err != nil {
+			return nil, err
+		}
+		for i := range ts {
+			out.Tickets = append(out.Tickets, ticketFrom(&ts[i]))
+		}
+	}
+	return &output[api.Conversation]{out}, nil
 }
 
 type recordsInput struct {

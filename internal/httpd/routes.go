@@ -80,6 +80,7 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 	}
 	s.agentRoutes(a)
 	s.messageRoutes(a)
+	s.ticketRoutes(a)
 	s.systemRoutes(a)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -234,6 +235,14 @@ func (s *Server) status(ctx context.Context) (api.Status, error) {
 		st.Agents[a.State]++
 		st.Queued += a.Queued
 		st.InFlight += a.InFlight
+	}
+	open, err := s.deps.Router.OpenTickets(ctx)
+	if err != nil {
+		return st, err
+	}
+	st.Tickets = map[string]int{}
+	for _, kind := range []caxton.TicketKind{caxton.Approval, caxton.Effect, caxton.DeadLetter} {
+		st.Tickets[string(kind)] = open[kind]
 	}
 	st.Faults = []api.FileFault{}
 	for _, f := range s.deps.AgentDir.Faults() {

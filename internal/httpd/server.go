@@ -34,6 +34,7 @@ type Router interface {
 	Conversations(ctx context.Context, q caxton.ConversationQuery) ([]caxton.Conversation, string, error)
 	Conversation(ctx context.Context, id caxton.ConversationID) (caxton.Conversation, error)
 	Records(ctx context.Context, id caxton.ConversationID, after int64, limit int) ([]caxton.Record, error)
+	Tickets
 }
 
 // A Registry knows what is deployed. *registry.Registry provides it.

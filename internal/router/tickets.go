@@ -39,6 +39,11 @@ func (r *Router) OpenTickets(ctx context.Context) (map[caxton.TicketKind]int, er
 	return r.journal.OpenTickets(ctx)
 }
 
+// Turn returns what the log holds about the handling of one message, oldest first.
+func (r *Router) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error) {
+	return r.journal.Turn(ctx, conv, id)
+}
+
 // BudgetUses returns the accounts of budgets whose names begin with the prefix.
 func (r *Router) BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error) {
 	return r.journal.BudgetUses(ctx, prefix)
