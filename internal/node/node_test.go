@@ -323,7 +323,9 @@ func start(t *testing.T, dir string) *victim {
 	}
 	v := &victim{cmd: exec.CommandContext(t.Context(), exe)}
 	v.cmd.Env = append(os.Environ(), "CAXTON_TEST_SERVER="+dir)
-	v.cmd.Stderr = os.Stderr
+	if os.Getenv("CAXTON_TEST_QUIET") == "" { // what the server says of effects it does not know is no news
+		v.cmd.Stderr = os.Stderr
+	}
 	out, err := v.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
