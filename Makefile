@@ -52,7 +52,7 @@ fuzz:
 
 # soak: the long forms of tests that make test runs short.
 soak:
-	CAXTON_SOAK=1 go test -run 'Crash|Reload|Soak' -count 1 -timeout 60m -v ./internal/node
+	CAXTON_SOAK=1 go test -run 'Crash|Reload|Budget|Soak' -count 1 -timeout 60m -v ./internal/node
 
 test-live: build
 	./scripts/test-live.sh
