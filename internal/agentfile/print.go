@@ -35,6 +35,21 @@ func Markdown(def caxton.Definition) []byte {
 	return b.Bytes()
 }
 
+// Plain returns a definition as maps, lists and scalars under the keys of agent files. Keys
+// that say the default are left out.
+func Plain(def caxton.Definition) map[string]any {
+	w := &printer{root: tree.NewMap(0, 0)}
+	w.definition(def)
+	if def.Documentation != "" {
+		w.put("documentation", def.Documentation)
+	}
+	m, ok := w.root.Plain().(map[string]any)
+	if !ok {
+		return map[string]any{}
+	}
+	return m
+}
+
 // A printer collects what differs from the defaults, in the order of the schema.
 type printer struct{ root *tree.Node }
 

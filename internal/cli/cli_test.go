@@ -155,9 +155,6 @@ func steady(key string, v any, work string) any {
 		if key == "parameters" {
 			return "<schema>" // the tool has it
 		}
-		if key == "definition" {
-			return "<definition>" // the agent file has it
-		}
 		for k, x := range v {
 			v[k] = steady(k, x, work)
 		}

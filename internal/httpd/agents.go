@@ -3,7 +3,6 @@ package httpd
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/agentfile"
 	"github.com/danielgtaylor/huma/v2"
 )
 
@@ -196,13 +196,7 @@ func (s *Server) getAgent(ctx context.Context, in *AgentPath) (*output[api.Agent
 		return &output[api.Agent]{fromFault(*f)}, nil
 	}
 	out := s.agent(a, s.deps.AgentDir.Faults())
-	b, err := json.Marshal(a.Definition)
-	if err == nil {
-		err = json.Unmarshal(b, &out.Definition)
-	}
-	if err != nil {
-		return nil, err
-	}
+	out.Definition = agentfile.Plain(a.Definition)
 	v, err := s.deps.Registry.Version(ctx, a.ID, a.Version)
 	if err != nil {
 		return nil, err
