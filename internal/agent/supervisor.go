@@ -53,7 +53,7 @@ type Config struct {
 	MaxAttempts      int             // tries of one message: 3
 	RetryInitial     time.Duration   // pause before the second try, doubled each time, jittered: 200 ms
 	RetryMax         time.Duration   // 10 s
-	BreakerFailures  int             // panics in a row that fail an agent: 5
+	BreakerFailures  int             // turns in a row that panic, break down or run out of time, and so fail the agent: 5
 	RestartInitial   time.Duration   // pause before a failed agent restarts, doubled each time: 1 s
 	RestartMax       time.Duration   // 60 s
 	StartupTimeout   time.Duration   // for making a handler: 10 s

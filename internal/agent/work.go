@@ -171,7 +171,7 @@ func (r *runner) pause(attempt int) time.Duration {
 	return d/2 + time.Duration(r.s.cfg.Jitter()*float64(d/2))
 }
 
-// account counts a turn, and fails the agent after too many panics in a row.
+// account counts a turn, and fails the agent after too many in a row that broke down.
 func (r *runner) account(start time.Time, panicked bool, err error) {
 	now := r.s.cfg.Now()
 	r.s.metrics.latency.Observe(now.Sub(start).Seconds())
@@ -179,6 +179,10 @@ func (r *runner) account(start time.Time, panicked bool, err error) {
 	defer r.mu.Unlock()
 	r.lastWork = now
 	r.recent.add(now.Sub(start))
+	if _, parked := errors.AsType[*caxton.Parked](err); parked { // it goes on later
+		r.s.metrics.turns.WithLabelValues("parked").Inc()
+		return
+	}
 	if err != nil {
 		r.failed++
 		r.note(err)
@@ -188,7 +192,7 @@ func (r *runner) account(start time.Time, panicked bool, err error) {
 		r.s.metrics.turns.WithLabelValues("ok").Inc()
 	}
 	switch {
-	case panicked:
+	case panicked || brokeDown(err):
 		if r.streak++; r.streak >= r.s.cfg.BreakerFailures && r.state == caxton.AgentRunning {
 			r.failLocked()
 			r.poke()
@@ -196,6 +200,12 @@ func (r *runner) account(start time.Time, panicked bool, err error) {
 	case err == nil:
 		r.streak, r.backoff = 0, 0
 	}
+}
+
+// brokeDown reports whether a turn failed in a way that says something of the agent rather
+// than of its message or of a model provider, which has a breaker of its own.
+func brokeDown(err error) bool {
+	return caxton.KindOf(err) == caxton.Internal || code(err) == "turn_timeout"
 }
 
 // publicMessage returns what of err may be shown: an Error's message and hint, or a general
