@@ -355,3 +355,21 @@ cases:
 		t.Errorf("%d passed\n%s", r.Passed, lines(r))
 	}
 }
+
+func TestBenchDecidesApprovals(t *testing.T) {
+	dir := files(t, map[string]string{
+		"payer.md": "---\nname: Payer\ncapabilities: [paying]\ntools:\n  - name: calculator\n    approval: true\napproval: {need: 2, approvers: [ann, bob, cid]}\nsystem_prompt: Pay.\n---\n",
+		"payer.test.yaml": `rules:
+  - when: {tool_result: calculator}
+    reply: "got {{result}}"
+  - tool_calls: [{name: calculator, arguments: {expression: "1+1"}}]
+approvals: approve
+cases:
+  - {name: approved, input: go, expect: {contains: "2", tools: [{name: calculator}]}}
+  - {name: denied, approvals: deny, input: go, expect: {contains: "denied by", never_tools: [calculator]}}
+`,
+	})
+	if r := rehearse(t, dir, bench(t, dir, node.BenchOptions{})); r.Passed != 2 {
+		t.Errorf("%d passed:\n%s", r.Passed, lines(r))
+	}
+}

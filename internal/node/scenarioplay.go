@@ -86,6 +86,9 @@ func (b *Bench) Play(ctx context.Context, s *scenario.Suite, c *scenario.Case) (
 	wg.Go(func() { _ = p.solo.Run(run, p.registry) })
 	wg.Go(func() { _ = p.router.Run(run) })
 	wg.Go(func() { _ = p.agents.Run(run) })
+	if want := cmp.Or(c.Approval, s.Approval); want != "" {
+		wg.Go(func() { p.decide(run, want) })
+	}
 	defer wg.Wait()
 	defer cancel()
 	defer close(p.cut) // first of all: turns in flight end at once
@@ -164,6 +167,36 @@ func (b *Bench) set(s *scenario.Suite, c *scenario.Case, sc *script) (*set, erro
 	})
 	p.deployer = deploy.New(p.registry, p.agents, all, deploy.Config{Now: now, Logger: b.o.Logger})
 	return p, nil
+}
+
+// decide decides every approval that the agents ask for, until ctx ends.
+func (p *set) decide(ctx context.Context, want string) {
+	state := caxton.ApprovalGranted
+	if want == "deny" {
+		state = caxton.ApprovalDenied
+	}
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		open, _, err := p.router.Tickets(ctx, caxton.TicketQuery{Kind: caxton.Approval, Open: true})
+		if err != nil {
+			continue
+		}
+		for i := range open {
+			by := "test"
+			if a := open[i].Policy.Approvers; len(a) > len(open[i].Decisions) {
+				by = a[len(open[i].Decisions)] // one after another, until enough have decided
+			} else if n := len(open[i].Decisions); n > 0 {
+				by = fmt.Sprintf("test %d", n+1)
+			}
+			_, _ = p.router.Decide(ctx, caxton.Approval, open[i].ID, caxton.Decision{By: by, State: state, Reason: "the test says so"}) // one that is closed meanwhile needs none
+		}
+	}
 }
 
 // play sends the inputs one after another.

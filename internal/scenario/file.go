@@ -32,6 +32,7 @@ type Suite struct {
 	Network  bool                     `key:"network" doc:"Tools without a stub may reach the network."`
 	Files    Placed[string]           `key:"files" doc:"Directory of file_read, seen from the test file; without it the file's own."`
 	Now      time.Time                `key:"now" doc:"What the clock shows when a case begins; without it the time."`
+	Approval string                   `key:"approvals" oneof:"approve,deny" doc:"What becomes of calls that need approval; without it the turn waits, and the case fails when its time is over."`
 	Timeout  caxton.Duration          `key:"timeout" min:"1ms" max:"24h" default:"30s" doc:"How long a case may take."`
 	Cases    []Case                   `key:"cases" alias:"tests" required:"true" example:"cases: [{name: greets, input: Hello, expect: {contains: Hello}}]"`
 }
@@ -49,6 +50,7 @@ type Case struct {
 	Rules        Rules                    `key:"rules" doc:"Rules that come before those of the file."`
 	Tools        map[string]Several[Stub] `key:"tools" doc:"Stubs that replace those of the file, by name."`
 	Chaos        Chaos                    `key:"chaos" doc:"What goes wrong, besides what the file says."`
+	Approval     string                   `key:"approvals" oneof:"approve,deny" doc:"What becomes of calls that need approval, instead of what the file says."`
 	Timeout      caxton.Duration          `key:"timeout" min:"1ms" max:"24h" doc:"How long the case may take."`
 }
 
