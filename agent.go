@@ -175,10 +175,10 @@ type ApprovalSettings struct {
 	Policy       ApprovalPolicy // for these, and for the tools whose grant asks for approval
 }
 
-// HasTool reports whether the definition grants the named tool.
+// HasTool reports whether the definition grants the named tool, by its name or by a pattern.
 func (d *Definition) HasTool(name string) bool {
 	for _, t := range d.Tools {
-		if t.Name == name {
+		if t.Allows(name) {
 			return true
 		}
 	}
