@@ -84,7 +84,9 @@ func (t *turnState) approveCalls(ctx context.Context, intents []caxton.ToolInten
 }
 
 func (t *turnState) needsApproval(tool string) bool {
-	return t.a.tools.NeedsApproval(tool) || slices.Contains(t.a.h.cfg.ApproveTools, tool) && t.a.def.HasTool(tool)
+	return t.a.tools.NeedsApproval(tool) || slices.ContainsFunc(t.a.h.cfg.ApproveTools, func(name string) bool {
+		return caxton.ToolGrant{Name: name}.Allows(tool)
+	}) && t.a.def.HasTool(tool)
 }
 
 // approvals returns where the approvals of the calls stand when all are decided. Else it

@@ -207,7 +207,7 @@ func (t *turnState) distinct(calls []llm.ToolCall, step int) {
 
 // label returns the tool's name for metrics; what a model made up is "unknown".
 func (a *Agent) label(name string) string {
-	if a.def.HasTool(name) {
+	if a.tools.Has(name) {
 		return name
 	}
 	return "unknown"

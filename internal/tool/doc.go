@@ -9,7 +9,11 @@
 // deadline with panics caught, and its text is bounded before anybody reads it. Errors are
 // written for the model: they say which property is wrong and what would be right.
 //
-// internal/tool/builtin implements tools. internal/prompt calls them from an agent's worker
+// Tools that come and go while the server runs are a Source's: the Set asks it each time, so
+// that a turn sees what is there now. A Source may show a tool and refuse it (NewRefused);
+// then models are not shown it, people are, and a call says why it does not run.
+//
+// internal/tool/builtin implements tools, internal/mcp is a Source. internal/prompt calls them from an agent's worker
 // goroutines, several at once; internal/httpd calls Set.Run for people who try a tool out.
 // The package starts no goroutine.
 package tool

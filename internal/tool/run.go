@@ -13,7 +13,10 @@ import (
 )
 
 // run is the way every call takes: arguments, deadline, tool, bounds.
-func (e *entry) run(ctx context.Context, call Call, readers []string) (Result, error) {
+func (e *Entry) run(ctx context.Context, call Call, readers []string) (Result, error) {
+	if e.refusal != nil {
+		return Result{}, e.refusal
+	}
 	args, err := e.schema.check(e.spec.Name, call.Args)
 	if err != nil {
 		return Result{}, err
@@ -36,7 +39,7 @@ func (e *entry) run(ctx context.Context, call Call, readers []string) (Result, e
 }
 
 // callSafely turns a panic of the tool into an error that carries the stack.
-func (e *entry) callSafely(ctx context.Context, call Call) (res Result, err error) {
+func (e *Entry) callSafely(ctx context.Context, call Call) (res Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = caxton.Errorf(caxton.Internal, "tool_panicked", "the tool %s broke down", e.spec.Name).
@@ -48,7 +51,7 @@ func (e *entry) callSafely(ctx context.Context, call Call) (res Result, err erro
 
 // classify makes an *caxton.Error of whatever the tool returned. An end of ctx is the
 // caller's doing; only when ctx goes on was it the call's own deadline.
-func (e *entry) classify(ctx, within context.Context, err error, limit time.Duration) error {
+func (e *Entry) classify(ctx, within context.Context, err error, limit time.Duration) error {
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		return e.ended(ctxErr)
 	}
@@ -63,7 +66,7 @@ func (e *entry) classify(ctx, within context.Context, err error, limit time.Dura
 }
 
 // ended says that the caller's context ended the call.
-func (e *entry) ended(ctxErr error) error {
+func (e *Entry) ended(ctxErr error) error {
 	if errors.Is(ctxErr, context.DeadlineExceeded) {
 		return caxton.Errorf(caxton.Timeout, "turn_timeout", "the time for the turn was over while %s ran", e.spec.Name).WithCause(ctxErr)
 	}

@@ -35,12 +35,14 @@ func IdempotentCall(t Tool, args json.RawMessage) bool {
 
 // A Spec describes a tool.
 type Spec struct {
-	Name        string          // lower-case words joined by underscores
-	Description string          // for the model and for people
-	Parameters  json.RawMessage // JSON Schema (2020-12) of the arguments object
-	Idempotent  bool            // running it again with the same key does no harm, whatever the arguments
-	Source      string          // "builtin", or where it comes from
-	Waits       bool            // spends its time waiting for others: any number may run side by side
+	Name        string           // lower-case words joined by underscores
+	Description string           // for the model and for people
+	Parameters  json.RawMessage  // JSON Schema (2020-12) of the arguments object
+	Idempotent  bool             // running it again with the same key does no harm, whatever the arguments
+	Source      string           // "builtin", or where it comes from: "mcp:" and the name of a server
+	State       caxton.ToolState // "" for approved
+	Reason      string           // why it cannot be called now, or ""
+	Waits       bool             // spends its time waiting for others: any number may run side by side
 }
 
 // A Call is one run of a tool.

@@ -61,12 +61,13 @@ func (g *Granted) Reconcile(ctx context.Context, name string, call Call) (Result
 	if !ok {
 		return Result{}, false, caxton.Errorf(caxton.Invalid, "tool_cannot_reconcile", "the tool %s cannot look up lost calls", name)
 	}
-	call.Grant, call.Config = g.grants[name], g.config[name]
+	call.Grant, _ = g.grant(name)
+	call.Config = g.configOf(name, call.Grant)
 	res, happened, err := r.Reconcile(ctx, call)
 	if err != nil || !happened {
 		return Result{}, false, err
 	}
-	return bound(res, call.ID, g.readers), true, nil
+	return bound(res, call.ID, readers(g.now())), true, nil
 }
 
 // Waits reports whether the named tool spends its time waiting for others.
@@ -76,14 +77,14 @@ func (g *Granted) Waits(name string) bool {
 }
 
 // NeedsApproval reports whether calls of the named tool need somebody's approval.
-func (g *Granted) NeedsApproval(name string) bool { return g.grants[name].Approval }
+func (g *Granted) NeedsApproval(name string) bool {
+	grant, _ := g.grant(name)
+	return grant.Approval
+}
 
 func (g *Granted) tool(name string) (Tool, bool) {
-	if _, ok := g.grants[name]; !ok {
+	if _, ok := g.grant(name); !ok {
 		return nil, false
 	}
 	return g.set.Get(name)
 }
-
-// declared reports whether the agent's author says that repeating a call does no harm.
-func (g *Granted) declared(name string) bool { return g.grants[name].Idempotent }
