@@ -23,6 +23,7 @@ type schema struct {
 	properties map[string]*jsonschema.Resolved // without those that refer to other parts of the schema
 	names      []string                        // of the properties, sorted
 	closed     bool                            // properties that are not listed are faults
+	cost       cost
 }
 
 // compile reads a JSON Schema; an empty text is the schema of a tool without parameters.
@@ -37,12 +38,22 @@ func compile(text json.RawMessage) (*schema, error) {
 	if s.root.Type != "object" {
 		return nil, fmt.Errorf("its type is %q, not object", s.root.Type)
 	}
-	var err error
+	// The reader takes AllOf for allOf, and the last of two keys; what is surveyed is what it read.
+	read, err := json.Marshal(s.root)
+	if err != nil {
+		return nil, fmt.Errorf("printing the schema: %w", err)
+	}
+	if s.cost, err = survey(read); err != nil {
+		return nil, err
+	}
 	if s.resolved, err = s.root.Resolve(nil); err != nil {
 		return nil, fmt.Errorf("resolving the schema: %w", err)
 	}
 	for name, p := range s.root.Properties {
 		s.names = append(s.names, name)
+		if refers(p) {
+			continue // taken out of the schema, its references would mean something else
+		}
 		if r, err := p.Resolve(nil); err == nil {
 			s.properties[name] = r
 		}
@@ -74,6 +85,10 @@ func (s *schema) check(tool string, args json.RawMessage) (json.RawMessage, erro
 	if !ok {
 		return nil, caxton.Errorf(caxton.Malformed, "arguments_malformed", "the arguments of %s are %s, not an object", tool, describe(v)).
 			WithHint("pass one JSON object")
+	}
+	if !s.cost.allows(object) {
+		return nil, caxton.Errorf(caxton.Invalid, "arguments_invalid", "the arguments of %s are nested too deeply to be checked", tool).
+			WithHint("pass less at a time")
 	}
 	if err := s.resolved.Validate(object); err != nil {
 		faults := s.faults(object)
