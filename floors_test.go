@@ -40,6 +40,7 @@ func floors() map[string]float64 {
 		"internal/llm/builtin":    2,
 		"internal/llm/openai":     2,
 		"internal/llm/scripted":   2,
+		"internal/mcp":            2,
 		"internal/memjournal":     2,
 		"internal/prompt":         2,
 		"internal/registry":       2,
@@ -50,9 +51,10 @@ func floors() map[string]float64 {
 		"internal/tool/messaging": 2,
 		"internal/schedule":       2,
 
-		"internal/node": 3,
-		"internal/cli":  4,
-		"cmd/caxton":    5,
+		"internal/node":            3,
+		"internal/mcp/conformance": 3,
+		"internal/cli":             4,
+		"cmd/caxton":               5,
 	}
 }
 
