@@ -86,7 +86,7 @@ type Messaging struct {
 	MaxDepth       int             `key:"max_depth" default:"8" min:"1" max:"1000" doc:"How deep conversations may come out of one another when agents ask agents."`
 }
 
-// Tools holds the settings of the built-in tools.
+// Tools holds the settings of the built-in tools, and where others come from.
 type Tools struct {
 	Allowed    []string   `key:"allowed" doc:"The tools that agents may be given; without it all, an empty list allows none."`
 	Approval   Approval   `key:"approval" doc:"Which tools need somebody's approval, and whose."`
@@ -94,6 +94,8 @@ type Tools struct {
 	CSVParser  CSVParser  `key:"csv_parser" doc:"The tool that reads tables."`
 	JSONQuery  JSONQuery  `key:"json_query" doc:"The tool that searches JSON."`
 	FileRead   FileRead   `key:"file_read" doc:"The tool that reads files."`
+
+	MCPServers map[string]MCPServer `key:"mcp_servers" doc:"MCP servers whose tools agents may be given, by name."`
 }
 
 // HTTPClient bounds the tool http_client. Hosts are written example.com, example.com:8080,

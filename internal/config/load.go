@@ -562,6 +562,7 @@ func (l *loader) at(key, message, hint string) caxton.Issue {
 func (l *loader) consistent(c *Config) {
 	l.providers(&c.LLM)
 	l.care(c)
+	l.mcpServers(c.Tools.MCPServers)
 	type pair struct {
 		low, high string
 		ok        bool

@@ -50,6 +50,7 @@ func describe(t reflect.Type, path, key string, index int, tag reflect.StructTag
 		}
 	case t.Kind() == reflect.Map:
 		e.elem = describe(t.Elem(), join(path, "*"), "*", -1, "")
+		e.elem.secret = e.elem.secret || e.secret
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
 		e.elem = describe(t.Elem(), path+"[]", "[]", -1, "")
 	}
