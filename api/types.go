@@ -439,7 +439,10 @@ type Tool struct {
 	Description string          `json:"description"`
 	Parameters  json.RawMessage `json:"parameters" doc:"JSON Schema of the arguments"`
 	Idempotent  bool            `json:"idempotent" doc:"running it again does no harm"`
-	Source      string          `json:"source" example:"builtin"`
+	Source      string          `json:"source" example:"builtin" doc:"builtin, or mcp: and the name of a server"`
+	State       string          `json:"state" example:"approved" doc:"approved, or why it cannot be called: quarantined, blocked or denied"`
+	Reason      string          `json:"reason,omitempty" doc:"why it cannot be called now"`
+	MCP         *MCPTool        `json:"mcp,omitempty" doc:"for a tool of an MCP server, when it is asked for by name"`
 }
 
 // ToolList is the answer of GET /api/v1/tools.

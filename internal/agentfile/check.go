@@ -67,7 +67,10 @@ func (p *parser) checkTools(tools []toolEntry, config map[string]map[string]any)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(config)) {
-		if _, ok := seen[name]; !ok {
+		granted := slices.ContainsFunc(tools, func(t toolEntry) bool {
+			return t.grant.Allows(caxton.ToolGrant{Name: name}.Canonical())
+		})
+		if _, ok := seen[name]; !ok && !granted {
 			f := p.root.Lookup(tree.Join("tool_config", name))
 			p.warn(f.Line, f.Column, tree.Join("tool_config", name), fmt.Sprintf("tool_config is for %s, which tools does not list", name), "add it to tools, or remove its settings")
 		}

@@ -18,7 +18,7 @@ type file struct {
 	Capabilities []capability              `key:"capabilities" required:"true" max:"20" example:"capabilities: [data-analysis]" doc:"What the agent can be asked for: lower-case words joined by hyphens or dots."`
 	Priority     int                       `key:"priority" min:"0" max:"1000" default:"50" doc:"For the routing strategy priority: the agent with the highest number is asked first."`
 	Critical     bool                      `key:"critical" default:"false" doc:"The server is not healthy while this agent has failed."`
-	Tools        []toolEntry               `key:"tools" doc:"The tools the agent may use, within what the server allows."`
+	Tools        []toolEntry               `key:"tools" doc:"The tools the agent may use, within what the server allows: names, or mcp__server__* for all tools of an MCP server."`
 	SystemPrompt string                    `key:"system_prompt" doc:"The instructions for the model. A Markdown file without this key has them as its body."`
 	UserTemplate string                    `key:"user_prompt_template" doc:"Template of the prompt that carries a message to the model. Without it the message is passed on as it is."`
 	Docs         string                    `key:"documentation" doc:"Background in Markdown that the agent may draw on; in a Markdown file the body."`

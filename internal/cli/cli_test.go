@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		}, os.Args[1:])
 		stop()
 		os.Exit(code)
-	}})
+	}, "shelf": shelf})
 }
 
 // update has the scripts write the golden files that differ.
@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("LONG", strings.Repeat("long", 25))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "code": exitCode, "freeze": freeze, "json": golden},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "code": exitCode, "freeze": freeze, "connected": connected, "json": golden},
 	})
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -17,9 +18,9 @@ func newTools(env *Env) *cobra.Command {
 				return err
 			}
 			return env.Print(l, func(p *printer) {
-				p.row("TOOL", "SOURCE", "REPEATABLE", "DESCRIPTION")
+				p.row("TOOL", "SOURCE", "STATE", "REPEATABLE", "DESCRIPTION")
 				for _, t := range l.Items {
-					p.row(t.Name, t.Source, strconv.FormatBool(t.Idempotent), short(t.Description))
+					p.row(t.Name, t.Source, t.State, strconv.FormatBool(t.Idempotent), short(printable(cmp.Or(t.Reason, t.Description))))
 				}
 			})
 		},
@@ -34,9 +35,11 @@ func newTools(env *Env) *cobra.Command {
 			return env.Print(t, func(p *printer) {
 				p.row("Name:", t.Name)
 				p.row("Source:", t.Source)
+				p.row("State:", t.State)
 				p.row("Repeatable:", strconv.FormatBool(t.Idempotent))
-				p.line("%s", t.Description)
-				p.line("Arguments: %s", t.Parameters)
+				p.line("%s", printable(t.Description))
+				p.line("Arguments: %s", printable(string(t.Parameters)))
+				tellMCP(p, t)
 			})
 		},
 	}
@@ -55,7 +58,7 @@ func newTools(env *Env) *cobra.Command {
 		},
 	}
 	run.Flags().StringVar(&arguments, "args", "{}", "arguments as a `JSON` object")
-	return group("tools", "Look at the tools agents may use, and try them", list, show, run)
+	return group("tools", "Look at the tools agents may use, and try them", append(newMCPTools(env), list, show, run)...)
 }
 
 func newCapabilities(env *Env) *cobra.Command {

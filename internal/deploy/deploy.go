@@ -38,6 +38,7 @@ type Runner interface {
 type Tools interface {
 	Known(name string) (known, permitted bool)
 	Nearest(name string) string
+	Obstacle(name string) string
 }
 
 // Config tunes a Deployer. Zero fields mean the defaults given here.
@@ -113,6 +114,11 @@ func (d *Deployer) Validate(req caxton.DeployRequest) (caxton.Definition, []caxt
 			issues = append(issues, caxton.Issue{
 				Path: path, Key: "tools", Message: "the tool " + t.Name + " is not permitted by the server",
 				Hint: "add it to tools.allowed of the configuration, or take it out of the agent",
+			})
+		} else if why := d.tools.Obstacle(t.Name); known && why != "" {
+			issues = append(issues, caxton.Issue{
+				Path: path, Key: "tools", Warning: true, Message: why,
+				Hint: "the agent may use it as soon as that is over; see caxton tools list",
 			})
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,7 +117,7 @@ func (s *Server) auditTools(ctx context.Context, _ *empty) (*output[api.ToolUses
 		}
 		for _, t := range a.Definition.Tools {
 			u.Declared = append(u.Declared, t.Name)
-			if u.Uses[t.Name] == 0 {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(u.Uses)), t.Allows) {
 				u.Unused = append(u.Unused, t.Name)
 			}
 		}

@@ -82,6 +82,7 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 	s.messageRoutes(a)
 	s.ticketRoutes(a)
 	s.systemRoutes(a)
+	s.mcpRoutes(a)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
@@ -304,8 +305,8 @@ type ToolPath struct {
 func (s *Server) getTool(_ context.Context, in *ToolPath) (*output[api.Tool], error) {
 	specs := s.deps.Tools.All()
 	for _, spec := range specs {
-		if spec.Name == in.Tool {
-			return &output[api.Tool]{toolFrom(spec)}, nil
+		if spec.Name == (caxton.ToolGrant{Name: in.Tool}).Canonical() {
+			return &output[api.Tool]{s.withPin(toolFrom(spec))}, nil
 		}
 	}
 	return nil, caxton.Errorf(caxton.NotFound, "tool_not_found", "there is no tool %q, or the server does not permit it", in.Tool).

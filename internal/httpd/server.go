@@ -108,6 +108,7 @@ type Deps struct {
 	Schedules  Schedules
 	Logs       Logs
 	Tools      Tools
+	MCP        MCP
 	Previewer  Previewer
 	Keys       Keys
 	Schema     func() []byte                                       // JSON Schema of an agent definition

@@ -12,7 +12,10 @@ import (
 )
 
 func toolFrom(spec tool.Spec) api.Tool {
-	return api.Tool{Name: spec.Name, Description: spec.Description, Parameters: spec.Parameters, Idempotent: spec.Idempotent, Source: spec.Source}
+	return api.Tool{
+		Name: spec.Name, Description: spec.Description, Parameters: spec.Parameters, Idempotent: spec.Idempotent, Source: spec.Source,
+		State: cmp.Or(string(spec.State), string(caxton.ToolApproved)), Reason: spec.Reason,
+	}
 }
 
 func (s *Server) toolsOf(a caxton.Agent) []api.Tool {
@@ -42,7 +45,8 @@ type runInput struct {
 }
 
 func (s *Server) runTool(ctx context.Context, in *runInput) (*output[api.ToolRun], error) {
-	if _, err := s.getTool(ctx, &in.ToolPath); err != nil {
+	found, err := s.getTool(ctx, &in.ToolPath)
+	if err != nil {
 		return nil, err
 	}
 	args := in.Body.Arguments
@@ -50,7 +54,7 @@ func (s *Server) runTool(ctx context.Context, in *runInput) (*output[api.ToolRun
 		args = json.RawMessage("{}")
 	}
 	start := time.Now()
-	res, err := s.deps.Tools.Run(ctx, in.Tool, tool.Call{ID: "manual", Args: args, Key: cmp.Or(keyOf(ctx), requestID(ctx))})
+	res, err := s.deps.Tools.Run(ctx, found.Body.Name, tool.Call{ID: "manual", Args: args, Key: cmp.Or(keyOf(ctx), requestID(ctx))})
 	if err != nil {
 		return nil, err
 	}

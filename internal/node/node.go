@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/caxton/caxton/internal/deploy"
 	"github.com/caxton/caxton/internal/httpd"
 	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/mcp"
 	"github.com/caxton/caxton/internal/memjournal"
 	"github.com/caxton/caxton/internal/prompt"
 	"github.com/caxton/caxton/internal/registry"
@@ -153,6 +155,7 @@ type node struct {
 	solo     *cluster.Solo
 	registry *registry.Registry
 	router   *router.Router
+	mcp      *mcp.Servers
 	agents   *agent.Supervisor
 	deployer *deploy.Deployer
 	dir      *agentdir.Dir
@@ -192,6 +195,7 @@ func (n *node) build(ctx context.Context) (err error) {
 		Strategy: c.Messaging.Strategy, QueueSize: c.Agents.QueueSize, MaxMessage: c.Messaging.MaxMessageSize, MaxDepth: c.Messaging.MaxDepth,
 		Available: n.available, Logger: n.log.Logger, Registerer: n.reg,
 	})
+	n.mcp = mcp.New(n.db, n.mcpConfig())
 	tools, err := n.tools()
 	if err != nil {
 		return n.abandon(err)
@@ -222,7 +226,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	n.schedule = schedule.New(n.router, n.db, schedule.Config{Logger: n.log.Logger, Registerer: n.reg})
 	n.http = httpd.New(httpd.Deps{
 		Router: n.router, Registry: n.registry, Deployer: n.deployer, AgentDir: n.dir, Supervisor: n.agents, Logs: logs{n.db, n.journal},
-		Tools: tools, Previewer: handlers, Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
+		Tools: tools, MCP: n.mcp, Previewer: handlers, Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
 		Schedules: n.schedule,
 		Status:    n.status, Health: n.health, Shutdown: n.stop,
 		Metrics: promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}),
@@ -249,7 +253,7 @@ func (n *node) tools() (*tool.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := tool.NewSet(n.c.Tools.Allowed, all...)
+	set, err := tool.NewSetWith(n.mcp, n.c.Tools.Allowed, all...)
 	if err != nil {
 		return nil, err
 	}
@@ -348,6 +352,14 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 		{"router", n.router.Run, func(ctx context.Context) (err error) {
 			info.Resumed, err = n.router.Recover(ctx)
 			return err
+		}},
+		{"mcp servers", n.mcp.Run, func(ctx context.Context) error {
+			select {
+			case <-n.mcp.Loaded():
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}},
 		{"agents", n.agents.Run, func(context.Context) error {
 			n.registry.Observe(n.agents)
@@ -501,6 +513,9 @@ func (n *node) halt(ctx context.Context, all []*running) {
 // KnownTool reports whether there is a tool of this name, and otherwise the name it is most
 // likely a slip of, or "". It needs no server.
 func KnownTool(name string) (known bool, nearest string) {
+	if canonical := (caxton.ToolGrant{Name: name}).Canonical(); strings.HasPrefix(canonical, caxton.MCPPrefix) {
+		return true, "" // only the server knows its MCP servers, and will say
+	}
 	all, err := ownTools(builtin.Config{}, nil)
 	if err != nil {
 		return true, "" // the server will say

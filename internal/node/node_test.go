@@ -30,6 +30,9 @@ import (
 // TestMain makes the test binary a server of its own when it is told to: the one that the
 // crash test kills.
 func TestMain(m *testing.M) {
+	if description := os.Getenv("CAXTON_TEST_MCP"); description != "" {
+		os.Exit(playMCP(description))
+	}
 	if dir := os.Getenv("CAXTON_TEST_SERVER"); dir != "" {
 		os.Exit(serve(dir))
 	}
