@@ -14,7 +14,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 export CGO_ENABLED ?= 0
 
-.PHONY: run build test check bench fuzz soak test-live fmt clean
+.PHONY: run build test check bench fuzz soak test-live test-mcp fmt clean
 
 run: build
 	./bin/caxton serve --data-dir ./data --agents-dir ./examples/agents
@@ -56,6 +56,10 @@ soak:
 
 test-live: build
 	./scripts/test-live.sh
+
+# test-mcp: against the reference servers and the conformance suite of MCP; needs npm.
+test-mcp:
+	./scripts/test-mcp.sh
 
 fmt: $(TOOLS)/gofumpt $(TOOLS)/goimports
 	$(TOOLS)/gofumpt -w $$(git ls-files '*.go')
