@@ -72,7 +72,9 @@ func (t *remote) call(ctx context.Context, call tool.Call) (tool.Result, error) 
 	defer done()
 	res, err := sess.CallTool(bound, params)
 	if err != nil {
-		nudge(t.server.probe) // is it still there?
+		if _, answered := errors.AsType[*jsonrpc.Error](err); !answered {
+			nudge(t.server.probe) // is it still there?
+		}
 		return tool.Result{}, t.failure(ctx, within, err, limit)
 	}
 	return t.result(res)

@@ -132,6 +132,9 @@ func play(mode string) {
 				}
 			}
 		}()
+	case "broken":
+		fmt.Fprintln(os.Stderr, "Error: Cannot find module 'x'")
+		os.Exit(7)
 	case "once": // dies the first time
 		if f, err := os.OpenFile(arg, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
 			_ = f.Close()

@@ -136,7 +136,7 @@ func (s *server) run(ctx context.Context) {
 }
 
 // live is the life of one session: from the start of the server to its end, and why it ended.
-func (s *server) live(ctx context.Context) error {
+func (s *server) live(ctx context.Context) (err error) {
 	s.change(func(st *caxton.MCPServer) {
 		st.State, st.NextStart = starting, time.Time{}
 		st.Starts++
@@ -146,7 +146,11 @@ func (s *server) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer func() {
+		if fate := release(); fate != "" && err != nil {
+			err = withFate(err, fate)
+		}
+	}()
 	var flood atomic.Bool
 	client := s.client(&flood)
 	begin, cancel := context.WithTimeout(ctx, s.cfg.StartupTimeout)
@@ -185,6 +189,17 @@ func (s *server) live(ctx context.Context) error {
 	}})
 	defer s.change(func(*caxton.MCPServer) { s.session = nil })
 	return s.watch(ctx, sess, ended, &flood, func() error { return end })
+}
+
+// withFate adds to an error how the program of the server ended.
+func withFate(err error, fate string) error {
+	e, ok := errors.AsType[*caxton.Error](err)
+	if !ok {
+		return fmt.Errorf("%w (its program ended: %s)", err, fate)
+	}
+	c := *e
+	c.Message += " (its program ended: " + fate + ")"
+	return &c
 }
 
 // settle says that a session is ready for calls.

@@ -654,6 +654,7 @@ func TestServerThatNeverStarts(t *testing.T) {
 		{"deaf to everything", "deaf", "did not answer within"},
 		{"talks before it is asked", "garbage", ""},
 		{"one endless line", "endless", ""},
+		{"ends at once", "broken", "exit status 7: Error: Cannot find module 'x'"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

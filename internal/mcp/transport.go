@@ -31,15 +31,16 @@ const (
 // and in base64.
 func (s *server) maxMessage() int64 { return max(minMessage, 4*s.cfg.MaxResult) }
 
-// transport opens the way to the server. release ends what was started; it may be called twice.
-func (s *server) transport(ctx context.Context) (t sdk.Transport, release func(), err error) {
+// transport opens the way to the server. release ends what was started and returns how the
+// server's program failed, if it did; it may be called twice.
+func (s *server) transport(ctx context.Context) (t sdk.Transport, release func() string, err error) {
 	switch {
 	case s.all.cfg.Dial != nil:
 		t, err := s.all.cfg.Dial(s.name)
-		return t, func() {}, err
+		return t, func() string { return "" }, err
 	case s.cfg.URL != "":
 		client, idle := s.httpClient()
-		return &sdk.StreamableClientTransport{Endpoint: s.cfg.URL, HTTPClient: client, MaxEventSize: int(s.maxMessage())}, idle, nil
+		return &sdk.StreamableClientTransport{Endpoint: s.cfg.URL, HTTPClient: client, MaxEventSize: int(s.maxMessage())}, func() string { idle(); return "" }, nil
 	}
 	c, err := s.start(ctx)
 	if err != nil {
@@ -57,6 +58,8 @@ type child struct {
 	grace time.Duration
 	once  sync.Once
 	wg    sync.WaitGroup
+	last  atomic.Pointer[string] // line of its standard error
+	fate  string                 // how it ended, unless we ended it; read after stop
 }
 
 // input writes to a child that may not read: then it fails, and does not wait for ever.
@@ -112,7 +115,7 @@ func (s *server) start(ctx context.Context) (*child, error) {
 		_ = f.Close()
 	}
 	c.wg.Go(func() {
-		s.overhear(context.WithoutCancel(ctx), said)
+		s.overhear(context.WithoutCancel(ctx), said, func(line string) { c.last.Store(&line) })
 	})
 	c.wg.Go(func() {
 		_ = c.cmd.Wait() // how it ended shows in the session
@@ -125,15 +128,18 @@ func (s *server) start(ctx context.Context) (*child, error) {
 }
 
 // stop ends the child: it is asked by the end of its input, then by a signal, then killed
-// with everything it started.
-func (c *child) stop() {
+// with everything it started. It returns how the child ended when
+// it failed by itself.
+func (c *child) stop() string {
 	c.once.Do(func() {
 		_ = c.in.Close()
+		alone := true
 		for _, end := range []func(*exec.Cmd){terminate, kill} {
 			t := time.NewTimer(c.grace)
 			select {
 			case <-c.gone:
 			case <-t.C:
+				alone = false
 				end(c.cmd)
 			}
 			t.Stop()
@@ -142,11 +148,18 @@ func (c *child) stop() {
 		<-c.gone
 		c.wg.Wait()
 		_ = c.out.Close()
+		if state := c.cmd.ProcessState; alone && state != nil && !state.Success() {
+			c.fate = state.String()
+			if line := c.last.Load(); line != nil {
+				c.fate += ": " + cut(*line, 300)
+			}
+		}
 	})
+	return c.fate
 }
 
 // overhear logs what a child writes to its standard error, in measure.
-func (s *server) overhear(ctx context.Context, from *os.File) {
+func (s *server) overhear(ctx context.Context, from *os.File, keep func(line string)) {
 	defer func() { _ = from.Close() }()
 	r := bufio.NewReaderSize(from, maxSaid)
 	var minute time.Time
@@ -160,6 +173,7 @@ func (s *server) overhear(ctx context.Context, from *os.File) {
 			minute, lines, dropped = now, 0, 0
 		}
 		if text := strings.TrimSpace(strings.ToValidUTF8(string(line), "\uFFFD")); text != "" {
+			keep(text)
 			if lines++; lines <= maxLines {
 				s.log.InfoContext(ctx, "mcp server said", "line", text)
 			} else {
