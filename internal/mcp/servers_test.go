@@ -508,7 +508,7 @@ func TestLies(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := only(mcp.Server{URL: "http://unused.invalid", Trust: true})
-			cfg.Dial = wire(t, tt.tools)
+			cfg.Dial = wire(t, "2025-06-18", tt.tools)
 			r := run(t, &store{}, cfg)
 			r.in(t, "far", "connected")
 			name := "mcp__far__echo"
@@ -530,6 +530,27 @@ func TestLies(t *testing.T) {
 	}
 }
 
+func TestProtocolVersions(t *testing.T) {
+	for version, want := range map[string]string{
+		"2024-11-05": "connected", "2025-03-26": "connected", "2025-06-18": "connected", "2025-11-25": "connected", "1999-12-31": "failed", "": "failed",
+	} {
+		t.Run(version, func(t *testing.T) {
+			cfg := only(mcp.Server{URL: "http://unused.invalid", Trust: true})
+			cfg.RestartInitial = time.Hour
+			cfg.Dial = wire(t, version, `{"name":"echo","inputSchema":{"type":"object"}}`)
+			st := run(t, &store{}, cfg).in(t, "far", want)
+			if want == "connected" && st.Protocol != version || want == "failed" && !strings.Contains(st.Error, "unsupported protocol version") {
+				t.Errorf("the server is %+v", st)
+			}
+		})
+	}
+	cfg := only(mcp.Server{URL: "http://unused.invalid"})
+	cfg.Dial = dial(t, echoServer)
+	if st := run(t, &store{}, cfg).in(t, "far", "connected"); st.Protocol < "2026" {
+		t.Errorf("two that speak the newest version agree on %q", st.Protocol)
+	}
+}
+
 // explosive returns a schema of n definitions that each apply the next one twice.
 func explosive(n int) string {
 	var b strings.Builder
@@ -542,7 +563,7 @@ func explosive(n int) string {
 }
 
 // wire is a server that is not made with the SDK, so that it can lie: it lists the tools.
-func wire(t *testing.T, tools string) func(string) (sdk.Transport, error) {
+func wire(t *testing.T, version, tools string) func(string) (sdk.Transport, error) {
 	t.Helper()
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait)
@@ -568,7 +589,7 @@ func wire(t *testing.T, tools string) func(string) (sdk.Transport, error) {
 				}
 				switch m.Method {
 				case "initialize":
-					fmt.Fprintf(toUs, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"liar","version":"1"}}}`+"\n", m.ID)
+					fmt.Fprintf(toUs, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":%q,"capabilities":{"tools":{}},"serverInfo":{"name":"liar","version":"1"}}}`+"\n", m.ID, version)
 				case "tools/list":
 					fmt.Fprintf(toUs, `{"jsonrpc":"2.0","id":%s,"result":{"tools":[%s]}}`+"\n", m.ID, tools)
 				case "notifications/initialized":
