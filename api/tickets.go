@@ -138,7 +138,7 @@ type ToolEffect struct {
 	Times      int             `json:"times" doc:"how often it was begun"`
 	IntendedAt *time.Time      `json:"intended_at,omitempty" doc:"when it was begun first"`
 	ReturnedAt *time.Time      `json:"returned_at,omitempty"`
-	Millis     int64           `json:"ms,omitempty"`
+	Millis     int64           `json:"ms" doc:"how long it took, 0 while it is not back"`
 	Text       string          `json:"text,omitempty" doc:"what the agent was told"`
 	Data       json.RawMessage `json:"data,omitempty"`
 	Blob       string          `json:"blob,omitempty" doc:"SHA-256 of a result that is kept beside the log"`

@@ -26,6 +26,9 @@ func aliases() []alias {
 		{"agent", "agents", nil},
 		{"message", "messages", nil},
 		{"conversation", "conversations", nil},
+		{"approval", "approvals", nil},
+		{"effect", "effects", nil},
+		{"budget", "budgets", nil},
 		{"tool", "tools", nil},
 		{"capability", "capabilities", nil},
 
@@ -39,6 +42,10 @@ func aliases() []alias {
 		{"agents delete", "agents remove", nil},
 		{"agents performance", "agents performance-report", nil},
 		{"conversations ls", "conversations list", nil},
+		{"approvals ls", "approvals list", nil},
+		{"effects ls", "effects list", nil},
+		{"budgets ls", "budgets list", nil},
+		{"messages dead ls", "messages dead list", nil},
 		{"tools ls", "tools list", nil},
 		{"capabilities ls", "capabilities list", nil},
 	}

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,7 +53,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("LONG", strings.Repeat("long", 25))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "code": exitCode, "freeze": freeze, "connected": connected, "json": golden},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": ready, "code": exitCode, "freeze": freeze, "connected": connected, "json": golden, "eventually": eventually, "hangup": hangup,
+		},
 	})
 }
 
@@ -108,6 +111,52 @@ func exitCode(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// eventually runs caxton until what it prints matches the pattern.
+//
+//	eventually 'pending' approvals list
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile(`(?m)` + args[0])
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		err := ts.Exec("caxton", args[1:]...)
+		if err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("caxton %s: %v, no %s in %s", strings.Join(args[1:], " "), err, args[0], ts.ReadFile("stdout"))
+		}
+	}
+}
+
+// hangup listens on a port, takes each request and hangs up without an answer. It writes its
+// host:port for HANGUP into the files given.
+func hangup(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed with the script
+	ts.Check(err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 1<<16))
+			_ = c.Close()
+		}
+	}()
+	ts.Defer(func() {
+		_ = l.Close()
+		<-done
+	})
+	for _, f := range args {
+		text := strings.ReplaceAll(ts.ReadFile(f), "HANGUP", l.Addr().String())
+		ts.Check(os.WriteFile(ts.MkAbs(f), []byte(text), 0o600))
+	}
+}
+
 // golden runs caxton with -o json and writes what it prints to the standard output, to be
 // compared with a golden file: keys sorted, and what changes from run to run made equal.
 //
@@ -133,6 +182,12 @@ func golden(ts *testscript.TestScript, fails bool, args []string) {
 			if id, ok := m["message_id"].(string); ok {
 				ts.Setenv("MESSAGE", id)
 			}
+			if items, ok := m["items"].([]any); ok && len(items) > 0 {
+				m, _ = items[0].(map[string]any)
+			}
+			if id, ok := m["id"].(string); ok && m["kind"] != nil {
+				ts.Setenv("TICKET", id)
+			}
 		}
 		ts.Check(enc.Encode(steady("", v, ts.Getenv("WORK"))))
 	}
@@ -140,8 +195,9 @@ func golden(ts *testscript.TestScript, fails bool, args []string) {
 
 var (
 	uuids  = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	hashes = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+	hashes = regexp.MustCompile(`\b([0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})\b`)
 	times  = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)`)
+	days   = regexp.MustCompile(`\b\d{4}-\d\d-\d\d\b`)
 	ports  = regexp.MustCompile(`(127\.0\.0\.1|\[::\]|0\.0\.0\.0):\d+`)
 	spans  = regexp.MustCompile(`^[0-9.]+(ns|µs|ms|s)$`)
 	// measured are the keys of numbers that are measured, and of what the build decides.
@@ -159,6 +215,10 @@ func steady(key string, v any, work string) any {
 			v[k] = steady(k, x, work)
 		}
 	case []any:
+		v = slices.DeleteFunc(v, func(x any) bool { // an attempt is written down when it lasts
+			m, ok := x.(map[string]any)
+			return ok && m["kind"] == "leased" && m["seq"] != nil
+		})
 		for i, x := range v {
 			v[i] = steady(key, x, work)
 		}
@@ -174,6 +234,7 @@ func steady(key string, v any, work string) any {
 		s = uuids.ReplaceAllString(s, "<uuid>")
 		s = hashes.ReplaceAllString(s, "<hash>")
 		s = times.ReplaceAllString(s, "<time>")
+		s = days.ReplaceAllString(s, "<day>")
 		s = spans.ReplaceAllString(s, "<duration>")
 		return ports.ReplaceAllString(s, "$1:<port>")
 	}

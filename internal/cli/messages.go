@@ -13,7 +13,7 @@ import (
 )
 
 func newMessages(env *Env) *cobra.Command {
-	return group("messages", "Send messages and ask what became of them", newMessagesSend(env), newMessagesShow(env))
+	return group("messages", "Send messages and ask what became of them", newMessagesSend(env), newMessagesShow(env), newMessagesCancel(env), newMessagesDead(env))
 }
 
 func newMessagesSend(env *Env) *cobra.Command {
@@ -43,6 +43,9 @@ func newMessagesSend(env *Env) *cobra.Command {
 				return err
 			}
 			if err := env.Print(r, func(p *printer) {
+				for _, o := range r.Others {
+					env.say("sent to %s too, as message %s", o.RoutedTo, o.MessageID)
+				}
 				switch {
 				case r.Reply != nil:
 					p.line("%s", r.Reply.Text)
@@ -68,7 +71,7 @@ func newMessagesSend(env *Env) *cobra.Command {
 	f.StringVar(&m.ConversationID, "conversation", "", "go on in this `conversation`")
 	f.StringVar(&m.Sender, "from", "", "what you call yourself")
 	f.IntVar(&m.Priority, "priority", 0, "1 (last) to 10 (first)")
-	f.StringVar(&m.Strategy, "strategy", "", "how to choose: best_match, round_robin, least_loaded or priority")
+	f.StringVar(&m.Strategy, "strategy", "", "how to choose: best_match, round_robin, least_loaded, priority or broadcast")
 	f.StringVar(&wait, "wait", "50s", "how long to wait for the reply")
 	f.BoolVar(&async, "no-wait", false, "do not wait for the reply")
 	return c
@@ -88,6 +91,16 @@ func newMessagesShow(env *Env) *cobra.Command {
 				p.row("From, to:", m.Sender+" → "+m.Receiver)
 				p.row("Performative:", m.Performative)
 				p.row("Status:", strings.TrimSpace(m.Status+" "+m.Error))
+				if m.State != "settled" {
+					p.row("State:", strings.TrimSpace(m.State+" "+m.Waits))
+				}
+				p.row("Attempts:", strconv.Itoa(m.Attempts))
+				if len(m.Tickets) > 0 {
+					p.row("Approvals:", strings.Join(m.Tickets, ", "))
+				}
+				if m.Parent != "" {
+					p.row("Out of:", m.Parent)
+				}
 				p.row("Routed by:", m.Routing.Strategy)
 				p.line("Content: %s", m.Content)
 				if len(m.Routing.Candidates) > 0 {
@@ -139,9 +152,13 @@ func newConversationsList(env *Env) *cobra.Command {
 }
 
 func newConversationsShow(env *Env) *cobra.Command {
-	return &cobra.Command{
+	var effects bool
+	c := &cobra.Command{
 		Use: "show ID", Short: "Show the log of a conversation", Args: exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if effects {
+				return effectsOf(cmd, env, args[0])
+			}
 			all := api.Records{Items: []api.Record{}}
 			for {
 				page, err := env.Client().Records(cmd.Context(), args[0], all.Next, 1000)
@@ -161,6 +178,8 @@ func newConversationsShow(env *Env) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVar(&effects, "effects", false, "only its tool calls, and what became of them")
+	return c
 }
 
 // summary says in one line what a record tells.

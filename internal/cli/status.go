@@ -63,6 +63,7 @@ func newStatus(env *Env) *cobra.Command {
 				p.row("Uptime:", seconds(s.UptimeSeconds))
 				p.row("Agents:", strings.TrimSpace(fmt.Sprintf("%d  (%s)", total, strings.Join(states, ", "))))
 				p.row("Messages:", fmt.Sprintf("%d waiting, %d in flight, durability %s", s.Queued, s.InFlight, s.Durability))
+				p.row("Waiting for you:", fmt.Sprintf("%d approvals, %d effects, %d dead letters", s.Tickets["approval"], s.Tickets["effect"], s.Tickets["dead_letter"]))
 				p.row("Model:", s.Provider)
 				p.row("API:", s.APIAddress)
 				p.row("Data:", fmt.Sprintf("%s (%s)", s.DataDir, size(s.DatabaseBytes)))
