@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"time"
 )
@@ -218,9 +219,7 @@ func (c *Client) ConversationEffects(ctx context.Context, id string, limit int) 
 // DeadLetters lists messages that were given up, newest first.
 func (c *Client) DeadLetters(ctx context.Context, f TicketFilter, code, olderThan string) (DeadLetters, error) {
 	q := f.query()
-	for k, v := range values("code", code, "older_than", olderThan) {
-		q[k] = v
-	}
+	maps.Copy(q, values("code", code, "older_than", olderThan))
 	return do[DeadLetters](ctx, c, get("/messages/dead", q))
 }
 

@@ -133,7 +133,7 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 // hangup listens on a port, takes each request and hangs up without an answer. It writes its
 // host:port for HANGUP into the files given.
 func hangup(ts *testscript.TestScript, _ bool, args []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed with the script
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	done := make(chan struct{})
 	go func() {

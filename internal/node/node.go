@@ -229,7 +229,8 @@ func (n *node) build(ctx context.Context) (err error) {
 		Tools: tools, MCP: n.mcp, Previewer: handlers, Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
 		Schedules: n.schedule,
 		Status:    n.status, Health: n.health, Shutdown: n.stop,
-		Metrics: promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}),
+		Metrics: newTicketMetrics(n.router, n.log.Logger, n.reg, time.Now).before(
+			promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)})),
 	}, httpd.Config{
 		Addr: c.APIAddr(), Socket: n.layout.Socket, MetricsAddr: c.MetricsAddr(), AdminAddr: c.AdminAddr(), Version: n.o.Version,
 		MaxConnections: cmp.Or(c.Server.MaxConnections, -1), MaxBody: int64(c.Server.MaxBodySize),
