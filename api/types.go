@@ -49,6 +49,7 @@ type Status struct {
 	AgentsDir     string         `json:"agents_dir"`
 	Durability    string         `json:"durability" example:"normal"`
 	Provider      string         `json:"llm_provider" doc:"who answers for agents that choose nothing" example:"builtin"`
+	Providers     []Provider     `json:"providers" doc:"how each provider of models does"`
 	Agents        map[string]int `json:"agents" doc:"number of agents by state"`
 	Queued        int            `json:"queued" doc:"messages waiting"`
 	InFlight      int            `json:"in_flight" doc:"messages being handled"`
@@ -56,6 +57,15 @@ type Status struct {
 	Faults        []FileFault    `json:"faults" doc:"agent files that cannot be loaded"`
 	MemoryBytes   int64          `json:"memory_bytes" doc:"resident memory of the process"`
 	DatabaseBytes int64          `json:"database_bytes"`
+}
+
+// A Provider is a source of models, and how it does.
+type Provider struct {
+	Name     string     `json:"name" example:"openai"`
+	State    string     `json:"state" enum:"closed,half-open,open" doc:"of its breaker. closed: it is asked; open: it is left alone after failures; half-open: it is tried again"`
+	Failures int        `json:"failures" doc:"in a row"`
+	RetryAt  *time.Time `json:"retry_at,omitempty" doc:"when one that is left alone is tried again"`
+	Reason   string     `json:"reason,omitempty" doc:"of the newest failure"`
 }
 
 // A FileFault is an agent file that cannot be loaded.

@@ -65,6 +65,14 @@ func newStatus(env *Env) *cobra.Command {
 				p.row("Messages:", fmt.Sprintf("%d waiting, %d in flight, durability %s", s.Queued, s.InFlight, s.Durability))
 				p.row("Waiting for you:", fmt.Sprintf("%d approvals, %d effects, %d dead letters", s.Tickets["approval"], s.Tickets["effect"], s.Tickets["dead_letter"]))
 				p.row("Model:", s.Provider)
+				for _, m := range s.Providers {
+					switch m.State {
+					case "open":
+						p.row("Left alone:", fmt.Sprintf("%s until %s: %s", m.Name, moment(m.RetryAt), m.Reason))
+					case "half-open":
+						p.row("Tried again:", fmt.Sprintf("%s, after: %s", m.Name, m.Reason))
+					}
+				}
 				p.row("API:", s.APIAddress)
 				p.row("Data:", fmt.Sprintf("%s (%s)", s.DataDir, size(s.DatabaseBytes)))
 				p.row("Agent files:", s.AgentsDir)

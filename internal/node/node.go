@@ -313,7 +313,16 @@ func (l logs) ToolUses(ctx context.Context) ([]caxton.AgentTools, error) {
 
 func (n *node) status(ctx context.Context) (api.Status, error) {
 	size, err := n.db.Size(ctx)
+	providers := []api.Provider{}
+	for _, p := range n.catalog.Status() {
+		out := api.Provider{Name: p.Provider, State: p.State, Failures: p.Failures, Reason: p.Reason}
+		if !p.RetryAt.IsZero() {
+			out.RetryAt = new(p.RetryAt.UTC())
+		}
+		providers = append(providers, out)
+	}
 	return api.Status{
+		Providers:  providers,
 		APIAddress: n.http.Addr().String(), DataDir: n.layout.Data, AgentsDir: n.layout.Agents, Durability: n.c.Messaging.Durability,
 		Provider: n.catalog.Standard().Provider, MemoryBytes: telemetry.ResidentMemory(), DatabaseBytes: size,
 	}, err
