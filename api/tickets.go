@@ -115,10 +115,10 @@ type DeadLetterOrder struct {
 
 // A DeadLetterCount is the answer to the replay or the drop of many dead letters.
 type DeadLetterCount struct {
-	Matched int                 `json:"matched" doc:"how many the filter selected, within the limit"`
+	Matched int                 `json:"matched" doc:"how many of those that the filter selects were taken"`
 	Done    int                 `json:"done" doc:"how many were replayed or dropped"`
 	Failed  int                 `json:"failed" doc:"how many were not"`
-	More    bool                `json:"more" doc:"the limit was reached: ask again for the rest"`
+	More    bool                `json:"more" doc:"the limit or the time for a request was reached: ask again for the rest"`
 	Faults  []DeadLetterFailure `json:"faults" doc:"why the first of the failed were not"`
 }
 

@@ -109,19 +109,29 @@ func (s *Server) decideDeadLetters(ctx context.Context, o *api.DeadLetterOrder, 
 	if out.More = len(ids) > limit; out.More {
 		ids = ids[:limit]
 	}
-	out.Matched = len(ids)
-	for _, id := range ids {
+	start := time.Now()
+	for i, id := range ids {
+		if i > 0 && time.Since(start) > s.cfg.RequestTimeout/2 { // the answer is to tell what was done
+			out.More = true
+			break
+		}
+		out.Matched++
 		_, err := s.deps.Router.Decide(ctx, caxton.DeadLetter, id, caxton.Decision{State: state, By: o.By, Reason: o.Reason})
 		if err == nil {
 			out.Done++
 			continue
 		}
 		e, ours := errors.AsType[*caxton.Error](err)
-		if !ours || ctx.Err() != nil || e.Kind == caxton.Internal || e.Kind == caxton.Unavailable {
-			return nil, err // the next would fare no better
+		stop := !ours || ctx.Err() != nil || e.Kind == caxton.Internal || e.Kind == caxton.Unavailable // the next would fare no better
+		if stop && out.Done == 0 || !ours {
+			return nil, err
 		}
 		if out.Failed++; len(out.Faults) < faultsInCount {
 			out.Faults = append(out.Faults, api.DeadLetterFailure{ID: id, Code: e.Code, Message: e.Message})
+		}
+		if stop {
+			out.More = true
+			break
 		}
 	}
 	return &output[api.DeadLetterCount]{out}, nil
