@@ -109,6 +109,7 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	if err == nil {
 		r.metrics.settled.WithLabelValues(string(s.Outcome)).Inc()
 		r.metrics.handling.Observe(s.At.Sub(s.Lease.LeasedAt).Seconds())
+		r.closeApprovals(ctx, &s)
 	}
 	return err
 }
