@@ -69,8 +69,10 @@ func definition() *rapid.Generator[caxton.Definition] {
 		words := rapid.SliceOfN(text("word").Filter(func(s string) bool { return s != "" }), 0, 3)
 		var tools []caxton.ToolGrant
 		for _, n := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z_]{1,10}`), 0, 3, rapid.ID).Draw(t, "tools") {
-			tools = append(tools, caxton.ToolGrant{Name: n, AllowedHosts: words.Draw(t, "hosts"), AllowedPaths: words.Draw(t, "paths"),
-				Approval: rapid.Bool().Draw(t, "approval"), Idempotent: rapid.Bool().Draw(t, "idempotent")})
+			tools = append(tools, caxton.ToolGrant{
+				Name: n, AllowedHosts: words.Draw(t, "hosts"), AllowedPaths: words.Draw(t, "paths"),
+				Approval: rapid.Bool().Draw(t, "approval"), Idempotent: rapid.Bool().Draw(t, "idempotent"),
+			})
 		}
 		parameters := map[string]any{}
 		for _, k := range words.Draw(t, "parameters") {

@@ -523,7 +523,7 @@ func TestBroadcastReceipt(t *testing.T) {
 	two.ID, two.Slug = "a2", "second"
 	h.agents = []caxton.Agent{greeter(), two}
 	r := ask[api.Receipt](t, s, "POST", "/api/v1/messages", `{"capability": "greeting", "content": "hi", "routing_strategy": "broadcast"}`, 202)
-	if len(r.Others) != 1 || r.Others[0].RoutedTo == r.RoutedTo || r.Others[0].MessageID == r.MessageID || r.Others[0].MessageID == "" {
+	if len(r.Others) != 1 || r.Others[0].RoutedTo == r.RoutedTo || r.Others[0].RoutedTo == "" || r.Others[0].MessageID == r.MessageID || r.Others[0].MessageID == "" {
 		t.Errorf("receipt: %+v", r)
 	}
 }
