@@ -15,6 +15,15 @@ func (s *Server) messageStatus(ctx context.Context, id caxton.MessageID) (api.Me
 	if err != nil {
 		return api.MessageStatus{}, nil, err
 	}
+	rs, err := s.deps.Router.Turn(ctx, st.Message.ConversationID, id)
+	if err != nil {
+		return api.MessageStatus{}, nil, err
+	}
+	if !st.Settled { // it may have been settled between the two looks: then the log knows more
+		if st, err = s.deps.Router.Status(ctx, id); err != nil {
+			return api.MessageStatus{}, nil, err
+		}
+	}
 	m := &st.Message
 	out := api.MessageStatus{
 		MessageID: string(m.ID), ConversationID: string(m.ConversationID), Sender: m.Sender, Receiver: m.Receiver,
@@ -30,19 +39,18 @@ func (s *Server) messageStatus(ctx context.Context, id caxton.MessageID) (api.Me
 	for i := range st.Replies {
 		out.Replies = append(out.Replies, replyFrom(&st.Replies[i]))
 	}
-	rs, err := s.deps.Router.Turn(ctx, m.ConversationID, m.ID)
-	if err != nil {
-		return out, nil, err
-	}
 	for i := range rs {
 		if err := progress(&out, &rs[i]); err != nil {
 			return out, nil, err
 		}
 	}
-	if st.Settled {
+	switch {
+	case st.Settled:
 		out.Status, out.State, out.Tickets = cmp.Or(string(st.Outcome), "done"), stateSettled, nil
 		out.NotBefore, out.Waits = nil, ""
 		out.Attempts = max(out.Attempts, st.Attempt)
+	case out.State == stateSettled: // and reopened just now
+		out.State = stateWaiting
 	}
 	return out, rs, nil
 }

@@ -1,6 +1,7 @@
 package httpd_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -403,6 +404,32 @@ func TestProgress(t *testing.T) {
 	m := ask[api.MessageStatus](t, s, "GET", "/api/v1/messages/m1", "", 200)
 	if m.State != "waiting" || m.Attempts != 1 || !strings.Contains(m.Waits, "busy") || m.NotBefore == nil {
 		t.Errorf("given back: %+v", m)
+	}
+}
+
+// A late router does something between the look at a message and the look at its log.
+type late struct {
+	httpd.Router
+	between func()
+}
+
+func (l *late) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error) {
+	l.between()
+	return l.Router.Turn(ctx, conv, id)
+}
+
+// TestProgressAtTheLastMoment looks at a message while it is settled.
+func TestProgressAtTheLastMoment(t *testing.T) {
+	l := &late{}
+	s, h, _ := newServerWith(t, httpd.Config{}, func(d *httpd.Deps) { l.Router, d.Router = d.Router, l })
+	lease := sent(t, h, "m1", "c1")
+	l.between = func() {
+		if err := h.Settle(t.Context(), caxton.Settlement{Lease: lease, Outcome: caxton.OutcomeDone}); err != nil {
+			t.Error(err)
+		}
+	}
+	if m := ask[api.MessageStatus](t, s, "GET", "/api/v1/messages/m1", "", 200); m.State != "settled" || m.Status != "done" {
+		t.Errorf("%s and %s, want settled and done", m.State, m.Status)
 	}
 }
 
