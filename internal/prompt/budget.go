@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -133,7 +134,9 @@ func (t *turnState) reserveModel(ctx context.Context, step int, req *llm.Request
 			answer -= max(1, answer/8)
 		}
 	}
-	req.MaxTokens = int(answer)
+	if slices.ContainsFunc(as, func(a caxton.Account) bool { return a.Unit == caxton.Tokens || a.Unit == caxton.Money }) {
+		req.MaxTokens = int(answer)
+	}
 	if n, bounded := left[caxton.WallTime]; bounded && n > 0 {
 		l.timeout = min(l.timeout, time.Duration(n)*time.Millisecond)
 	}
@@ -151,6 +154,9 @@ func (t *turnState) reserveModel(ctx context.Context, step int, req *llm.Request
 			continue
 		}
 		res.charges = append(res.charges, caxton.Charge{Account: a, Amount: n})
+	}
+	if len(res.charges) == 0 { // only tool calls are counted
+		return reservation{}, l, nil
 	}
 	return res, l, t.reserve(ctx, []reservation{res})
 }

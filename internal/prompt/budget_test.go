@@ -60,6 +60,33 @@ func TestBudgetIsBooked(t *testing.T) {
 	}
 }
 
+// TestBudgetOfCallsLeavesModelsAlone: a budget that does not count what a model costs neither
+// bounds its answers nor writes anything down for it.
+func TestBudgetOfCallsLeavesModelsAlone(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		budget caxton.Budget
+		kinds  string
+	}{
+		{"tool calls", caxton.Budget{ToolCalls: 5}, "model_called budget_reserved tool_intended budget_settled tool_returned model_called"},
+		{"time", caxton.Budget{WallTime: time.Hour}, "budget_reserved budget_settled model_called budget_reserved tool_intended budget_settled tool_returned budget_reserved budget_settled model_called"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDesk(t, caxton.Definition{}, []llm.Response{calls("count", `{"n":1}`), costs("done", 1, 1)})
+			d.with(caxton.Definition{Budget: caxton.Budgets{Day: tt.budget}}, d.journal, prompt.Config{Now: noon}, &counter{name: "count"})
+			if got, err := d.handle(nil); err != nil || got != "done" {
+				t.Fatal(got, err)
+			}
+			if got := kinds(d.turn()); got != tt.kinds {
+				t.Errorf("records %s\nwant %s", got, tt.kinds)
+			}
+			if n := d.model.asked[0].MaxTokens; n != 0 {
+				t.Errorf("answers are bounded to %d tokens", n)
+			}
+		})
+	}
+}
+
 func TestBudgetRefuses(t *testing.T) {
 	d := newDesk(t, caxton.Definition{}, []llm.Response{costs("done", 1, 1)})
 	d.with(caxton.Definition{Budget: caxton.Budgets{Total: caxton.Budget{Tokens: 50}}}, d.journal, prompt.Config{Now: noon})
