@@ -260,8 +260,11 @@ func (n *node) tools() (*tool.Set, error) {
 	}
 	for _, name := range n.c.Tools.Approval.Tools { // a slip would let calls pass that are to wait
 		if known, _ := set.Known(name); !known {
-			return nil, caxton.Errorf(caxton.Invalid, "tool_unknown", "tools.approval.tools: there is no tool %q", name).
-				WithHint("did you mean %s? caxton tools list shows what there is", cmp.Or(set.Nearest(name), "one of these"))
+			e := caxton.Errorf(caxton.Invalid, "tool_unknown", "tools.approval.tools: there is no tool %q", name)
+			if near := set.Nearest(name); near != "" {
+				return nil, e.WithHint("did you mean %s?", near)
+			}
+			return nil, e.WithHint("mend its name, or take it out of the list")
 		}
 	}
 	return set, nil
