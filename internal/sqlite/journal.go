@@ -193,7 +193,7 @@ func (db *DB) accept(d *caxton.Delivery, body []byte) error {
 	if outside {
 		return nil
 	}
-	ordered := m.ID.TimeOrdered() && m.ID >= db.writing.bound
+	ordered := m.ID.TimeOrdered() && m.ID >= max(db.writing.bound, db.writing.tx.bound)
 	db.writing.tx.opened[m.ID] = !ordered
 	if ordered {
 		return nil // recovery finds it; see flush
@@ -410,6 +410,7 @@ func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 // pend keeps what is known of the attempts at an unsettled message.
 func (db *DB) pend(d *caxton.Delivery) error {
 	db.writing.tx.opened[d.Message.ID] = true
+	delete(db.writing.tx.closed, d.Message.ID) // it may be settled and reopened at once
 	return exec(db.stmts.pend, string(d.Message.ID), int64(d.Attempt), micros(d.NotBefore), int64(d.Parked), int64(d.Outputs))
 }
 

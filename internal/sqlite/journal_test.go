@@ -16,7 +16,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // open returns a running database on path; stop ends it as a clean shutdown does.
 func open(t *testing.T, path string, d sqlite.Durability) (db *sqlite.DB, stop func()) {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, Durability: d})
+	return openWith(t, sqlite.Config{Path: path, Durability: d})
+}
+
+func openWith(t *testing.T, cfg sqlite.Config) (db *sqlite.DB, stop func()) {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

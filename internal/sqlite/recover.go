@@ -24,13 +24,17 @@ func (db *DB) flush(*sqlite3.Conn) error {
 	}
 	w.tx.flush = true
 	bound := idAt(db.cfg.Now().Add(-flushEvery))
-	for id, stored := range w.open {
-		switch {
-		case stored:
-		case id < bound: // ordered by time, and not quite new
-			if err := db.pend(&caxton.Delivery{Message: caxton.Message{ID: id}}); err != nil {
-				return err
+	var late []caxton.MessageID // ordered by time, not quite new, and only in table messages
+	for _, open := range []map[caxton.MessageID]bool{w.open, w.tx.opened} {
+		for id := range open {
+			if id < bound && !w.stored(id) && !w.tx.closed[id] {
+				late = append(late, id)
 			}
+		}
+	}
+	for _, id := range late {
+		if err := db.pend(&caxton.Delivery{Message: caxton.Message{ID: id}}); err != nil {
+			return err
 		}
 	}
 	if bound > w.bound {
