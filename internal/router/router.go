@@ -346,15 +346,16 @@ func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Age
 	return rc, nil
 }
 
-// Await waits until the message is settled and returns the first reply to it. Errors:
-// Timeout when ctx's deadline passes, Canceled when ctx is cancelled, NotFound with the code
-// no_reply when it was handled without an answer, or with message_not_found.
+// Await waits until the message is settled and returns the first reply to it, also when ctx
+// has ended and it is settled already. Errors: Timeout when ctx's deadline passes, Canceled
+// when ctx is cancelled, NotFound with the code no_reply when it was handled without an
+// answer, or with message_not_found.
 func (r *Router) Await(ctx context.Context, id caxton.MessageID) (caxton.Message, error) {
 	r.mu.Lock()
 	ex := r.open[id]
 	if ex == nil {
 		r.mu.Unlock()
-		return r.settledReply(ctx, id)
+		return r.settledReply(context.WithoutCancel(ctx), id)
 	}
 	if ex.done == nil {
 		ex.done = make(chan struct{})
@@ -362,11 +363,15 @@ func (r *Router) Await(ctx context.Context, id caxton.MessageID) (caxton.Message
 	r.mu.Unlock()
 	select {
 	case <-ex.done:
+	case <-ctx.Done():
+	}
+	select {
+	case <-ex.done:
 		if !ex.has {
 			return caxton.Message{}, errNoReply(id)
 		}
 		return ex.reply, nil
-	case <-ctx.Done():
+	default:
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return caxton.Message{}, caxton.Errorf(caxton.Timeout, "reply_timeout", "no reply to %s in time", id).
 				WithHint("it is still being handled; ask for the message again later")

@@ -1,0 +1,72 @@
+package router_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/memjournal"
+	"github.com/caxton/caxton/internal/router"
+)
+
+// A gapped journal is as patient as a database, and lets things happen between its writes
+// and what the router does next.
+type gapped struct {
+	*memjournal.Journal
+	settled, parked, released func()        // called after the write
+	refuse                    *caxton.Error // of Settle
+}
+
+func (g *gapped) Message(ctx context.Context, id caxton.MessageID) (caxton.MessageStatus, error) {
+	if err := ctx.Err(); err != nil {
+		return caxton.MessageStatus{}, caxton.Errorf(caxton.Internal, "storage_failed", "read message failed").WithCause(err)
+	}
+	return g.Journal.Message(ctx, id)
+}
+
+func (g *gapped) Settle(ctx context.Context, s caxton.Settlement) error {
+	if g.refuse != nil {
+		return g.refuse
+	}
+	err := g.Journal.Settle(ctx, s)
+	call(&g.settled)
+	return err
+}
+
+func (g *gapped) Park(ctx context.Context, l caxton.Lease, p caxton.Parked) (time.Time, error) {
+	until, err := g.Journal.Park(ctx, l, p)
+	call(&g.parked)
+	return until, err
+}
+
+func (g *gapped) Release(ctx context.Context, l caxton.Lease, cause string, notBefore time.Time) error {
+	err := g.Journal.Release(ctx, l, cause, notBefore)
+	call(&g.released)
+	return err
+}
+
+// call calls a hook, once.
+func call(hook *func()) {
+	if f := *hook; f != nil {
+		*hook = nil
+		f()
+	}
+}
+
+func newGapped(cfg router.Config, agents ...caxton.Agent) (*router.Router, *gapped) {
+	g := &gapped{Journal: memjournal.New(memjournal.Config{})}
+	return router.New(g, &directory{agents: agents}, cfg), g
+}
+
+// A caller whose time is over gets an answer that is there.
+func TestAwaitWhatIsThere(t *testing.T) {
+	r, _ := newGapped(router.Config{}, helper("a1", "Ann", "", 0))
+	rc := send(t, r, to("ann", "x"))
+	settle(t, r, next(t, r, "a1"), "y")
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	if reply, err := r.Await(ctx, rc.MessageID); err != nil || reply.Text() != "y" {
+		t.Errorf("%q, %v", reply.Text(), err)
+	}
+}
