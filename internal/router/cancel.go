@@ -33,14 +33,15 @@ func (r *Router) Cancel(ctx context.Context, id caxton.MessageID, by string) err
 // worker that has it to stop, and returns false.
 func (r *Router) callOff(id caxton.MessageID) (caxton.Delivery, bool, error) {
 	r.mu.Lock()
-	lm := r.leases[id]
-	r.mu.Unlock()
-	if lm != nil {
-		lm.cancel.Call()
-		return caxton.Delivery{}, false, nil
-	}
-	r.mu.Lock()
 	defer r.mu.Unlock()
+	for lm := r.leases[id]; lm != nil; lm = r.leases[id] {
+		r.mu.Unlock()
+		lm.cancel.Call()
+		r.mu.Lock()
+		if r.leases[id] == lm {
+			return caxton.Delivery{}, false, nil
+		} // else it was just settled, or put back without a look at this
+	}
 	if it := r.take(id); it != nil {
 		return it.delivery, true, nil
 	}

@@ -70,3 +70,51 @@ func TestAwaitWhatIsThere(t *testing.T) {
 		t.Errorf("%q, %v", reply.Text(), err)
 	}
 }
+
+// A message that is called off, or whose deadline comes, while it is put back does not go on.
+func TestEndWhilePutBack(t *testing.T) {
+	for _, way := range []string{"park", "release", "abandon"} {
+		for _, end := range []string{"cancel", "deadline"} {
+			now := time.Now()
+			r, g := newGapped(router.Config{Now: func() time.Time { return now }}, helper("a1", "Ann", "", 0))
+			m := to("ann", "x")
+			m.ReplyBy = now.Add(time.Minute)
+			rc := send(t, r, m)
+			l := next(t, r, "a1")
+			ended := func() {
+				if end == "deadline" {
+					now = m.ReplyBy
+					r.Tick(t.Context())
+				} else if err := r.Cancel(t.Context(), rc.MessageID, "ann"); err != nil {
+					t.Error(err)
+				}
+			}
+			var err error
+			switch way {
+			case "park":
+				g.parked = ended
+				err = r.Park(t.Context(), l, caxton.Parked{Until: now.Add(24 * time.Hour)})
+			case "release":
+				g.released = ended
+				err = r.Release(t.Context(), l, "again", 24*time.Hour)
+			case "abandon":
+				ended()
+				r.Abandon(l)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Tick(t.Context())
+			if end == "deadline" {
+				if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Code != "reply_by_passed" {
+					t.Errorf("%s: %+v, %v, want it given up", way, st, err)
+				}
+				continue
+			}
+			l, ok := r.Next(t.Context(), "a1")
+			if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Outcome != caxton.OutcomeCancelled && !(ok && l.Cancelled()) {
+				t.Errorf("%s: %+v, %v, want it ended, or back at once to be ended", way, st, err)
+			}
+		}
+	}
+}

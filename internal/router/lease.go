@@ -39,6 +39,9 @@ func (r *Router) Next(ctx context.Context, id caxton.AgentID) (caxton.Lease, boo
 	lm.lease = l
 	r.leases[l.Message.ID] = lm
 	r.mu.Unlock()
+	if it.cancelled {
+		l.Cancel.Call()
+	}
 	r.metrics.waiting.Observe(now.Sub(it.since).Seconds())
 	if it.recovered {
 		if err := r.journal.Leased(ctx, l); err != nil {
@@ -150,17 +153,41 @@ func (r *Router) Release(ctx context.Context, l caxton.Lease, cause string, dela
 		return err
 	}
 	r.mu.Lock()
+	if l.Cancelled() {
+		r.mu.Unlock()
+		return r.callOffLeased(ctx, l)
+	}
 	defer r.mu.Unlock()
-	if _, held := r.leases[l.Message.ID]; held {
-		delete(r.leases, l.Message.ID)
-		b := r.box(l.Message.ReceiverID)
-		b.inFlight--
-		b.settled(false)
+	if r.leases[l.Message.ID] != nil {
+		r.box(l.Message.ReceiverID).settled(false)
 	}
 	l.NotBefore = at
-	r.delay(&item{delivery: l.Delivery, since: r.cfg.Now()})
+	r.back(&l, false)
 	r.metrics.retries.Inc()
 	return nil
+}
+
+// callOffLeased settles a message that was called off after its turn had ended.
+func (r *Router) callOffLeased(ctx context.Context, l caxton.Lease) error {
+	return r.Settle(ctx, caxton.Settlement{Lease: l, Outcome: caxton.OutcomeCancelled, Code: "cancelled", Error: "called off"})
+}
+
+// back ends a lease whose message will be handed out again when it is due. One that was
+// called off meanwhile is due at once, and its next worker finds it called off. r.mu is held.
+func (r *Router) back(l *caxton.Lease, recovered bool) {
+	now := r.cfg.Now()
+	it := &item{delivery: l.Delivery, since: now, recovered: recovered}
+	if _, held := r.leases[l.Message.ID]; held {
+		delete(r.leases, l.Message.ID)
+		r.box(l.Message.ReceiverID).inFlight--
+	}
+	if l.Cancelled() {
+		it.cancelled, it.delivery.NotBefore = true, now
+	}
+	if by := l.Message.ReplyBy; !by.IsZero() && !now.Before(by) {
+		r.watch(it) // while it was at work its deadline was left to its turn
+	}
+	r.delay(it)
 }
 
 // Park puts a leased message aside until the time given, or until a decision wakes it. What
@@ -172,15 +199,15 @@ func (r *Router) Park(ctx context.Context, l caxton.Lease, p caxton.Parked) erro
 	r.mu.Unlock()
 	until, err := r.journal.Park(ctx, l, p)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	woken := r.parking[id]
 	delete(r.parking, id)
+	if err == nil && l.Cancelled() {
+		r.mu.Unlock()
+		return r.callOffLeased(ctx, l)
+	}
+	defer r.mu.Unlock()
 	if err != nil {
 		return err
-	}
-	if _, held := r.leases[id]; held {
-		delete(r.leases, id)
-		r.box(l.Message.ReceiverID).inFlight--
 	}
 	l.Parked++
 	l.NotBefore = until
@@ -196,7 +223,7 @@ func (r *Router) Park(ctx context.Context, l caxton.Lease, p caxton.Parked) erro
 			r.waiting[other] = append(r.waiting[other], id)
 		}
 	}
-	r.delay(&item{delivery: l.Delivery, since: r.cfg.Now()})
+	r.back(&l, false)
 	r.metrics.parked.Inc()
 	return nil
 }
@@ -212,10 +239,8 @@ func (r *Router) Abandon(l caxton.Lease) {
 	if _, held := r.leases[l.Message.ID]; !held {
 		return
 	}
-	delete(r.leases, l.Message.ID)
-	r.box(l.Message.ReceiverID).inFlight--
 	l.NotBefore = r.cfg.Now().Add(abandonedPause)
-	r.delay(&item{delivery: l.Delivery, since: r.cfg.Now(), recovered: true})
+	r.back(&l, true)
 }
 
 // A Load says how busy an agent's mailbox is.

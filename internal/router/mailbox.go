@@ -31,6 +31,7 @@ type item struct {
 	since     time.Time
 	arrival   uint64
 	recovered bool // came back after a crash: its lease is written down before it is handled
+	cancelled bool // was called off while it was at work
 }
 
 func newMailbox() *mailbox {

@@ -170,7 +170,22 @@ func (p *plan) release() {
 	if err := p.router.Release(p.t.Context(), *o.lease, "again", delay); err != nil {
 		p.t.Fatal(err)
 	}
-	o.lease, o.due = nil, p.now.Add(delay)
+	o.due = p.now.Add(delay)
+	p.back(o)
+}
+
+// back takes a message out of our hands; one that was called off is settled by that.
+func (p *plan) back(o *planned) {
+	if o.lease.Cancelled() {
+		p.cancelled(o, o.lease.Message.ID)
+	}
+	o.lease = nil
+}
+
+func (p *plan) cancelled(o *planned, id caxton.MessageID) {
+	o.settled++
+	o.ticket = ""
+	p.gone(o, id)
 }
 
 func (p *plan) park() {
@@ -188,7 +203,8 @@ func (p *plan) park() {
 	if err := p.router.Park(p.t.Context(), *o.lease, caxton.Parked{Until: tk.ExpiresAt, Ticket: true}); err != nil {
 		p.t.Fatal(err)
 	}
-	o.lease, o.due = nil, tk.ExpiresAt
+	o.due = tk.ExpiresAt
+	p.back(o)
 }
 
 func (p *plan) decide() {
@@ -249,9 +265,7 @@ func (p *plan) cancel() {
 			p.t.Fatalf("Cancel(%s) does not reach its worker", id)
 		}
 	default:
-		o.settled++
-		o.ticket = ""
-		p.gone(o, id)
+		p.cancelled(o, id)
 	}
 }
 
