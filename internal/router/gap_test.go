@@ -118,3 +118,25 @@ func TestEndWhilePutBack(t *testing.T) {
 		}
 	}
 }
+
+// A decision that comes between the settlement in the log and the one in memory is not lost.
+func TestReplayWhileSettling(t *testing.T) {
+	r, g := newGapped(router.Config{}, helper("a1", "Ann", "", 0))
+	rc := send(t, r, to("ann", "x"))
+	l := next(t, r, "a1")
+	g.settled = func() {
+		if _, err := r.Decide(t.Context(), caxton.DeadLetter, string(rc.MessageID), caxton.Decision{State: caxton.LetterReplayed}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := r.Settle(t.Context(), caxton.Settlement{Lease: l, Outcome: caxton.OutcomeFailed, Code: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, r, next(t, r, "a1"), "better")
+	if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Outcome != caxton.OutcomeDone {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if l := r.Load("a1"); l.Queued+l.InFlight != 0 {
+		t.Errorf("load %+v", l)
+	}
+}

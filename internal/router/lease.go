@@ -93,6 +93,9 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 			close(ex.done)
 		}
 		delete(r.open, in.ID)
+		if ex.again != nil {
+			r.reopen(ex.again)
+		}
 	}
 	if parked, ok := r.waiting[in.ID]; ok {
 		delete(r.waiting, in.ID)

@@ -81,9 +81,10 @@ type Router struct {
 
 // An exchange is an unsettled message and who waits for the answer to it.
 type exchange struct {
-	done  chan struct{}  // closed when settled; nil until somebody waits
-	reply caxton.Message // the first output
-	has   bool           // there is a reply
+	done  chan struct{}    // closed when settled; nil until somebody waits
+	reply caxton.Message   // the first output
+	has   bool             // there is a reply
+	again *caxton.Delivery // sent back to work before Settle has come to the end
 }
 
 // A leaseMark is a lease in somebody's hands.

@@ -5,7 +5,6 @@ import (
 	"container/heap"
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/caxton/caxton"
 )
@@ -68,8 +67,18 @@ func (r *Router) Decide(ctx context.Context, kind caxton.TicketKind, id string, 
 	r.metrics.decided.WithLabelValues(string(kind), string(d.State)).Inc()
 	r.cfg.Logger.InfoContext(ctx, "ticket decided", "kind", kind, "ticket", id, "decision", d.State, "state", t.State, "by", d.By,
 		"conversation_id", t.ConversationID, "message_id", t.MessageID)
-	if woken != nil {
+	switch {
+	case woken == nil:
+	case kind == caxton.Approval:
 		r.wakeUp(ctx, woken)
+	default:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if ex := r.open[woken.Message.ID]; ex != nil {
+			ex.again = woken // its settlement is in the log, and about to be known here
+		} else {
+			r.reopen(woken)
+		}
 	}
 	return t, nil
 }
@@ -106,7 +115,13 @@ func (r *Router) amendment(t caxton.Ticket, d caxton.Decision) (caxton.Amendment
 	return a, nil
 }
 
-// wakeUp hands out a message that waits no more.
+// reopen queues a message that was settled. r.mu is held.
+func (r *Router) reopen(d *caxton.Delivery) {
+	r.open[d.Message.ID] = &exchange{}
+	r.box(d.Message.ReceiverID).pushItem(&item{delivery: *d, since: r.cfg.Now(), recovered: true})
+}
+
+// wakeUp hands out a parked message that waits no more.
 func (r *Router) wakeUp(ctx context.Context, d *caxton.Delivery) {
 	id := d.Message.ID
 	r.mu.Lock()
@@ -116,13 +131,6 @@ func (r *Router) wakeUp(ctx context.Context, d *caxton.Delivery) {
 		return
 	}
 	if r.hurry(id) {
-		return
-	}
-	if r.open[id] == nil { // it was settled, and is open again
-		r.open[id] = &exchange{}
-		it := &item{delivery: *d, since: r.cfg.Now(), recovered: true}
-		it.delivery.NotBefore = time.Time{}
-		r.box(d.Message.ReceiverID).pushItem(it)
 		return
 	}
 	r.cfg.Logger.DebugContext(ctx, "message is at work already", "message_id", id)
