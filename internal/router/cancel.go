@@ -19,19 +19,23 @@ func (r *Router) Cancel(ctx context.Context, id caxton.MessageID, by string) err
 	if st.Settled {
 		return caxton.Errorf(caxton.Conflict, "already_settled", "message %s is settled: %s", id, cmp.Or(string(st.Outcome), "it went outside"))
 	}
-	d, ok, err := r.callOff(id)
-	if err != nil || !ok {
+	it, err := r.callOff(id)
+	if err != nil || it == nil {
 		return err
 	}
-	return r.Settle(ctx, caxton.Settlement{
-		Lease: caxton.Lease{Delivery: d, LeasedAt: r.cfg.Now()}, Outcome: caxton.OutcomeCancelled,
+	err = r.Settle(ctx, caxton.Settlement{
+		Lease: caxton.Lease{Delivery: it.delivery, LeasedAt: r.cfg.Now()}, Outcome: caxton.OutcomeCancelled,
 		Code: "cancelled", Error: "called off by " + by,
 	})
+	if err != nil {
+		r.giveBack(it)
+	}
+	return err
 }
 
-// callOff takes a waiting message out of its mailbox and returns it, with true; or tells the
-// worker that has it to stop, and returns false.
-func (r *Router) callOff(id caxton.MessageID) (caxton.Delivery, bool, error) {
+// callOff takes a waiting message out of its mailbox and returns it; or tells the worker that
+// has it to stop, and returns nil.
+func (r *Router) callOff(id caxton.MessageID) (*item, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for lm := r.leases[id]; lm != nil; lm = r.leases[id] {
@@ -39,16 +43,16 @@ func (r *Router) callOff(id caxton.MessageID) (caxton.Delivery, bool, error) {
 		lm.cancel.Call()
 		r.mu.Lock()
 		if r.leases[id] == lm {
-			return caxton.Delivery{}, false, nil
+			return nil, nil //nolint:nilnil // its worker ends it
 		} // else it was just settled, or put back without a look at this
 	}
 	if it := r.take(id); it != nil {
-		return it.delivery, true, nil
+		return it, nil
 	}
 	if r.open[id] == nil {
-		return caxton.Delivery{}, false, caxton.Errorf(caxton.Conflict, "already_settled", "message %s is settled", id)
+		return nil, caxton.Errorf(caxton.Conflict, "already_settled", "message %s is settled", id)
 	}
-	return caxton.Delivery{}, false, caxton.Errorf(caxton.Unavailable, "message_moving", "message %s is just being handed over", id).
+	return nil, caxton.Errorf(caxton.Unavailable, "message_moving", "message %s is just being handed over", id).
 		WithHint("try again")
 }
 

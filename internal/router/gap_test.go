@@ -140,3 +140,91 @@ func TestReplayWhileSettling(t *testing.T) {
 		t.Errorf("load %+v", l)
 	}
 }
+
+// A full mailbox does not keep a message from being called off.
+func TestCancelWithFullMailbox(t *testing.T) {
+	r, _ := newGapped(router.Config{QueueSize: 1}, helper("a1", "Ann", "", 0))
+	m := to("ann", "x")
+	m.ConversationID = "c"
+	rc := send(t, r, m)
+	m.Performative = caxton.Cancel
+	send(t, r, m)
+	if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Outcome != caxton.OutcomeCancelled {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// What the router answers itself is answered after a crash as well, and not by the agent.
+func TestRecoverAsides(t *testing.T) {
+	r, g := newGapped(router.Config{}, helper("a1", "Ann", "", 0))
+	m := to("ann", "x")
+	m.ConversationID = "c"
+	rc := send(t, r, m)
+	g.refuse = caxton.Errorf(caxton.Exhausted, "disk_full", "full") // the crash
+	m.Performative = caxton.Cancel
+	if _, err := r.Send(t.Context(), m); err == nil {
+		t.Fatal("the cancel was settled")
+	}
+	bad := to("ann", "y")
+	bad.ID, bad.Protocol, bad.Performative = "bad", "fipa-request", caxton.AcceptProposal
+	if _, err := r.Send(t.Context(), bad); err == nil {
+		t.Fatal("what is not legal was settled")
+	}
+	g.refuse = nil
+	r = router.New(g, &directory{agents: []caxton.Agent{helper("a1", "Ann", "", 0)}}, router.Config{})
+	if _, err := r.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l, ok := r.Next(t.Context(), "a1"); ok {
+		t.Errorf("the agent gets %s", l.Message.Performative)
+	}
+	if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Outcome != caxton.OutcomeCancelled {
+		t.Errorf("what was to be cancelled: %+v, %v", st, err)
+	}
+	if st, err := r.Status(t.Context(), "bad"); err != nil || len(st.Replies) != 1 || st.Replies[0].Performative != caxton.NotUnderstood {
+		t.Errorf("what is not legal: %+v, %v", st, err)
+	}
+}
+
+// A waiting message that cannot be settled goes on waiting.
+func TestEndFails(t *testing.T) {
+	for _, end := range []string{"cancel", "deadline"} {
+		now := time.Now()
+		r, g := newGapped(router.Config{Now: func() time.Time { return now }}, helper("a1", "Ann", "", 0))
+		m := to("ann", "x")
+		m.ReplyBy = now.Add(time.Minute)
+		rc := send(t, r, m)
+		full := caxton.Errorf(caxton.Exhausted, "disk_full", "full")
+		g.refuse = full
+		if end == "cancel" {
+			wantKind(t, "Cancel", r.Cancel(t.Context(), rc.MessageID, "ann"), caxton.Exhausted)
+		} else {
+			now = m.ReplyBy
+			r.Tick(t.Context())
+		}
+		if l := r.Load("a1"); l.Queued != 1 {
+			t.Errorf("%s: load %+v", end, l)
+		}
+		g.refuse = nil
+		now = now.Add(time.Minute)
+		r.Tick(t.Context())
+		st, err := r.Status(t.Context(), rc.MessageID)
+		if err != nil || st.Code != "reply_by_passed" {
+			t.Errorf("%s: %+v, %v", end, st, err)
+		}
+	}
+}
+
+// Only a message that is settled in the log is done with in memory.
+func TestSettleConflicts(t *testing.T) {
+	r, g := newGapped(router.Config{}, helper("a1", "Ann", "", 0))
+	rc := send(t, r, to("ann", "x"))
+	l := next(t, r, "a1")
+	g.refuse = caxton.Errorf(caxton.Conflict, "message_known", "an output was accepted before")
+	err := r.Settle(t.Context(), caxton.Settlement{Lease: l, Outcome: caxton.OutcomeDone})
+	wantKind(t, "Settle", err, caxton.Conflict)
+	g.refuse = nil
+	if load := r.Load("a1"); load.InFlight != 1 {
+		t.Errorf("load %+v: the lease is gone, and the message %s is not settled", load, rc.MessageID)
+	}
+}

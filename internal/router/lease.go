@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -73,7 +74,7 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 		}
 	}
 	err := r.journal.Settle(ctx, s)
-	if err != nil && caxton.KindOf(err) != caxton.Conflict {
+	if err != nil && !alreadySettled(err) {
 		return err // the lease stays open: the caller may try again
 	}
 	r.mu.Lock()
@@ -118,6 +119,13 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 		r.closeApprovals(ctx, &s)
 	}
 	return err
+}
+
+// alreadySettled reports whether err says that the message is settled in the log. There are
+// other conflicts, an output whose ID is taken for one: after those it is not.
+func alreadySettled(err error) bool {
+	e, ok := errors.AsType[*caxton.Error](err)
+	return ok && e.Code == "already_settled"
 }
 
 // complete fills in what the router knows of an output.

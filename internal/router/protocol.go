@@ -10,8 +10,8 @@ import (
 	"github.com/caxton/caxton/internal/protocol"
 )
 
-// protocol checks a message against the protocol it names, over the messages of its
-// conversation so far. The error is Invalid when the message does not fit.
+// protocol checks a message against the protocol it names, over the messages that came before
+// it in its conversation. The error is Invalid when the message does not fit.
 func (r *Router) protocol(ctx context.Context, m *caxton.Message, continued bool) error {
 	if _, known := protocol.Parse(m.Protocol); !known {
 		return nil
@@ -21,6 +21,9 @@ func (r *Router) protocol(ctx context.Context, m *caxton.Message, continued bool
 		ms, err := r.journal.Messages(ctx, m.ConversationID)
 		if err != nil {
 			return err
+		}
+		if i := slices.IndexFunc(ms, func(o caxton.Message) bool { return o.ID == m.ID }); i >= 0 {
+			ms = ms[:i] // it is in the log already
 		}
 		d = protocol.Fold(ms)
 	}

@@ -292,14 +292,14 @@ func receipt(d *caxton.Delivery, duplicate bool) caxton.Receipt {
 // stored message never lacks one.
 //
 // A message that breaks its protocol is stored and answered with not-understood, and a
-// cancel is done at once; the agent sees neither.
+// cancel is done at once; the agent sees neither, and neither needs a place.
 func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Agent, fresh bool, violation error) (caxton.Receipt, error) {
 	start := time.Now()
 	aside := violation != nil || d.Message.Performative == caxton.Cancel // answered here
 	r.mu.Lock()
 	box := r.box(agent.ID)
 	limit := cmp.Or(agent.Definition.Performance.QueueSize, r.cfg.QueueSize)
-	if box.queued+box.reserved >= limit {
+	if !aside && box.queued+box.reserved >= limit {
 		r.mu.Unlock()
 		r.metrics.refused.WithLabelValues(string(caxton.Exhausted)).Inc()
 		return caxton.Receipt{}, caxton.Errorf(caxton.Exhausted, "queue_full", "%d messages wait for %s already", limit, agent.Slug).
@@ -328,11 +328,7 @@ func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Age
 	r.metrics.accepted.WithLabelValues(string(d.Message.Performative)).Inc()
 	r.metrics.accepting.Observe(time.Since(start).Seconds())
 	if aside {
-		answer := r.cancelMessages
-		if violation != nil {
-			answer = func(ctx context.Context, d caxton.Delivery) error { return r.notUnderstood(ctx, d, violation) }
-		}
-		if err := answer(context.WithoutCancel(ctx), d); err != nil {
+		if err := r.answerAside(context.WithoutCancel(ctx), d, violation); err != nil {
 			return caxton.Receipt{}, err
 		}
 		return receipt(&d, false), nil
@@ -345,6 +341,14 @@ func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Age
 	rc := receipt(&d, false)
 	rc.Agent = agent.Slug
 	return rc, nil
+}
+
+// answerAside settles a message that the agent does not get to see.
+func (r *Router) answerAside(ctx context.Context, d caxton.Delivery, violation error) error {
+	if violation != nil {
+		return r.notUnderstood(ctx, d, violation)
+	}
+	return r.cancelMessages(ctx, d)
 }
 
 // Await waits until the message is settled and returns the first reply to it, also when ctx
@@ -423,6 +427,8 @@ func (r *Router) Recover(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	var asides []*caxton.Delivery
+	violations := map[caxton.MessageID]error{}
 	for i := range ds {
 		d := &ds[i]
 		r.mu.Lock()
@@ -438,9 +444,24 @@ func (r *Router) Recover(ctx context.Context) (int, error) {
 			}
 			continue
 		}
+		if d.Attempt == 0 { // nobody has seen it: the server may have stopped before it answered
+			violation := r.protocol(ctx, &d.Message, true)
+			if violation != nil && caxton.KindOf(violation) != caxton.Invalid {
+				return i, violation
+			}
+			if violation != nil || d.Message.Performative == caxton.Cancel {
+				asides, violations[d.Message.ID] = append(asides, d), violation
+				continue
+			}
+		}
 		r.mu.Lock()
 		r.queue(d, true)
 		r.mu.Unlock()
+	}
+	for _, d := range asides { // now that all they may be about is there
+		if err := r.answerAside(ctx, *d, violations[d.Message.ID]); err != nil {
+			return len(ds), err
+		}
 	}
 	return len(ds), nil
 }
@@ -454,10 +475,13 @@ func (r *Router) arrive(b *mailbox, d *caxton.Delivery) {
 
 // watch notes the deadline of a waiting message. r.mu is held.
 func (r *Router) watch(it *item) {
-	if it.delivery.Message.ReplyBy.IsZero() {
-		return
+	if by := it.delivery.Message.ReplyBy; !by.IsZero() {
+		r.watchAt(it, by)
 	}
-	heap.Push(&r.deadlines, deadline{it.delivery.Message.ReplyBy, it.delivery.Message.ID})
+}
+
+func (r *Router) watchAt(it *item, at time.Time) {
+	heap.Push(&r.deadlines, deadline{at, it.delivery.Message.ID})
 	select {
 	case r.wake <- struct{}{}:
 	default: // Run will look anyway
@@ -467,15 +491,35 @@ func (r *Router) watch(it *item) {
 // queue puts a stored delivery where it belongs: its mailbox, or with the delayed ones.
 // r.mu is held.
 func (r *Router) queue(d *caxton.Delivery, recovered bool) {
-	now := r.cfg.Now()
-	it := &item{delivery: *d, since: now, recovered: recovered}
+	it := &item{delivery: *d, since: r.cfg.Now(), recovered: recovered}
 	r.watch(it)
-	b := r.box(d.Message.ReceiverID)
-	if _, held := b.busy[d.Message.ConversationID]; d.NotBefore.After(now) && !held {
+	r.place(it)
+}
+
+// place puts a waiting item into its mailbox, or with the delayed ones. r.mu is held.
+func (r *Router) place(it *item) {
+	b := r.box(it.delivery.Message.ReceiverID)
+	_, held := b.busy[it.delivery.Message.ConversationID]
+	if it.delivery.NotBefore.After(r.cfg.Now()) && !held {
 		r.delay(it)
 		return
 	}
 	b.pushItem(it)
+}
+
+// giveBack puts back an item that was taken to be settled and could not be. It waits behind
+// what came after it in its conversation.
+func (r *Router) giveBack(it *item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open[it.delivery.Message.ID] == nil {
+		return // it was settled before
+	}
+	now := r.cfg.Now()
+	if by := it.delivery.Message.ReplyBy; !by.IsZero() && !now.Before(by) {
+		r.watchAt(it, now.Add(abandonedPause))
+	}
+	r.place(it)
 }
 
 // Run writes down leases that last and hands out retries when they are due, until ctx ends.
@@ -533,6 +577,7 @@ func (r *Router) tick(ctx context.Context) time.Duration {
 	for _, it := range late {
 		if err := r.fail(ctx, it.delivery, "reply_by_passed", "nobody handled the message before reply_by"); err != nil {
 			r.cfg.Logger.ErrorContext(ctx, "late message not settled", "message_id", it.delivery.Message.ID, "error", err)
+			r.giveBack(it)
 		}
 	}
 	return next
