@@ -310,3 +310,38 @@ func TestStructuredReply(t *testing.T) {
 		}
 	}
 }
+
+// A call whose result does not get into the log stops the turn for a person, whether there
+// would be another try or not; unless another try can find out.
+func TestLostResults(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		idempotent bool
+		full, ends bool // the log, the turn's time
+		unknown    bool
+	}{
+		{"the turn ends", false, false, true, true},
+		{"the turn ends, may be repeated", true, false, true, false},
+		{"the log is full", false, true, false, true},
+		{"the log is full, may be repeated", true, true, false, false},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		act := &doer{name: "act", idempotent: tt.idempotent, do: func(ctx context.Context, _ tool.Call) (tool.Result, error) {
+			if tt.ends {
+				cancel()
+			}
+			return tool.Result{Text: "ok"}, ctx.Err()
+		}}
+		d := newDesk(t, caxton.Definition{}, []llm.Response{calls("act", `{}`), says("done")}, act)
+		log := &flaky{Journal: d.journal}
+		if tt.full {
+			log.refuse = 3 // the result
+		}
+		d.with(caxton.Definition{}, log, prompt.Config{}, act)
+		_, err := d.agent.Handle(ctx, caxton.Turn{Message: d.message})
+		if _, unknown := errors.AsType[*caxton.UnknownEffects](err); err == nil || unknown != tt.unknown {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		cancel()
+	}
+}

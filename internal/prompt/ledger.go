@@ -354,7 +354,7 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 		return llm.Message{}, errors.Join(err, t.book(ctx, held, held.waitCost(took)))
 	}
 	if err != nil && ctx.Err() != nil { // what came of it is not known: the intent stays open
-		return llm.Message{}, caxton.Errorf(caxton.Timeout, "turn_timeout", "the turn ended while the tool %s ran", b.Tool).WithCause(ctx.Err())
+		return llm.Message{}, t.lost(ctx, &b, caxton.Errorf(caxton.Timeout, "turn_timeout", "the turn ended while the tool %s ran", b.Tool).WithCause(ctx.Err()))
 	}
 	if err != nil && !b.Idempotent && tool.IsUncertain(err) {
 		return llm.Message{}, unknown([]caxton.ToolCallRef{*b.Ref()})
@@ -364,13 +364,27 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 	if err != nil {
 		r.Text = errorText(err)
 	} else if r, _, err = t.returned(ctx, &b, res); err != nil {
-		return llm.Message{}, err
+		return llm.Message{}, t.lost(ctx, &b, err)
 	}
 	r.Millis = took.Milliseconds()
 	t.keep(b.CallID, r.BlobHash)
 	rec, err := t.record(caxton.RecordToolReturned, r)
 	if err != nil {
-		return llm.Message{}, err
+		return llm.Message{}, t.lost(ctx, &b, err)
 	}
-	return toolMessage(*r), t.book(ctx, held, held.toolCost(took), rec)
+	if err := t.book(ctx, held, held.toolCost(took), rec); err != nil {
+		return llm.Message{}, t.lost(ctx, &b, err)
+	}
+	return toolMessage(*r), nil
+}
+
+// lost is the error of a call that has begun and whose result is not in the log, because of
+// err. When another try can find out about the call it is err. Else it is for a person to do
+// so, and no try that may never come is waited for: it could be the last one, or called off.
+func (t *turnState) lost(ctx context.Context, b *caxton.ToolIntendedBody, err error) error {
+	if b.Idempotent || t.a.tools.Reconciles(b.Tool) {
+		return err
+	}
+	t.a.h.cfg.Logger.WarnContext(ctx, "result of a call lost", "agent", t.a.slug, "message_id", t.turn.Message.ID, "tool", b.Tool, "error", err)
+	return unknown([]caxton.ToolCallRef{*b.Ref()})
 }
