@@ -35,7 +35,7 @@ func (r *runner) work(turns context.Context, l caxton.Lease) {
 		r.s.source.Abandon(l) // stopping: the message is handed out again after the restart
 		return
 	}
-	if err != nil && ctx.Err() != nil && !panicked {
+	if _, unknown := errors.AsType[*caxton.UnknownEffects](err); err != nil && ctx.Err() != nil && !panicked && (!unknown || l.Cancelled()) {
 		err = r.cut(&l, timeout, err)
 	}
 	r.finish(context.WithoutCancel(ctx), a, l, outputs, err)
@@ -101,13 +101,15 @@ func (r *runner) finish(ctx context.Context, a caxton.Agent, l caxton.Lease, out
 			return
 		}
 		s.Outcome, s.Error, s.Code = caxton.OutcomeFailed, publicMessage(err), code(err)
-		switch u, unknown := errors.AsType[*caxton.UnknownEffects](err); {
-		case unknown:
-			s.Outcome, s.Tickets = caxton.OutcomeUnknown, r.effects(a, &l, u)
-		case effectUnknown(err):
-			s.Outcome = caxton.OutcomeUnknown
+		u, unknown := errors.AsType[*caxton.UnknownEffects](err)
+		if unknown {
+			s.Tickets = r.effects(a, &l, u)
+		}
+		switch {
 		case l.Cancelled():
-			s.Outcome = caxton.OutcomeCancelled
+			s.Outcome = caxton.OutcomeCancelled // what is unknown is to be found out all the same
+		case unknown, effectUnknown(err):
+			s.Outcome = caxton.OutcomeUnknown
 		}
 		if s.Outcome == caxton.OutcomeCancelled {
 			log.InfoContext(ctx, "turn called off")

@@ -54,12 +54,20 @@ func (r *Router) BudgetUses(ctx context.Context, prefix string) ([]caxton.Budget
 // Errors: NotFound, and those of caxton.Ticket.Decide.
 func (r *Router) Decide(ctx context.Context, kind caxton.TicketKind, id string, d caxton.Decision) (caxton.Ticket, error) {
 	d.By, d.At = cmp.Or(d.By, "operator"), r.cfg.Now()
+	ended, err := r.calledOff(ctx, kind, id)
+	if err != nil {
+		return caxton.Ticket{}, err
+	}
+	if ended && d.State == caxton.EffectRetry {
+		return caxton.Ticket{}, caxton.Errorf(caxton.Conflict, "message_cancelled", "the message was called off: nothing of it runs again").
+			WithHint("say whether the call took effect: done, or failed")
+	}
 	t, woken, err := r.journal.Amend(ctx, kind, id, func(t caxton.Ticket) (caxton.Amendment, error) {
 		t, err := t.Decide(d)
 		if err != nil {
 			return caxton.Amendment{}, err
 		}
-		return r.amendment(t, d)
+		return r.amendment(t, d, ended)
 	})
 	if err != nil {
 		return t, err
@@ -83,8 +91,22 @@ func (r *Router) Decide(ctx context.Context, kind caxton.TicketKind, id string, 
 	return t, nil
 }
 
-// amendment says what follows from a decision.
-func (r *Router) amendment(t caxton.Ticket, d caxton.Decision) (caxton.Amendment, error) {
+// calledOff reports whether an effect is that of a message which was called off: such a
+// message does not go on, whatever became of its calls.
+func (r *Router) calledOff(ctx context.Context, kind caxton.TicketKind, id string) (bool, error) {
+	if kind != caxton.Effect {
+		return false, nil
+	}
+	t, err := r.journal.Ticket(ctx, kind, id)
+	if err != nil {
+		return false, err
+	}
+	st, err := r.journal.Message(ctx, t.MessageID)
+	return st.Outcome == caxton.OutcomeCancelled, err
+}
+
+// amendment says what follows from a decision; ended that its message does not go on.
+func (r *Router) amendment(t caxton.Ticket, d caxton.Decision, ended bool) (caxton.Amendment, error) {
 	a := caxton.Amendment{Ticket: t}
 	body, err := json.Marshal(caxton.DecidedBody{Kind: t.Kind, ID: t.ID, Call: t.Call, Decision: d, State: t.State})
 	if err != nil {
@@ -97,7 +119,7 @@ func (r *Router) amendment(t caxton.Ticket, d caxton.Decision) (caxton.Amendment
 	}
 	record(caxton.RecordDecided, body)
 	switch {
-	case t.State.Open(), t.State == caxton.LetterDropped:
+	case t.State.Open(), t.State == caxton.LetterDropped, ended:
 		return a, nil
 	case t.Kind == caxton.Approval:
 		a.Wake = caxton.WakeNow
