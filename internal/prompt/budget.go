@@ -28,11 +28,11 @@ type limits struct {
 // accounts returns what is counted against a cap in this turn: what the agent may spend, what
 // the server may spend, and what the whole tree of conversations may. A cap below 0 stands
 // for the one that the root of the tree set.
-func (t *turnState) accounts() []caxton.Account {
+func (t *turnState) accounts(ctx context.Context) ([]caxton.Account, error) {
 	own, server := t.a.def.Budget, t.a.h.cfg.Budgets
 	m := &t.turn.Message
 	if own.IsZero() && server.IsZero() && m.Root == "" {
-		return nil
+		return nil, nil
 	}
 	day := t.a.h.cfg.Now().UTC().Format(time.DateOnly)
 	agent := "agent/" + string(t.turn.Agent.ID)
@@ -51,11 +51,29 @@ func (t *turnState) accounts() []caxton.Account {
 	add("server/day/"+day, server.Day.Cap)
 	if m.Root == "" {
 		add(tree, func(u caxton.Unit) int64 { return lesser(own.Conversation.Cap(u), server.Conversation.Cap(u)) })
-		return as
+		return as, nil
 	}
-	add(tree, func(u caxton.Unit) int64 { return cmp.Or(server.Conversation.Cap(u), -1) })
+	var uses []caxton.BudgetUse // of the tree: its root may allow less than the server
+	if !server.Conversation.IsZero() {
+		var err error
+		if uses, err = t.a.h.log.BudgetUses(ctx, tree); err != nil {
+			return nil, err
+		}
+	}
+	add(tree, func(u caxton.Unit) int64 {
+		limit := server.Conversation.Cap(u)
+		if limit == 0 {
+			return -1
+		}
+		for i := range uses {
+			if uses[i].Name == tree && uses[i].Unit == u {
+				limit = lesser(limit, uses[i].Cap)
+			}
+		}
+		return limit
+	})
 	add(agent+"/"+tree, own.Conversation.Cap)
-	return as
+	return as, nil
 }
 
 // lesser returns the smaller of two caps, of which 0 is none.
@@ -108,9 +126,9 @@ const minAnswer = 16
 func (t *turnState) reserveModel(ctx context.Context, step int, req *llm.Request) (reservation, limits, error) {
 	h := t.a.h
 	l := limits{timeout: cmp.Or(t.a.def.LLM.Timeout, h.cfg.ModelTimeout)}
-	as := t.accounts()
-	if len(as) == 0 {
-		return reservation{}, l, nil
+	as, err := t.accounts(ctx)
+	if len(as) == 0 || err != nil {
+		return reservation{}, l, err
 	}
 	left, err := t.room(ctx, as)
 	if err != nil {
@@ -174,9 +192,9 @@ func inputBound(req *llm.Request) (int64, error) {
 // the same place, is zero for those that run no more or that nothing bounds.
 func (t *turnState) reserveTools(ctx context.Context, intents []caxton.ToolIntendedBody) ([]reservation, error) {
 	held := make([]reservation, len(intents))
-	as := t.accounts()
-	if len(as) == 0 {
-		return held, nil
+	as, err := t.accounts(ctx)
+	if len(as) == 0 || err != nil {
+		return held, err
 	}
 	left, err := t.room(ctx, as)
 	if err != nil {

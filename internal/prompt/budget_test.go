@@ -215,3 +215,31 @@ func TestBudgetOfFailedCalls(t *testing.T) {
 		}
 	}
 }
+
+// What the server allows a conversation does not lift what the root of its tree allows.
+func TestBudgetOfTreeAndServer(t *testing.T) {
+	for _, tt := range []struct {
+		root, server int64 // caps, 0 for none
+		want         string
+	}{
+		{3000, 1_000_000, "tree/root tokens 15+1/3000; "},
+		{1_000_000, 3000, "tree/root tokens 15+1/3000; "},
+		{0, 3000, "tree/root tokens 15+0/3000; "},
+	} {
+		d := newDesk(t, caxton.Definition{}, []llm.Response{costs("done", 10, 5)})
+		d.with(caxton.Definition{}, d.journal, prompt.Config{Budgets: caxton.Budgets{Conversation: caxton.Budget{Tokens: tt.server}}})
+		if tt.root > 0 {
+			root := caxton.Charge{Account: caxton.Account{Name: "tree/root", Unit: caxton.Tokens, Cap: tt.root}, Amount: 1}
+			if err := d.journal.Reserve(t.Context(), []caxton.Reservation{{ID: "x", MessageID: "m0", Charges: []caxton.Charge{root}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.message.Parent, d.message.Root, d.message.Depth = "root", "root", 1
+		if got, err := d.handle(nil); err != nil || got != "done" {
+			t.Fatal(got, err)
+		}
+		if got := d.accounts(); got != tt.want {
+			t.Errorf("accounts %s, want %s", got, tt.want)
+		}
+	}
+}
