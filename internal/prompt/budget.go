@@ -18,6 +18,7 @@ type reservation struct {
 	id      string
 	charges []caxton.Charge
 	timeout time.Duration // of the call, as far as the budget allows; 0 for no bound
+	price   caxton.Price  // by which money was held back
 }
 
 // limits bound one model call.
@@ -158,7 +159,7 @@ func (t *turnState) reserveModel(ctx context.Context, step int, req *llm.Request
 	if n, bounded := left[caxton.WallTime]; bounded && n > 0 {
 		l.timeout = min(l.timeout, time.Duration(n)*time.Millisecond)
 	}
-	res := reservation{id: t.reservationID(fmt.Sprintf("model/%d", step))}
+	res := reservation{id: t.reservationID(fmt.Sprintf("model/%d", step)), price: price}
 	for _, a := range as {
 		n := int64(0)
 		switch a.Unit {
@@ -316,10 +317,14 @@ func (t *turnState) bookLost(ctx context.Context) error {
 	return nil
 }
 
-// modelCost returns what an answer did cost.
-func (t *turnState) modelCost(res llm.Response, took time.Duration) func(caxton.Unit) int64 {
+// modelCost returns what an answer did cost. A model that has no price by the name it answers
+// with, as providers add a date to theirs, costs what was reckoned with.
+func (t *turnState) modelCost(r reservation, res llm.Response, took time.Duration) func(caxton.Unit) int64 {
 	in, out := int64(res.Usage.InputTokens), int64(res.Usage.OutputTokens)
-	price, _ := t.a.h.cfg.price(llm.Info{Provider: res.Provider, Model: res.Model}, res.Model)
+	price, priced := t.a.h.cfg.price(llm.Info{Provider: res.Provider, Model: res.Model}, res.Model)
+	if !priced {
+		price = r.price
+	}
 	return func(u caxton.Unit) int64 {
 		switch u {
 		case caxton.Tokens:

@@ -243,3 +243,18 @@ func TestBudgetOfTreeAndServer(t *testing.T) {
 		}
 	}
 }
+
+// Providers answer with longer names of models than they were asked by: those cost the same.
+func TestBudgetOfDatedModels(t *testing.T) {
+	dated := costs("done", 100, 10)
+	dated.Model = "m-2026-11-01"
+	d := newDesk(t, caxton.Definition{}, []llm.Response{dated})
+	d.with(caxton.Definition{Budget: caxton.Budgets{Total: caxton.Budget{Money: 1}}}, d.journal,
+		prompt.Config{Prices: map[string]caxton.Price{"m": {Input: 10, Output: 100}}})
+	if _, err := d.handle(nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := d.accounts(), "agent/a1/total micros 2000+0/1000000; "; got != want {
+		t.Errorf("accounts %s, want %s", got, want)
+	}
+}

@@ -165,7 +165,7 @@ func (t *turnState) model(ctx context.Context, step int, req llm.Request) (llm.R
 	if err != nil {
 		return res, err
 	}
-	return res, t.book(ctx, held, t.modelCost(res, took), r)
+	return res, t.book(ctx, held, t.modelCost(held, res, took), r)
 }
 
 // generate asks the model, and shows the pieces of its answer to who listens.
