@@ -96,7 +96,7 @@ const DefaultApprovalExpiry = 24 * time.Hour
 // A dead letter or an effect is closed by the first decision. An approval needs as many
 // grants as its policy says, each by somebody else; it is denied as soon as too few people
 // are left who could grant it, for an open circle of approvers at the first denial.
-// Errors: Conflict (closed already, or the same person twice), Forbidden (not an approver),
+// Errors: Conflict (closed already, expired or not yet, or the same person twice), Forbidden (not an approver),
 // Invalid (a state that does not belong to this kind).
 func (t Ticket) Decide(d Decision) (Ticket, error) {
 	if !t.State.Open() {
@@ -104,6 +104,10 @@ func (t Ticket) Decide(d Decision) (Ticket, error) {
 	}
 	if !slices.Contains(t.Kind.outcomes(), d.State) {
 		return t, Errorf(Invalid, "decision_invalid", "%s cannot become %q", t.Kind.Noun(), d.State)
+	}
+	if d.State == ApprovalExpired && d.At.Before(t.ExpiresAt) {
+		return t, Errorf(Conflict, "approval_not_expired", "approval %s expires at %s", t.ID, t.ExpiresAt.UTC().Format(time.RFC3339)).
+			WithHint("an approver can deny it")
 	}
 	t.Decisions = append(slices.Clone(t.Decisions), d)
 	if t.Kind != Approval || d.State == ApprovalExpired {

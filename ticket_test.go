@@ -30,7 +30,7 @@ func TestTicketDecide(t *testing.T) {
 		{"a stranger", caxton.Approval, caxton.ApprovalPolicy{Approvers: abc}, "eve:approved", "pending", "forbidden"},
 		{"two of anybody", caxton.Approval, caxton.ApprovalPolicy{Need: 2}, "ann:approved eve:approved", "approved", "- -"},
 		{"two of anybody, one refuses", caxton.Approval, caxton.ApprovalPolicy{Need: 2}, "ann:approved eve:denied", "denied", "- -"},
-		{"the clock", caxton.Approval, caxton.ApprovalPolicy{Approvers: abc}, "clock:expired", "expired", "-"},
+		{"nobody is the clock", caxton.Approval, caxton.ApprovalPolicy{Approvers: abc}, "eve:expired ann:approved", "approved", "conflict -"},
 		{"an effect is no approval", caxton.Effect, caxton.ApprovalPolicy{}, "ann:approved ann:done", "done", "invalid -"},
 		{"a letter is replayed", caxton.DeadLetter, caxton.ApprovalPolicy{}, "ann:replayed ann:dropped", "replayed", "- conflict"},
 		{"an effect fails", caxton.Effect, caxton.ApprovalPolicy{}, "ann:failed", "failed", "-"},
@@ -60,6 +60,9 @@ func TestTicketDecide(t *testing.T) {
 	late := caxton.Ticket{Kind: caxton.Approval, State: caxton.ApprovalPending, ExpiresAt: now}
 	if _, err := late.Decide(caxton.Decision{By: "ann", State: caxton.ApprovalGranted, At: now}); caxton.KindOf(err) != caxton.Conflict {
 		t.Errorf("a decision after the expiry: %v, want a conflict", err)
+	}
+	if tk, err := late.Decide(caxton.Decision{By: "clock", State: caxton.ApprovalExpired, At: now}); err != nil || tk.State != caxton.ApprovalExpired {
+		t.Errorf("the expiry: %s, %v", tk.State, err)
 	}
 }
 
