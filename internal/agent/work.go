@@ -13,6 +13,10 @@ import (
 	"github.com/caxton/caxton"
 )
 
+// maxLost is how many leases of a message may end without a word in the log, beyond those
+// that it is tried: the server went down each time, perhaps because of the message.
+const maxLost = 10
+
 // work handles one leased message and ends the lease.
 func (r *runner) work(turns context.Context, l caxton.Lease) {
 	r.mu.Lock()
@@ -30,6 +34,13 @@ func (r *runner) work(turns context.Context, l caxton.Lease) {
 		l.Cancel.Notify(cancel)
 	}
 	start := r.s.cfg.Now()
+	if l.Attempt-l.Parked > r.s.cfg.MaxAttempts+maxLost {
+		err := caxton.Errorf(caxton.Internal, "attempts_exhausted", "the server went down %d times while the agent handled the message", l.Attempt-l.Parked-1).
+			WithHint("the server's log may say why; replay the dead letter to try again")
+		r.finish(context.WithoutCancel(ctx), a, l, nil, err)
+		r.account(start, false, err)
+		return
+	}
 	outputs, panicked, err := r.turn(ctx, a, &l)
 	if turns.Err() != nil {
 		r.s.source.Abandon(l) // stopping: the message is handed out again after the restart

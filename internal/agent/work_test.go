@@ -144,3 +144,40 @@ func TestCancelledTurn(t *testing.T) {
 		}
 	})
 }
+
+// A message with which the server went down again and again is not tried for ever.
+func TestPoisonIsGivenUp(t *testing.T) {
+	for _, tt := range []struct {
+		attempts, parked int
+		want             caxton.Performative
+	}{
+		{3, 0, caxton.Inform},
+		{100, 99, caxton.Inform},
+		{13, 0, caxton.Failure},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := build(t, agent.Config{}, echo)
+			defer h.stop()
+			h.deploy(1)
+			d := caxton.Delivery{Version: 1, Message: caxton.Message{
+				ID: "m", ConversationID: "c", Performative: caxton.Request, Sender: "user", Receiver: "a1", ReceiverID: "a1", Content: caxton.TextContent("x"),
+			}}
+			if _, _, err := h.journal.Accept(t.Context(), d, false); err != nil {
+				t.Fatal(err)
+			}
+			d.Attempt, d.Parked = tt.attempts, tt.parked
+			if err := h.journal.Release(t.Context(), caxton.Lease{Delivery: d}, "", time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.router.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if m := h.answer("m"); m.Performative != tt.want {
+				t.Errorf("after %d attempts, %d parked: %s", tt.attempts, tt.parked, m.Performative)
+			}
+			if _, err := h.router.Ticket(t.Context(), caxton.DeadLetter, "m"); (err == nil) != (tt.want == caxton.Failure) {
+				t.Errorf("after %d attempts, %d parked: dead letter: %v", tt.attempts, tt.parked, err)
+			}
+		})
+	}
+}

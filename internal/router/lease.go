@@ -250,6 +250,7 @@ func (r *Router) Abandon(l caxton.Lease) {
 	if _, held := r.leases[l.Message.ID]; !held {
 		return
 	}
+	l.Parked++ // it says nothing about the message
 	l.NotBefore = r.cfg.Now().Add(abandonedPause)
 	r.back(&l, true)
 }
