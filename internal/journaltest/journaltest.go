@@ -86,6 +86,7 @@ func TestJournal(t *testing.T, open func(t *testing.T) Journal) {
 		{"settles once", testSettleOnce},
 		{"keeps attempts over a release", testRelease},
 		{"lease is recorded only while pending", testLeased},
+		{"pending in the order of the log", testPendingOrder},
 		{"append is all or nothing", testAppend},
 		{"outputs for agents become pending", testAgentOutput},
 		{"history ends before the message", testHistory},
@@ -240,6 +241,23 @@ func testLeased(t *testing.T, j Journal) {
 	must(t, err)
 	if last := rs[len(rs)-1]; last.Kind != caxton.RecordSettled {
 		t.Errorf("last record is %s, want settled", last.Kind)
+	}
+}
+
+// Clocks are set back: what was accepted first is first.
+func testPendingOrder(t *testing.T, j Journal) {
+	t.Helper()
+	for i, id := range []string{"m2", "m3", "m1"} {
+		accept(t, j, Delivery("c1", id, 50-i))
+	}
+	ds, err := j.Pending(t.Context())
+	must(t, err)
+	var ids []caxton.MessageID
+	for i := range ds {
+		ids = append(ids, ds[i].Message.ID)
+	}
+	if got := fmt.Sprint(ids); got != "[m2 m3 m1]" {
+		t.Errorf("Pending = %s, want [m2 m3 m1]", got)
 	}
 }
 

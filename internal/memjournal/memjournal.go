@@ -310,9 +310,15 @@ func (j *Journal) Pending(context.Context) ([]caxton.Delivery, error) {
 		ds = append(ds, *d)
 	}
 	slices.SortFunc(ds, func(a, b caxton.Delivery) int {
-		return cmp.Or(a.Message.CreatedAt.Compare(b.Message.CreatedAt), cmp.Compare(a.Message.ID, b.Message.ID))
+		return cmp.Compare(j.acceptedAt(a.Message.ID), j.acceptedAt(b.Message.ID))
 	})
 	return ds, nil
+}
+
+// acceptedAt returns the position in the log of the server at which a message was accepted.
+func (j *Journal) acceptedAt(id caxton.MessageID) int64 {
+	p := j.messages[id]
+	return p.conv.log[p.pos].n
 }
 
 // Turn returns what the log holds about the handling of one message, oldest first.
