@@ -137,7 +137,7 @@ func (db *DB) bookLost(m *caxton.Message, now time.Time) error {
 // BudgetUses returns the accounts whose names begin with the prefix, by name.
 func (db *DB) BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error) {
 	rows, err := db.read.QueryContext(ctx, `SELECT name, unit, cap, spent, reserved, updated_at FROM accounts
-		WHERE substr(name, 1, length(?1))=?1 ORDER BY name, unit`, prefix)
+		WHERE name>=? AND name<? ORDER BY name, unit`, prefix, prefix+"\U0010FFFF") // a range of the primary key
 	if err != nil {
 		return nil, storageError("read budgets", err)
 	}
