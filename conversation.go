@@ -289,6 +289,15 @@ type Delivery struct {
 	NotBefore time.Time // not to be leased earlier; zero for at once
 }
 
+// Deadline returns the time after which d is given up: the message's ReplyBy, zero for none.
+// What was settled once and sent back to work by a person has none any more.
+func (d *Delivery) Deadline() time.Time {
+	if d.Outputs > 0 {
+		return time.Time{}
+	}
+	return d.Message.ReplyBy
+}
+
 // Body returns the body of the record that accepts d.
 func (d *Delivery) Body() MessageBody {
 	return MessageBody{LoggedMessage(d.Message), d.Routing, d.Version}

@@ -25,9 +25,9 @@ func (r *runner) work(turns context.Context, l caxton.Lease) {
 	timeout := cmp.Or(a.Definition.Performance.RequestTimeout, r.s.cfg.ExecutionTimeout)
 	ctx, cancel := context.WithTimeout(turns, timeout)
 	defer cancel()
-	if !l.Message.ReplyBy.IsZero() {
+	if by := l.Deadline(); !by.IsZero() {
 		var stop context.CancelFunc
-		ctx, stop = context.WithDeadline(ctx, l.Message.ReplyBy)
+		ctx, stop = context.WithDeadline(ctx, by)
 		defer stop()
 	}
 	if l.Cancel != nil {
@@ -58,11 +58,17 @@ func (r *runner) cut(l *caxton.Lease, timeout time.Duration, err error) error {
 	switch {
 	case l.Cancelled():
 		return caxton.Errorf(caxton.Canceled, "cancelled", "the message was called off").WithCause(err)
-	case !l.Message.ReplyBy.IsZero() && !r.s.cfg.Now().Before(l.Message.ReplyBy):
+	case r.expired(l):
 		return caxton.Errorf(caxton.Timeout, "reply_by_passed", "the agent did not answer before reply_by").
 			WithHint("give a later reply_by, or none").WithCause(err)
 	}
 	return caxton.Errorf(caxton.Timeout, "turn_timeout", "the agent did not answer within %s", timeout).WithCause(err)
+}
+
+// expired reports whether the time for an answer is over.
+func (r *runner) expired(l *caxton.Lease) bool {
+	by := l.Deadline()
+	return !by.IsZero() && !r.s.cfg.Now().Before(by)
 }
 
 // turn calls the handler and turns a panic into an error.
@@ -140,7 +146,7 @@ func (r *runner) finish(ctx context.Context, a caxton.Agent, l caxton.Lease, out
 func (r *runner) putBack(ctx context.Context, log *slog.Logger, l caxton.Lease, err error) bool {
 	var perr error
 	p, parked := errors.AsType[*caxton.Parked](err)
-	expired := !l.Message.ReplyBy.IsZero() && !r.s.cfg.Now().Before(l.Message.ReplyBy)
+	expired := r.expired(&l)
 	_, unknown := errors.AsType[*caxton.UnknownEffects](err)
 	switch {
 	case l.Cancelled():

@@ -228,3 +228,40 @@ func TestSettleConflicts(t *testing.T) {
 		t.Errorf("load %+v: the lease is gone, and the message %s is not settled", load, rc.MessageID)
 	}
 }
+
+// What a person sends back to work has no deadline any more.
+func TestReplayAfterDeadline(t *testing.T) {
+	now := time.Now()
+	r, g := newGapped(router.Config{Now: func() time.Time { return now }}, helper("a1", "Ann", "", 0))
+	m := to("ann", "x")
+	m.ReplyBy = now.Add(time.Minute)
+	rc := send(t, r, m)
+	replay := func() {
+		t.Helper()
+		if _, err := r.Decide(t.Context(), caxton.DeadLetter, string(rc.MessageID), caxton.Decision{State: caxton.LetterReplayed}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := next(t, r, "a1")
+	if err := r.Settle(t.Context(), caxton.Settlement{
+		Lease: l, Outcome: caxton.OutcomeFailed, Outputs: []caxton.Delivery{{Message: l.Message.Reply(caxton.Failure, caxton.TextContent("no"))}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	replay()
+	now = now.Add(time.Hour) // the deadline passes while it waits again
+	r.Tick(t.Context())
+	l = next(t, r, "a1")
+	if d := l.Deadline(); !d.IsZero() {
+		t.Errorf("deadline %v", d)
+	}
+	if err := r.Release(t.Context(), l, "again", 0); err != nil {
+		t.Fatal(err)
+	}
+	r = router.New(g, &directory{agents: []caxton.Agent{helper("a1", "Ann", "", 0)}}, router.Config{Now: func() time.Time { return now }})
+	if _, err := r.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.Tick(t.Context())
+	settle(t, r, next(t, r, "a1"), "late")
+}

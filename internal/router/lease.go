@@ -195,7 +195,7 @@ func (r *Router) back(l *caxton.Lease, recovered bool) {
 	if l.Cancelled() {
 		it.cancelled, it.delivery.NotBefore = true, now
 	}
-	if by := l.Message.ReplyBy; !by.IsZero() && !now.Before(by) {
+	if by := l.Deadline(); !by.IsZero() && !now.Before(by) {
 		r.watch(it) // while it was at work its deadline was left to its turn
 	}
 	r.delay(it)

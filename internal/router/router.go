@@ -81,10 +81,11 @@ type Router struct {
 
 // An exchange is an unsettled message and who waits for the answer to it.
 type exchange struct {
-	done  chan struct{}    // closed when settled; nil until somebody waits
-	reply caxton.Message   // the first output
-	has   bool             // there is a reply
-	again *caxton.Delivery // sent back to work before Settle has come to the end
+	done     chan struct{}    // closed when settled; nil until somebody waits
+	reply    caxton.Message   // the first output
+	reopened bool             // sent back to work: its deadline counts no more
+	has      bool             // there is a reply
+	again    *caxton.Delivery // sent back to work before Settle has come to the end
 }
 
 // A leaseMark is a lease in somebody's hands.
@@ -475,7 +476,7 @@ func (r *Router) arrive(b *mailbox, d *caxton.Delivery) {
 
 // watch notes the deadline of a waiting message. r.mu is held.
 func (r *Router) watch(it *item) {
-	if by := it.delivery.Message.ReplyBy; !by.IsZero() {
+	if by := it.delivery.Deadline(); !by.IsZero() {
 		r.watchAt(it, by)
 	}
 }
@@ -516,7 +517,7 @@ func (r *Router) giveBack(it *item) {
 		return // it was settled before
 	}
 	now := r.cfg.Now()
-	if by := it.delivery.Message.ReplyBy; !by.IsZero() && !now.Before(by) {
+	if by := it.delivery.Deadline(); !by.IsZero() && !now.Before(by) {
 		r.watchAt(it, now.Add(abandonedPause))
 	}
 	r.place(it)
@@ -566,8 +567,8 @@ func (r *Router) tick(ctx context.Context) time.Duration {
 			break
 		}
 		d := heap.Pop(&r.deadlines).(deadline)
-		if r.open[d.id] == nil || r.leases[d.id] != nil {
-			continue // settled; or at work, and its turn has the deadline
+		if ex := r.open[d.id]; ex == nil || ex.reopened || r.leases[d.id] != nil {
+			continue // settled, or without a deadline since; or at work, and its turn has it
 		}
 		if it := r.take(d.id); it != nil {
 			late = append(late, it)

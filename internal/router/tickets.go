@@ -139,7 +139,7 @@ func (r *Router) amendment(t caxton.Ticket, d caxton.Decision, ended bool) (caxt
 
 // reopen queues a message that was settled. r.mu is held.
 func (r *Router) reopen(d *caxton.Delivery) {
-	r.open[d.Message.ID] = &exchange{}
+	r.open[d.Message.ID] = &exchange{reopened: true}
 	r.box(d.Message.ReceiverID).pushItem(&item{delivery: *d, since: r.cfg.Now(), recovered: true})
 }
 
