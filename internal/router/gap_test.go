@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -264,4 +265,64 @@ func TestReplayAfterDeadline(t *testing.T) {
 	}
 	r.Tick(t.Context())
 	settle(t, r, next(t, r, "a1"), "late")
+}
+
+// A message that ends without its turn leaves the calls that a crash cut off for a person.
+func TestEndedWithOpenCalls(t *testing.T) {
+	for _, end := range []string{"deadline", "cancel", "removed"} {
+		now := time.Now()
+		agents := &directory{agents: []caxton.Agent{helper("a1", "Ann", "", 0)}}
+		j := memjournal.New(memjournal.Config{})
+		r := router.New(j, agents, router.Config{Now: func() time.Time { return now }})
+		m := to("ann", "x")
+		m.ReplyBy = now.Add(time.Minute)
+		rc := send(t, r, m)
+		l := next(t, r, "a1")
+		for _, rec := range []struct {
+			kind caxton.RecordKind
+			body any
+		}{
+			{caxton.RecordToolIntended, caxton.ToolIntendedBody{CallID: "1", Tool: "pay", Key: "k1"}},
+			{caxton.RecordToolIntended, caxton.ToolIntendedBody{CallID: "2", Tool: "pay", Key: "k2"}},
+			{caxton.RecordToolIntended, caxton.ToolIntendedBody{CallID: "3", Tool: "read", Key: "k3", Idempotent: true}},
+			{caxton.RecordToolReturned, caxton.ToolReturnedBody{CallID: "1", Tool: "pay"}},
+		} {
+			body, err := json.Marshal(rec.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Append(t.Context(), caxton.Record{ConversationID: rc.ConversationID, MessageID: rc.MessageID, Kind: rec.kind, Body: body}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.Release(t.Context(), l, "down", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		want := caxton.OutcomeFailed
+		var err error
+		switch end {
+		case "deadline":
+			now = m.ReplyBy
+			r.Tick(t.Context())
+		case "cancel":
+			want = caxton.OutcomeCancelled
+			err = r.Cancel(t.Context(), rc.MessageID, "ann")
+		case "removed":
+			agents.remove("a1")
+			err = r.Drop(t.Context(), "a1")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ts, _, err := r.Tickets(t.Context(), caxton.TicketQuery{Kind: caxton.Effect, Open: true})
+		if err != nil || len(ts) != 1 || ts[0].ID != "k2" || ts[0].Call.Tool != "pay" {
+			t.Fatalf("%s: effects %+v, %v, want the second payment", end, ts, err)
+		}
+		if tk, err := r.Decide(t.Context(), caxton.Effect, "k2", caxton.Decision{State: caxton.EffectDone}); err != nil || tk.State != caxton.EffectDone {
+			t.Errorf("%s: %+v, %v", end, tk, err)
+		}
+		if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Outcome != want {
+			t.Errorf("%s: %+v, %v", end, st, err)
+		}
+	}
 }

@@ -65,6 +65,13 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	for i := range s.Outputs {
 		r.complete(&s.Outputs[i], in, s.Lease.Outputs+i, s.At)
 	}
+	if s.Lease.Attempt > 0 && (s.Outcome == caxton.OutcomeFailed || s.Outcome == caxton.OutcomeCancelled) {
+		lost, err := r.lostCalls(ctx, &s)
+		if err != nil {
+			return err
+		}
+		s.Tickets = append(s.Tickets, lost...)
+	}
 	if s.Outcome == caxton.OutcomeFailed {
 		s.Tickets = append(s.Tickets, r.deadLetter(&s))
 	}

@@ -5,21 +5,74 @@ import (
 	"container/heap"
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/caxton/caxton"
 )
 
+// lostCalls returns the tickets of the calls that were begun for a message, may not be
+// repeated, and have no result in the log, save those that s has tickets of. The message ends
+// without another turn, which would have found them.
+func (r *Router) lostCalls(ctx context.Context, s *caxton.Settlement) ([]caxton.Ticket, error) {
+	m := &s.Lease.Message
+	past, err := r.journal.Turn(ctx, m.ConversationID, m.ID)
+	if err != nil {
+		return nil, err
+	}
+	var open []*caxton.ToolCallRef
+	done := func(is func(c *caxton.ToolCallRef) bool) { open = slices.DeleteFunc(open, is) }
+	for i := range past {
+		switch past[i].Kind { //nolint:exhaustive // the others say nothing of calls
+		case caxton.RecordToolIntended:
+			var b caxton.ToolIntendedBody
+			if err = json.Unmarshal(past[i].Body, &b); err == nil && !b.Idempotent {
+				done(func(c *caxton.ToolCallRef) bool { return c.Key == b.Key })
+				open = append(open, b.Ref())
+			}
+		case caxton.RecordToolReturned:
+			var b caxton.ToolReturnedBody
+			err = json.Unmarshal(past[i].Body, &b)
+			done(func(c *caxton.ToolCallRef) bool { return c.CallID == b.CallID })
+		case caxton.RecordDecided:
+			var b caxton.DecidedBody
+			err = json.Unmarshal(past[i].Body, &b)
+			done(func(c *caxton.ToolCallRef) bool { return b.Kind == caxton.Effect && c.Key == b.ID })
+		}
+		if err != nil {
+			return nil, caxton.Errorf(caxton.Internal, "journal_unreadable", "record %d of conversation %s cannot be read", past[i].Seq, m.ConversationID).WithCause(err)
+		}
+	}
+	for i := range s.Tickets {
+		done(func(c *caxton.ToolCallRef) bool {
+			return s.Tickets[i].Kind == caxton.Effect && s.Tickets[i].ID == c.Key
+		})
+	}
+	var ts []caxton.Ticket
+	for _, c := range open {
+		ts = append(ts, caxton.Ticket{
+			Kind: caxton.Effect, ID: c.Key, State: caxton.EffectUnknown, ConversationID: m.ConversationID, MessageID: m.ID,
+			AgentID: m.ReceiverID, Agent: r.slug(m), OpenedAt: s.At, Attempts: s.Lease.Attempt, Call: c,
+			Reason: "the server or the tool stopped before the result was known",
+		})
+	}
+	return ts, nil
+}
+
+// slug returns the slug of a message's receiver, or what it was called when it is gone.
+func (r *Router) slug(m *caxton.Message) string {
+	if a, err := r.dir.Agent(m.ReceiverID); err == nil {
+		return a.Slug
+	}
+	return m.Receiver
+}
+
 // deadLetter returns the ticket of a message that is given up.
 func (r *Router) deadLetter(s *caxton.Settlement) caxton.Ticket {
 	m := &s.Lease.Message
-	slug := m.Receiver
-	if a, err := r.dir.Agent(m.ReceiverID); err == nil {
-		slug = a.Slug
-	}
 	r.metrics.dead.Inc()
 	return caxton.Ticket{
 		Kind: caxton.DeadLetter, ID: string(m.ID), State: caxton.LetterDead, ConversationID: m.ConversationID, MessageID: m.ID,
-		AgentID: m.ReceiverID, Agent: slug, OpenedAt: s.At, Code: s.Code, Reason: s.Error, Attempts: s.Lease.Attempt,
+		AgentID: m.ReceiverID, Agent: r.slug(m), OpenedAt: s.At, Code: s.Code, Reason: s.Error, Attempts: s.Lease.Attempt,
 	}
 }
 
@@ -54,11 +107,11 @@ func (r *Router) BudgetUses(ctx context.Context, prefix string) ([]caxton.Budget
 // Errors: NotFound, and those of caxton.Ticket.Decide.
 func (r *Router) Decide(ctx context.Context, kind caxton.TicketKind, id string, d caxton.Decision) (caxton.Ticket, error) {
 	d.By, d.At = cmp.Or(d.By, "operator"), r.cfg.Now()
-	ended, err := r.calledOff(ctx, kind, id)
+	ended, err := r.ended(ctx, kind, id)
 	if err != nil {
 		return caxton.Ticket{}, err
 	}
-	if ended && d.State == caxton.EffectRetry {
+	if ended == caxton.OutcomeCancelled && d.State == caxton.EffectRetry {
 		return caxton.Ticket{}, caxton.Errorf(caxton.Conflict, "message_cancelled", "the message was called off: nothing of it runs again").
 			WithHint("say whether the call took effect: done, or failed")
 	}
@@ -67,7 +120,7 @@ func (r *Router) Decide(ctx context.Context, kind caxton.TicketKind, id string, 
 		if err != nil {
 			return caxton.Amendment{}, err
 		}
-		return r.amendment(t, d, ended)
+		return r.amendment(t, d, ended != "")
 	})
 	if err != nil {
 		return t, err
@@ -91,18 +144,21 @@ func (r *Router) Decide(ctx context.Context, kind caxton.TicketKind, id string, 
 	return t, nil
 }
 
-// calledOff reports whether an effect is that of a message which was called off: such a
-// message does not go on, whatever became of its calls.
-func (r *Router) calledOff(ctx context.Context, kind caxton.TicketKind, id string) (bool, error) {
+// ended returns how the message of an effect has ended, when it does not go on whatever became
+// of its calls: it was called off, or is a dead letter, which may be replayed then.
+func (r *Router) ended(ctx context.Context, kind caxton.TicketKind, id string) (caxton.Outcome, error) {
 	if kind != caxton.Effect {
-		return false, nil
+		return "", nil
 	}
 	t, err := r.journal.Ticket(ctx, kind, id)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	st, err := r.journal.Message(ctx, t.MessageID)
-	return st.Outcome == caxton.OutcomeCancelled, err
+	if st.Outcome == caxton.OutcomeUnknown {
+		return "", err
+	}
+	return st.Outcome, err
 }
 
 // amendment says what follows from a decision; ended that its message does not go on.
