@@ -113,7 +113,7 @@ func TestEndWhilePutBack(t *testing.T) {
 				continue
 			}
 			l, ok := r.Next(t.Context(), "a1")
-			if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Outcome != caxton.OutcomeCancelled && !(ok && l.Cancelled()) {
+			if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Outcome != caxton.OutcomeCancelled && (!ok || !l.Cancelled()) {
 				t.Errorf("%s: %+v, %v, want it ended, or back at once to be ended", way, st, err)
 			}
 		}
