@@ -86,6 +86,7 @@ func TestJournal(t *testing.T, open func(t *testing.T) Journal) {
 		{"settles once", testSettleOnce},
 		{"keeps attempts over a release", testRelease},
 		{"lease is recorded only while pending", testLeased},
+		{"a lease written late changes nothing", testLateLease},
 		{"pending in the order of the log", testPendingOrder},
 		{"append is all or nothing", testAppend},
 		{"outputs for agents become pending", testAgentOutput},
@@ -241,6 +242,24 @@ func testLeased(t *testing.T, j Journal) {
 	must(t, err)
 	if last := rs[len(rs)-1]; last.Kind != caxton.RecordSettled {
 		t.Errorf("last record is %s, want settled", last.Kind)
+	}
+}
+
+// The lease of a message that was parked meanwhile is not written over that.
+func testLateLease(t *testing.T, j Journal) {
+	t.Helper()
+	d := Delivery("c1", "m1", 0)
+	accept(t, j, d)
+	_, err := j.Park(t.Context(), Lease(d), caxton.Parked{Until: at(30)})
+	must(t, err)
+	must(t, j.Leased(t.Context(), Lease(d)))
+	ds, err := j.Pending(t.Context())
+	must(t, err)
+	if len(ds) != 1 || ds[0].Attempt != 1 || ds[0].Parked != 1 || !ds[0].NotBefore.Equal(at(30)) {
+		t.Errorf("Pending = %+v, want attempt 1, parked once, not before %v", ds, at(30))
+	}
+	if got, want := kindsOf(t, j, "c1"), "message parked "; got != want {
+		t.Errorf("records %s, want %s", got, want)
 	}
 }
 

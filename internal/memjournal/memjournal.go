@@ -218,7 +218,7 @@ func (j *Journal) Leased(_ context.Context, leases ...caxton.Lease) error {
 	for i := range leases {
 		l := &leases[i]
 		p := j.pending[l.Message.ID]
-		if p == nil {
+		if p == nil || p.Attempt >= l.Attempt {
 			continue
 		}
 		body, err := json.Marshal(caxton.LeasedBody{Attempt: l.Attempt, Version: l.Version})

@@ -19,6 +19,7 @@ type statements struct {
 	message, messageFind       *sqlite3.Stmt
 	messageSettle, messageOpen *sqlite3.Stmt
 	pend, pendDelete           *sqlite3.Stmt
+	pendAttempt                *sqlite3.Stmt
 	pendNow, messageReopen     *sqlite3.Stmt
 	ticketFind, ticketPut      *sqlite3.Stmt
 	ticketOpen                 *sqlite3.Stmt
@@ -53,6 +54,7 @@ func (s *statements) all() []prepared {
 		{&s.messageOpen, `SELECT 1 FROM messages WHERE id=?1 AND settled=0`},
 		{&s.pend, `INSERT INTO pending (msg, attempt, not_before, parked, outputs) VALUES (?1, ?2, ?3, ?4, ?5)
 			ON CONFLICT (msg) DO UPDATE SET attempt=excluded.attempt, not_before=excluded.not_before, parked=excluded.parked, outputs=excluded.outputs`},
+		{&s.pendAttempt, `SELECT attempt FROM pending WHERE msg=?1`},
 		{&s.pendNow, `UPDATE pending SET not_before=0 WHERE msg=?1`},
 		{&s.messageReopen, `UPDATE messages SET settled=0 WHERE id=?1 AND settled=1`},
 		{&s.ticketFind, `SELECT body FROM tickets WHERE kind=?1 AND id=?2`},
@@ -274,7 +276,7 @@ func (db *DB) appendAll(records []caxton.Record) error {
 }
 
 // Leased records that leases were taken, so that a crash during a turn is counted as an
-// attempt. Leases that were settled meanwhile are passed over.
+// attempt. Leases that were settled or put back meanwhile are passed over.
 func (db *DB) Leased(ctx context.Context, leases ...caxton.Lease) error {
 	return db.write(ctx, func(*sqlite3.Conn) error {
 		for i := range leases {
@@ -284,6 +286,13 @@ func (db *DB) Leased(ctx context.Context, leases ...caxton.Lease) error {
 				return err
 			}
 			if !open {
+				continue
+			}
+			known := 0
+			if _, err := one(db.stmts.pendAttempt, func(st *sqlite3.Stmt) { known = st.ColumnInt(0) }, string(l.Message.ID)); err != nil {
+				return err
+			}
+			if known >= l.Attempt {
 				continue
 			}
 			body, err := json.Marshal(caxton.LeasedBody{Attempt: l.Attempt, Version: l.Version})
