@@ -34,6 +34,8 @@ const (
 	ApprovalGranted TicketState = "approved"
 	ApprovalDenied  TicketState = "denied"
 	ApprovalExpired TicketState = "expired"
+
+	ApprovalWithdrawn TicketState = "withdrawn" // its message was settled otherwise
 )
 
 // Open reports whether a ticket in this state waits for somebody.
@@ -138,6 +140,17 @@ func (t Ticket) Decide(d Decision) (Ticket, error) {
 		return t.close(ApprovalDenied, d.At), nil
 	}
 	return t, nil
+}
+
+// Withdraw closes an open approval whose message needs it no more. Conflict when it is
+// closed already.
+func (t Ticket) Withdraw(d Decision) (Ticket, error) {
+	if t.Kind != Approval || !t.State.Open() {
+		return t, Errorf(Conflict, "ticket_closed", "%s %s is %s", t.Kind.Noun(), t.ID, t.State)
+	}
+	d.State = ApprovalWithdrawn
+	t.Decisions = append(slices.Clone(t.Decisions), d)
+	return t.close(d.State, d.At), nil
 }
 
 func (t Ticket) close(s TicketState, at time.Time) Ticket {

@@ -157,7 +157,7 @@ func (e *effects) decided(r *caxton.Record, b *caxton.DecidedBody) {
 	case caxton.DeadLetter:
 	}
 	switch b.State {
-	case caxton.ApprovalDenied, caxton.ApprovalExpired:
+	case caxton.ApprovalDenied, caxton.ApprovalExpired, caxton.ApprovalWithdrawn:
 		o.Outcome = callDenied
 	case caxton.EffectDone:
 		o.Outcome = callDone

@@ -78,6 +78,10 @@ func testApproval(t *testing.T, j Journal) {
 	if want := "message approval_asked approval_asked parked decided decided "; kindsOf(t, j, "c1") != want {
 		t.Errorf("records %s, want %s", kindsOf(t, j, "c1"), want)
 	}
+	must(t, j.Open(ctx, []caxton.Ticket{ticket(caxton.Approval, "two", 50)})) // asked for again
+	if again, err := j.Ticket(ctx, caxton.Approval, "two"); err != nil || !again.State.Open() || len(again.Decisions) != 0 {
+		t.Errorf("asked for again: %+v, %v", again, err)
+	}
 	wantKind(t, "parking a settled message", func() error {
 		must(t, j.Settle(ctx, Done(Lease(d), "hi")))
 		_, err := j.Park(ctx, Lease(d), caxton.Parked{Until: until})

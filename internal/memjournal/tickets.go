@@ -29,7 +29,7 @@ func (j *Journal) Open(_ context.Context, tickets []caxton.Ticket, records ...ca
 		return err
 	}
 	for _, t := range tickets {
-		if _, known := j.tickets[ticketKey{t.Kind, t.ID}]; !known {
+		if !j.tickets[ticketKey{t.Kind, t.ID}].State.Open() {
 			j.tickets[ticketKey{t.Kind, t.ID}] = t
 		}
 	}

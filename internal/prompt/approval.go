@@ -22,6 +22,8 @@ func (a approvalState) verdict(what string) string {
 	switch {
 	case a.state == caxton.ApprovalExpired:
 		return what + " was not approved in time"
+	case a.state == caxton.ApprovalWithdrawn:
+		return what + " is not wanted any more"
 	case a.reason != "":
 		return fmt.Sprintf("%s was denied by %s: %s", what, a.by, a.reason)
 	}

@@ -91,6 +91,11 @@ func (p *past) add(r caxton.Record) error {
 				delete(p.models, step)
 			}
 		}
+		for id, a := range p.approvals { // what nobody decided is asked for again
+			if a.state == caxton.ApprovalExpired || a.state == caxton.ApprovalWithdrawn {
+				delete(p.approvals, id)
+			}
+		}
 	case caxton.RecordBudgetReserved:
 		var b caxton.BudgetReservedBody
 		if err := json.Unmarshal(r.Body, &b); err != nil {

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/caxton/caxton"
 )
@@ -17,9 +18,18 @@ func (r *Router) closeApprovals(ctx context.Context, s *caxton.Settlement) {
 	id := s.Lease.Message.ID
 	ts, _, err := r.journal.Tickets(ctx, caxton.TicketQuery{Kind: caxton.Approval, Open: true, MessageID: id, Limit: 200})
 	for i := range ts {
-		d := caxton.Decision{By: "router", State: caxton.ApprovalExpired, Reason: "the message is settled: " + string(s.Outcome)}
-		if _, derr := r.Decide(ctx, caxton.Approval, ts[i].ID, d); derr != nil && caxton.KindOf(derr) != caxton.Conflict {
-			err = derr
+		d := caxton.Decision{By: "router", Reason: "the message is settled: " + string(s.Outcome), At: r.cfg.Now()}
+		_, _, werr := r.journal.Amend(ctx, caxton.Approval, ts[i].ID, func(t caxton.Ticket) (caxton.Amendment, error) {
+			t, err := t.Withdraw(d)
+			if err != nil {
+				return caxton.Amendment{}, err
+			}
+			body, err := json.Marshal(caxton.DecidedBody{Kind: t.Kind, ID: t.ID, Call: t.Call, Decision: t.Decisions[len(t.Decisions)-1], State: t.State})
+			r := caxton.Record{ConversationID: t.ConversationID, At: d.At, Kind: caxton.RecordDecided, MessageID: t.MessageID, AgentID: t.AgentID, Body: body}
+			return caxton.Amendment{Ticket: t, Records: []caxton.Record{r}}, err
+		})
+		if werr != nil && caxton.KindOf(werr) != caxton.Conflict {
+			err = werr
 		}
 	}
 	if err != nil {

@@ -53,7 +53,7 @@ func TestSettledMessageAsksNobody(t *testing.T) {
 				t.Fatal(err)
 			}
 			tk, err := r.Ticket(t.Context(), caxton.Approval, "of "+string(ids[0]))
-			if err != nil || tk.State != caxton.ApprovalExpired || len(tk.Decisions) != 1 || tk.Decisions[0].Reason != tt.want {
+			if err != nil || tk.State != caxton.ApprovalWithdrawn || len(tk.Decisions) != 1 || tk.Decisions[0].Reason != tt.want {
 				t.Errorf("approval of a settled message: %+v, %v", tk, err)
 			}
 			rs, err := r.Turn(t.Context(), tk.ConversationID, ids[0])

@@ -60,7 +60,7 @@ func (s *statements) all() []prepared {
 		{&s.ticketFind, `SELECT body FROM tickets WHERE kind=?1 AND id=?2`},
 		{&s.ticketOpen, `SELECT 1 FROM tickets WHERE msg=?1 AND kind=?2 AND open=1 LIMIT 1`},
 		{&s.ticketPut, `INSERT INTO tickets (kind, id, state, open, conv, msg, agent, opened_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-			ON CONFLICT (kind, id) DO UPDATE SET state=excluded.state, open=excluded.open, body=excluded.body`},
+			ON CONFLICT (kind, id) DO UPDATE SET state=excluded.state, open=excluded.open, opened_at=excluded.opened_at, body=excluded.body`},
 		{&s.account, `SELECT spent, reserved, cap FROM accounts WHERE name=?1 AND unit=?2`},
 		{&s.accountPut, `INSERT INTO accounts (name, unit, cap, spent, reserved, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 			ON CONFLICT (name, unit) DO UPDATE SET cap=excluded.cap, spent=excluded.spent, reserved=excluded.reserved, updated_at=excluded.updated_at`},

@@ -14,12 +14,12 @@ import (
 )
 
 // Open adds records to their conversations' logs together with the tickets that they open,
-// all or none. A ticket that is there already stays as it is.
+// all or none. A ticket that is open already stays as it is; one that was closed opens again.
 func (db *DB) Open(ctx context.Context, tickets []caxton.Ticket, records ...caxton.Record) error {
 	return db.write(ctx, func(*sqlite3.Conn) error {
 		for i := range tickets {
-			_, err := db.findTicket(tickets[i].Kind, tickets[i].ID)
-			if caxton.KindOf(err) == caxton.NotFound {
+			old, err := db.findTicket(tickets[i].Kind, tickets[i].ID)
+			if caxton.KindOf(err) == caxton.NotFound || err == nil && !old.State.Open() {
 				err = db.putTicket(&tickets[i])
 			}
 			if err != nil {
