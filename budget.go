@@ -3,6 +3,7 @@ package caxton
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -119,6 +120,16 @@ type BudgetUse struct {
 	Spent    int64     `json:"spent"`
 	Reserved int64     `json:"reserved"`
 	At       time.Time `json:"updated_at"`
+}
+
+// Under returns the charge with the cap that counts for an account whose cap is set already:
+// that one where the charge brings none (below 0), and the lower of the two for a tree of
+// conversations, in which several agents may bring caps of their own.
+func (c Charge) Under(limit int64) Charge {
+	if c.Cap < 0 || limit > 0 && limit < c.Cap && strings.HasPrefix(c.Name, "tree/") {
+		c.Cap = limit
+	}
+	return c
 }
 
 // Fits returns nil when the charge can be added to an account with so much spent and

@@ -81,6 +81,7 @@ const (
 	RecordToolReturned RecordKind = "tool_returned" // the tool came back
 	RecordSettled      RecordKind = "settled"       // the message is done with
 
+	RecordCancelAsked    RecordKind = "cancel_asked"    // the message at work was called off
 	RecordParked         RecordKind = "parked"          // the message was put aside until somebody decides
 	RecordReopened       RecordKind = "reopened"        // a settled message was sent back to work
 	RecordApprovalAsked  RecordKind = "approval_asked"  // somebody is to agree before a call is made
@@ -147,6 +148,11 @@ type ReleasedBody struct {
 	Attempt   int       `json:"attempt"`
 	Error     string    `json:"error"`
 	NotBefore time.Time `json:"not_before"` // when it will be tried again
+}
+
+// CancelAskedBody is the body of RecordCancelAsked.
+type CancelAskedBody struct {
+	By string `json:"by"`
 }
 
 // ParkedBody is the body of RecordParked.

@@ -142,15 +142,13 @@ func (t Ticket) Decide(d Decision) (Ticket, error) {
 	return t, nil
 }
 
-// Withdraw closes an open approval whose message needs it no more. Conflict when it is
-// closed already.
-func (t Ticket) Withdraw(d Decision) (Ticket, error) {
-	if t.Kind != Approval || !t.State.Open() {
-		return t, Errorf(Conflict, "ticket_closed", "%s %s is %s", t.Kind.Noun(), t.ID, t.State)
-	}
-	d.State = ApprovalWithdrawn
+// Withdraw closes an open approval of a message that is settled, and returns it with the body
+// of the record that tells of it.
+func (t Ticket) Withdraw(outcome Outcome, at time.Time) (Ticket, DecidedBody) {
+	d := Decision{By: "router", State: ApprovalWithdrawn, Reason: "the message is settled: " + string(outcome), At: at}
 	t.Decisions = append(slices.Clone(t.Decisions), d)
-	return t.close(d.State, d.At), nil
+	t = t.close(d.State, at)
+	return t, DecidedBody{Kind: t.Kind, ID: t.ID, Call: t.Call, Decision: d, State: t.State}
 }
 
 func (t Ticket) close(s TicketState, at time.Time) Ticket {

@@ -99,9 +99,28 @@ func (r *runner) turn(ctx context.Context, a caxton.Agent, l *caxton.Lease) (out
 		if turn.Past, err = r.s.source.Past(ctx, *l); err != nil {
 			return nil, false, err
 		}
+		if l.Cancel != nil && calledOff(turn.Past) { // and the process died before that was done
+			l.Cancel.Call()
+			return nil, false, caxton.Errorf(caxton.Canceled, "cancelled", "the message was called off")
+		}
 	}
 	outputs, err = b.handler.Handle(ctx, turn)
 	return outputs, false, err
+}
+
+// calledOff reports whether the records of a message tell that it was called off, and not
+// sent back to work since.
+func calledOff(past []caxton.Record) bool {
+	off := false
+	for i := range past {
+		switch past[i].Kind { //nolint:exhaustive // no other kind has to do with it
+		case caxton.RecordCancelAsked:
+			off = true
+		case caxton.RecordReopened:
+			off = false
+		}
+	}
+	return off
 }
 
 // finish ends the lease: settled with the outputs, or released for another try, or given up

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -180,4 +181,44 @@ func TestPoisonIsGivenUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A cancel that was answered holds, though the process dies before the turn has ended: the
+// log says so.
+func TestCancelIsInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := 0
+		h := build(t, agent.Config{}, func(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
+			turns++
+			return echo(ctx, turn)
+		})
+		defer h.stop()
+		h.deploy(1, func(a *caxton.Agent) { a.Suspended = true })
+		id := h.send("x")
+		body := json.RawMessage(`{"by":"ann"}`)
+		err := h.journal.Append(t.Context(), caxton.Record{ConversationID: conversation(t, h, id), Kind: caxton.RecordCancelAsked, MessageID: id, Body: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, ok := h.router.Next(t.Context(), "a1") // as by a process that died
+		if !ok {
+			t.Fatal("nothing to lease")
+		}
+		h.router.Abandon(l)
+		h.deploy(1)
+		time.Sleep(time.Minute) //nolint:forbidigo // time is synctest's
+		st, err := h.router.Status(t.Context(), id)
+		if err != nil || st.Outcome != caxton.OutcomeCancelled || turns != 0 {
+			t.Errorf("status %+v, %v after %d turns", st, err, turns)
+		}
+	})
+}
+
+func conversation(t *testing.T, h *house, id caxton.MessageID) caxton.ConversationID {
+	t.Helper()
+	st, err := h.router.Status(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Message.ConversationID
 }

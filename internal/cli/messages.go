@@ -219,7 +219,7 @@ func summary(r api.Record) string {
 		return short(fmt.Sprintf("%s, %d ms: %s", b.Tool, b.Millis, b.Text))
 	case caxton.RecordSettled:
 		return short(strings.TrimSpace(fmt.Sprintf("%s, attempt %d, version %d %s", b.Outcome, b.Attempt, b.Version, b.Error)))
-	case caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved,
+	case caxton.RecordCancelAsked, caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved,
 		caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
 		return short(string(r.Body))
 	case caxton.RecordLeased, caxton.RecordReleased, caxton.RecordMessage:

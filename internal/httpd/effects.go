@@ -133,7 +133,7 @@ func (e *effects) add(r *caxton.Record) error {
 		e.decided(r, &b)
 	case caxton.RecordSettled:
 		e.settled(r)
-	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordModelCalled, caxton.RecordParked, caxton.RecordReopened,
+	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordModelCalled, caxton.RecordCancelAsked, caxton.RecordParked, caxton.RecordReopened,
 		caxton.RecordBudgetReserved, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
 	}
 	return nil

@@ -276,8 +276,16 @@ func testBudget(t *testing.T, j Journal) {
 	err = j.Reserve(ctx, []caxton.Reservation{{ID: "r4", MessageID: "m1", Charges: []caxton.Charge{charge("tree", -1, 56)}}})
 	wantKind(t, "over the cap that is there", err, caxton.Exhausted)
 	must(t, j.Reserve(ctx, []caxton.Reservation{{ID: "r5", MessageID: "m1", Charges: []caxton.Charge{charge("tree", -1, 55)}}}))
-	if us, err := j.BudgetUses(ctx, "tr"); err != nil || len(us) != 1 {
-		t.Errorf("BudgetUses(tr) = %+v, %v", us, err)
+	for _, c := range []int64{120, 90, 110} { // several agents bring caps to one tree: the lowest counts
+		must(t, j.Reserve(ctx, []caxton.Reservation{{ID: fmt.Sprint("t", c), MessageID: "m1", Charges: []caxton.Charge{charge("tree/x", c, 30)}}}))
+	}
+	err = j.Reserve(ctx, []caxton.Reservation{{ID: "t", MessageID: "m1", Charges: []caxton.Charge{charge("tree/x", 120, 1)}}})
+	wantKind(t, "over the lowest cap of a tree", err, caxton.Exhausted)
+	if us, err := j.BudgetUses(ctx, "tree/x"); err != nil || len(us) != 1 || us[0].Cap != 90 {
+		t.Errorf("BudgetUses(tree/x) = %+v, %v, want the cap 90", us, err)
+	}
+	if us, err := j.BudgetUses(ctx, "tree"); err != nil || len(us) != 2 {
+		t.Errorf("BudgetUses(tree) = %+v, %v", us, err)
 	}
 	if want := "message budget_reserved budget_reserved "; kindsOf(t, j, "c1") != want {
 		t.Errorf("records %s, want %s", kindsOf(t, j, "c1"), want)

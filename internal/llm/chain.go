@@ -17,6 +17,15 @@ type Chain []Model
 // Info is the first model's.
 func (c Chain) Info() Info { return c[0].Info() }
 
+// Infos names every model that may answer.
+func (c Chain) Infos() []Info {
+	all := make([]Info, len(c))
+	for i, m := range c {
+		all[i] = m.Info()
+	}
+	return all
+}
+
 // Generate returns the first answer; Response.Provider says whose it is. A model that is not
 // the last has to answer ten seconds before the deadline for each one after it, or in half
 // of the time that is left when that is more. When none answers, the error has the kind of

@@ -291,6 +291,11 @@ func (j *Journal) Settle(_ context.Context, s caxton.Settlement) error {
 	if err := j.bookLost(&s.Lease.Message, s.At); err != nil {
 		return err
 	}
+	if s.Lease.Parked > 0 {
+		if err := j.withdraw(&s); err != nil {
+			return err
+		}
+	}
 	j.add(&s.Lease.Message, s.At, entry{kind: caxton.RecordSettled, settled: sb})
 	return nil
 }

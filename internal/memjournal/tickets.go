@@ -107,6 +107,27 @@ func (j *Journal) reopen(msg caxton.MessageID) *caxton.Delivery {
 	return d
 }
 
+// withdraw closes the approvals of a message that is being settled.
+func (j *Journal) withdraw(s *caxton.Settlement) error {
+	var open []caxton.Ticket
+	for _, t := range j.tickets {
+		if t.Kind == caxton.Approval && t.MessageID == s.Lease.Message.ID && t.State.Open() {
+			open = append(open, t)
+		}
+	}
+	slices.SortFunc(open, func(a, b caxton.Ticket) int { return cmp.Compare(a.ID, b.ID) })
+	for _, t := range open {
+		t, what := t.Withdraw(s.Outcome, s.At)
+		body, err := json.Marshal(what)
+		if err != nil {
+			return err
+		}
+		j.tickets[ticketKey{t.Kind, t.ID}] = t
+		j.add(&s.Lease.Message, s.At, entry{kind: caxton.RecordDecided, body: body})
+	}
+	return nil
+}
+
 // Ticket returns one ticket, or NotFound.
 func (j *Journal) Ticket(_ context.Context, kind caxton.TicketKind, id string) (caxton.Ticket, error) {
 	j.mu.Lock()
@@ -178,13 +199,11 @@ func (j *Journal) Reserve(_ context.Context, rs []caxton.Reservation, records ..
 	for i := range totals {
 		c := &totals[i]
 		u, known := j.accounts[accountKey{c.Name, c.Unit}]
-		if c.Cap < 0 {
-			if !known {
-				missing[c.Account] = true
-				continue
-			}
-			c.Cap = u.Cap
+		if c.Cap < 0 && !known {
+			missing[c.Account] = true
+			continue
 		}
+		*c = c.Under(u.Cap)
 		if err := c.Fits(u.Spent, u.Reserved); err != nil {
 			return err
 		}

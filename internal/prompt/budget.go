@@ -143,10 +143,10 @@ func (t *turnState) reserveModel(ctx context.Context, step int, req *llm.Request
 	if n, bounded := left[caxton.Tokens]; bounded {
 		answer = max(min(answer, n-input), min(answer, minAnswer))
 	}
-	price, priced := h.cfg.price(t.a.model.Info(), req.Model)
+	price, unpriced := t.dearest(req.Model)
 	if n, bounded := left[caxton.Money]; bounded {
-		if !priced {
-			return reservation{}, l, caxton.Errorf(caxton.Invalid, "budget_unpriced", "the model %q has no price, so its cost cannot be held within the budget", cmp.Or(req.Model, t.a.model.Info().Model)).
+		if unpriced != "" {
+			return reservation{}, l, caxton.Errorf(caxton.Invalid, "budget_unpriced", "the model %q has no price, so its cost cannot be held within the budget", unpriced).
 				WithHint("give its price in llm.prices, or take the money out of the budget")
 		}
 		for answer > minAnswer && price.Of(input, answer) > n {
@@ -392,6 +392,27 @@ func (r reservation) waitCost(took time.Duration) func(caxton.Unit) int64 {
 		}
 		return 0
 	}
+}
+
+// dearest returns the highest prices of the models that may answer, each for itself, and the
+// name of one that has none, or "". The model that was asked for is the first one's.
+func (t *turnState) dearest(model string) (p caxton.Price, unpriced string) {
+	infos := []llm.Info{t.a.model.Info()}
+	if c, ok := t.a.model.(interface{ Infos() []llm.Info }); ok {
+		infos = c.Infos()
+	}
+	for i, info := range infos {
+		name := cmp.Or(model, info.Model)
+		if i > 0 {
+			name = info.Model
+		}
+		q, priced := t.a.h.cfg.price(info, name)
+		if !priced {
+			unpriced = cmp.Or(unpriced, name, info.Provider)
+		}
+		p.Input, p.Output = max(p.Input, q.Input), max(p.Output, q.Output)
+	}
+	return p, unpriced
 }
 
 // price returns what a model costs: by "provider/model", by its name, or nothing for the

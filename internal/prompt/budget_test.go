@@ -12,6 +12,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/prompt"
+	"github.com/caxton/caxton/internal/tool"
 )
 
 // costs says something for so many tokens.
@@ -258,3 +259,42 @@ func TestBudgetOfDatedModels(t *testing.T) {
 		t.Errorf("accounts %s, want %s", got, want)
 	}
 }
+
+// Whoever may answer is reckoned with: money is held back at the dearest price.
+func TestBudgetOfFallbacks(t *testing.T) {
+	for _, tt := range []struct {
+		prices  map[string]caxton.Price
+		refused bool
+	}{
+		{map[string]caxton.Price{"m": {Input: 1, Output: 1}, "dear": {Input: 1000, Output: 1000}}, true},
+		{map[string]caxton.Price{"m": {Input: 1, Output: 1}, "dear": {Input: 2, Output: 2}}, false},
+		{map[string]caxton.Price{"m": {Input: 1, Output: 1}}, true}, // the fallback has no price
+	} {
+		d := newDesk(t, caxton.Definition{}, nil)
+		first := &script{steps: []llm.Response{costs("done", 10, 5)}}
+		set, err := tool.NewSet(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := prompt.New(chained{llm.Chain{first, dear{}}}, set, d.journal, prompt.Config{Now: noon, Prices: tt.prices}).Handler(caxton.AgentVersion{
+			AgentID: "a1", Definition: caxton.Definition{Budget: caxton.Budgets{Total: caxton.Budget{Money: 0.1}}, LLM: caxton.LLMSettings{MaxTokens: 100}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := a.Handle(t.Context(), caxton.Turn{Message: d.message, Agent: caxton.Agent{ID: "a1"}})
+		if err != nil || (out[0].Performative == caxton.Refuse) != tt.refused {
+			t.Errorf("%v: %+v, %v", tt.prices, out, err)
+		}
+	}
+}
+
+// A dear model is never asked.
+type dear struct{ llm.Model }
+
+func (dear) Info() llm.Info { return llm.Info{Provider: "fake", Model: "dear"} }
+
+// chained gives every agent the same chain.
+type chained struct{ c llm.Chain }
+
+func (c chained) For(caxton.LLMSettings) (llm.Model, error) { return c.c, nil }

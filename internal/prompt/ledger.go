@@ -108,7 +108,7 @@ func (p *past) add(r caxton.Record) error {
 			return err
 		}
 		delete(p.reserved, b.ID)
-	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordParked,
+	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordCancelAsked, caxton.RecordParked,
 		caxton.RecordForked, caxton.RecordArchived:
 	}
 	return nil

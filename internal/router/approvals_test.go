@@ -57,8 +57,8 @@ func TestSettledMessageAsksNobody(t *testing.T) {
 				t.Errorf("approval of a settled message: %+v, %v", tk, err)
 			}
 			rs, err := r.Turn(t.Context(), tk.ConversationID, ids[0])
-			if err != nil || len(rs) == 0 || rs[len(rs)-1].Kind != caxton.RecordDecided {
-				t.Errorf("log of %d records, %v; want the decision at its end", len(rs), err)
+			if err != nil || len(rs) == 0 || rs[len(rs)-1].Kind != caxton.RecordSettled || rs[len(rs)-2].Kind != caxton.RecordDecided {
+				t.Errorf("log of %d records, %v; want the decision and then the settlement at its end", len(rs), err)
 			}
 			open, err := r.OpenTickets(t.Context())
 			if want := map[string]int{"called off": 1, "its agent removed": 0}[tt.name]; err != nil || open[caxton.Approval] != want {

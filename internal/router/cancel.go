@@ -19,6 +19,9 @@ func (r *Router) Cancel(ctx context.Context, id caxton.MessageID, by string) err
 	if st.Settled {
 		return caxton.Errorf(caxton.Conflict, "already_settled", "message %s is settled: %s", id, cmp.Or(string(st.Outcome), "it went outside"))
 	}
+	if err := r.noteCancel(ctx, &st.Message, by); err != nil {
+		return err
+	}
 	it, err := r.callOff(id)
 	if err != nil || it == nil {
 		return err
@@ -109,5 +112,23 @@ func (r *Router) cancelMessages(ctx context.Context, d caxton.Delivery) error {
 	return r.Settle(ctx, caxton.Settlement{
 		Lease: caxton.Lease{Delivery: d, LeasedAt: r.cfg.Now()}, Outcome: caxton.OutcomeDone,
 		Outputs: []caxton.Delivery{{Message: m.Reply(p, content)}},
+	})
+}
+
+// noteCancel writes down that a message at work is called off: should the process die before
+// its turn has ended, the next attempt ends at once.
+func (r *Router) noteCancel(ctx context.Context, m *caxton.Message, by string) error {
+	r.mu.Lock()
+	_, atWork := r.leases[m.ID]
+	r.mu.Unlock()
+	if !atWork {
+		return nil
+	}
+	body, err := json.Marshal(caxton.CancelAskedBody{By: by})
+	if err != nil {
+		return err
+	}
+	return r.journal.Append(ctx, caxton.Record{
+		ConversationID: m.ConversationID, At: r.cfg.Now(), Kind: caxton.RecordCancelAsked, MessageID: m.ID, AgentID: m.ReceiverID, Body: body,
 	})
 }

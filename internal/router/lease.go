@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -123,7 +124,6 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	if err == nil {
 		r.metrics.settled.WithLabelValues(string(s.Outcome)).Inc()
 		r.metrics.handling.Observe(s.At.Sub(s.Lease.LeasedAt).Seconds())
-		r.closeApprovals(ctx, &s)
 	}
 	return err
 }
@@ -238,7 +238,9 @@ func (r *Router) Park(ctx context.Context, l caxton.Lease, p caxton.Parked) erro
 		l.NotBefore = r.cfg.Now()
 	} else {
 		for _, other := range p.Settles {
-			r.waiting[other] = append(r.waiting[other], id)
+			if !slices.Contains(r.waiting[other], id) {
+				r.waiting[other] = append(r.waiting[other], id)
+			}
 		}
 	}
 	r.back(&l, false)

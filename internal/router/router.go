@@ -18,6 +18,7 @@ import (
 // A Journal keeps the log of every conversation. *sqlite.DB and *memjournal.Journal provide it.
 type Journal interface {
 	Accept(ctx context.Context, d caxton.Delivery, fresh bool) (stored caxton.Delivery, duplicate bool, err error)
+	Append(ctx context.Context, records ...caxton.Record) error
 	Leased(ctx context.Context, leases ...caxton.Lease) error
 	Release(ctx context.Context, l caxton.Lease, cause string, notBefore time.Time) error
 	Park(ctx context.Context, l caxton.Lease, p caxton.Parked) (time.Time, error)

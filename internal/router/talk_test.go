@@ -116,6 +116,9 @@ func TestCancelMessage(t *testing.T) {
 		t.Fatalf("%s %s, %v", reply.Performative, reply.Content, err)
 	}
 	<-stopped
+	if rs, err := r.Past(t.Context(), l); err != nil || len(rs) != 1 || rs[0].Kind != caxton.RecordCancelAsked {
+		t.Errorf("records %+v, %v, want that it was called off", rs, err)
+	}
 	if !l.Cancelled() {
 		t.Error("the worker does not see it")
 	}

@@ -27,13 +27,11 @@ func (db *DB) Reserve(ctx context.Context, rs []caxton.Reservation, records ...c
 			if err != nil {
 				return err
 			}
-			if c.Cap < 0 {
-				if !known {
-					missing[c.Account] = true
-					continue
-				}
-				c.Cap = limit
+			if c.Cap < 0 && !known {
+				missing[c.Account] = true
+				continue
 			}
+			c = c.Under(limit)
 			if err := c.Fits(spent, reserved); err != nil {
 				return err
 			}

@@ -22,7 +22,7 @@ type statements struct {
 	pendAttempt                *sqlite3.Stmt
 	pendNow, messageReopen     *sqlite3.Stmt
 	ticketFind, ticketPut      *sqlite3.Stmt
-	ticketOpen                 *sqlite3.Stmt
+	ticketOpen, ticketsOpen    *sqlite3.Stmt
 	account, accountPut        *sqlite3.Stmt
 	accountAdd                 *sqlite3.Stmt
 	reservation                *sqlite3.Stmt
@@ -59,6 +59,7 @@ func (s *statements) all() []prepared {
 		{&s.messageReopen, `UPDATE messages SET settled=0 WHERE id=?1 AND settled=1`},
 		{&s.ticketFind, `SELECT body FROM tickets WHERE kind=?1 AND id=?2`},
 		{&s.ticketOpen, `SELECT 1 FROM tickets WHERE msg=?1 AND kind=?2 AND open=1 LIMIT 1`},
+		{&s.ticketsOpen, `SELECT body FROM tickets WHERE msg=?1 AND kind='approval' AND open=1 ORDER BY id`},
 		{&s.ticketPut, `INSERT INTO tickets (kind, id, state, open, conv, msg, agent, opened_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
 			ON CONFLICT (kind, id) DO UPDATE SET state=excluded.state, open=excluded.open, opened_at=excluded.opened_at, body=excluded.body`},
 		{&s.account, `SELECT spent, reserved, cap FROM accounts WHERE name=?1 AND unit=?2`},
@@ -411,6 +412,11 @@ func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 		}
 		if err := db.bookLost(&s.Lease.Message, s.At); err != nil {
 			return err
+		}
+		if s.Lease.Parked > 0 {
+			if err := db.withdraw(&s); err != nil {
+				return err
+			}
 		}
 		return db.appendTo(&s.Lease.Message, s.At, caxton.RecordSettled, body)
 	})

@@ -143,6 +143,39 @@ func errNoTicket(kind caxton.TicketKind, id string) error {
 	return caxton.Errorf(caxton.NotFound, string(kind)+"_not_found", "there is no %s %s", kind.Noun(), id)
 }
 
+// withdraw closes the approvals that a message has asked for and nobody has decided: it is
+// being settled. Only a message that was put aside can have any.
+func (db *DB) withdraw(s *caxton.Settlement) error {
+	if err := bind(db.stmts.ticketsOpen, string(s.Lease.Message.ID)); err != nil {
+		return err
+	}
+	var open []caxton.Ticket
+	for db.stmts.ticketsOpen.Step() {
+		var t caxton.Ticket
+		if err := decodeTicket(db.stmts.ticketsOpen.ColumnRawText(0), &t); err != nil {
+			return errors.Join(err, db.stmts.ticketsOpen.Reset())
+		}
+		open = append(open, t)
+	}
+	if err := db.stmts.ticketsOpen.Reset(); err != nil {
+		return err
+	}
+	for i := range open {
+		t, what := open[i].Withdraw(s.Outcome, s.At)
+		body, err := json.Marshal(what)
+		if err != nil {
+			return err
+		}
+		if err := db.putTicket(&t); err != nil {
+			return err
+		}
+		if err := db.appendTo(&s.Lease.Message, s.At, caxton.RecordDecided, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // reopenTicket stores a ticket that opens, with the decisions of its earlier life.
 func (db *DB) reopenTicket(t caxton.Ticket) error {
 	old, err := db.findTicket(t.Kind, t.ID)

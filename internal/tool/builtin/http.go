@@ -168,6 +168,11 @@ func (c *httpClient) Call(ctx context.Context, call tool.Call) (tool.Result, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // the body was read; there is nothing left to lose
 	body, err := c.read(resp)
+	if caxton.KindOf(err) == caxton.TooLarge && !safe(req.Method) { // it was done: an error would have it done again
+		res, rerr := c.result(resp, nil, call.ID)
+		res.Text += "\n[the body is not shown: " + publicText(err) + "]"
+		return res, rerr
+	}
 	if err != nil {
 		return tool.Result{}, c.failure(resp.Request, err, limit)
 	}
@@ -327,6 +332,14 @@ func (c *httpClient) redirect(p *policy) func(req *http.Request, via []*http.Req
 		}
 		return nil
 	}
+}
+
+// publicText returns what of an *caxton.Error may be shown.
+func publicText(err error) string {
+	if e, ok := errors.AsType[*caxton.Error](err); ok {
+		return e.Message
+	}
+	return "it cannot be read"
 }
 
 func origin(u *url.URL) string {

@@ -492,6 +492,10 @@ func TestHTTPSizeLimit(t *testing.T) {
 		_, err := run(t.Context(), t, s, "http_client", args{"url": server.URL + path}, tool.Call{})
 		wantError(t, err, caxton.TooLarge, "response_too_large", "1KiB", "max_response")
 	}
+	// What was done is no error: a model that is told of one does it again.
+	if res := must(t, s, "http_client", args{"url": server.URL + "/more", "method": "POST", "body": "x"}, tool.Call{}); !strings.HasPrefix(res.Text, "HTTP 200") || !strings.Contains(res.Text, "1KiB") {
+		t.Errorf("a POST whose answer is too large: %q", res.Text)
+	}
 	_, err := run(t.Context(), t, s, "http_client", args{"url": server.URL + "/headers"}, tool.Call{})
 	wantError(t, err, caxton.Unavailable, "http_failed")
 }
