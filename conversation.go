@@ -201,6 +201,9 @@ type ForkedBody struct {
 	Seq    int64          `json:"seq"` // the last record that was copied
 	By     string         `json:"by,omitempty"`
 	Reason string         `json:"reason,omitempty"`
+
+	Copied  int64                   `json:"copied,omitempty"`  // how many records after this one are copies
+	Origins map[MessageID]MessageID `json:"origins,omitempty"` // what the copied messages were called there
 }
 
 // ArchivedBody is the body of RecordArchived.

@@ -348,6 +348,9 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 	start := time.Now()
 	res, err := t.a.tools.Call(within, b.Tool, t.toolCall(&b))
 	took := time.Since(start)
+	if errors.Is(err, errCut) {
+		return llm.Message{}, err
+	}
 	status := "ok"
 	if err != nil {
 		status = "error"

@@ -27,6 +27,17 @@ type Tools interface {
 	For(def *caxton.Definition) *tool.Granted
 }
 
+// A toolbox is what one agent may use. *tool.Granted is one; a replay has its own.
+type toolbox interface {
+	Has(name string) bool
+	Specs() []tool.Spec
+	IdempotentCall(name string, args json.RawMessage) bool
+	NeedsApproval(name string) bool
+	Call(ctx context.Context, name string, call tool.Call) (tool.Result, error)
+	Reconciles(name string) bool
+	Reconcile(ctx context.Context, name string, call tool.Call) (tool.Result, bool, error)
+}
+
 // A Log keeps what happens in a turn. *sqlite.DB and *memjournal.Journal provide it.
 type Log interface {
 	Append(ctx context.Context, records ...caxton.Record) error
@@ -101,7 +112,7 @@ type Agent struct {
 	def       caxton.Definition
 	slug      string
 	model     llm.Model
-	tools     *tool.Granted
+	tools     toolbox
 	templates map[caxton.Performative]*template.Template
 	fallback  *template.Template // for performatives without one of their own; nil: the text
 }
