@@ -33,6 +33,7 @@ type toolbox interface {
 	Specs() []tool.Spec
 	IdempotentCall(name string, args json.RawMessage) bool
 	NeedsApproval(name string) bool
+	Waits(name string) bool
 	Call(ctx context.Context, name string, call tool.Call) (tool.Result, error)
 	Reconciles(name string) bool
 	Reconcile(ctx context.Context, name string, call tool.Call) (tool.Result, bool, error)

@@ -470,8 +470,13 @@ func (t recordedTools) Call(_ context.Context, name string, call tool.Call) (too
 	switch {
 	case e != nil:
 		return recordedResult(e)
-	case s.unclear():
+	case s.end == caxton.RecordParked || s.find(caxton.RecordBudgetSettled, fmt.Sprintf("tool/%s/%d", call.ID, s.number)) != nil:
+		p := &caxton.Parked{Reason: "the call waits"} // it was booked, or the turn went to wait, without a result
+		return tool.Result{}, caxton.Errorf(caxton.Unavailable, "call_waits", "the call waits").WithCause(p)
+	case s.unclear() && !t.IdempotentCall(name, call.Args):
 		return tool.Result{}, tool.Uncertain(errLost)
+	case s.unclear(): // it waited, or what came of it could not be written
+		return tool.Result{}, errCut
 	case s.strict():
 		return tool.Result{}, s.differ(caxton.Difference{
 			Kind: caxton.RecordToolReturned, Message: fmt.Sprintf("the log has no result of the call %s of %s, and goes on", call.ID, name),

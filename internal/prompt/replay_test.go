@@ -40,7 +40,7 @@ func (w *wheel) Generate(_ context.Context, req llm.Request) (llm.Response, erro
 	case n < 13 && len(req.Tools) > 0:
 		res.Stop, res.Text = llm.StopTools, "I look"
 		for range 1 + w.r.IntN(3) {
-			name := []string{"look", "pay", "ask", "fail", "unsure", "made_up"}[w.r.IntN(6)]
+			name := []string{"look", "pay", "ask", "fail", "unsure", "made_up", "wait"}[w.r.IntN(7)]
 			res.ToolCalls = append(res.ToolCalls, llm.ToolCall{ID: fmt.Sprint("c", w.r.IntN(3)), Name: name, Arguments: fmt.Appendf(nil, `{"n":%d}`, w.r.IntN(5))})
 		}
 		return res, nil
@@ -139,6 +139,17 @@ func newTheatre(t *testing.T, seed uint64) *theatre {
 			return tool.Result{Text: "sure", Data: json.RawMessage(`{"n":1.50}`)}, nil
 		}},
 	}
+	waited := map[string]bool{}
+	var waiting sync.Mutex
+	tools = append(tools, &doer{name: "wait", idempotent: true, do: func(_ context.Context, c tool.Call) (tool.Result, error) {
+		waiting.Lock()
+		defer waiting.Unlock()
+		if !waited[c.Key] {
+			waited[c.Key] = true
+			return tool.Result{}, caxton.Errorf(caxton.Unavailable, "waits", "it waits").WithCause(&caxton.Parked{Until: time.Date(2026, 5, 2, 0, 0, 0, 0, time.UTC), Reason: "waits"})
+		}
+		return tool.Result{Text: "waited"}, nil
+	}})
 	def := caxton.Definition{Name: "Tester", SystemPrompt: "Be kind.", LLM: caxton.LLMSettings{MaxTokens: 200}}
 	for _, x := range tools {
 		def.Tools = append(def.Tools, caxton.ToolGrant{Name: x.Spec().Name, Approval: x.Spec().Name == "ask"})
