@@ -74,6 +74,12 @@ func KeyedMessageID(key string) MessageID {
 	return MessageID(uuid5("caxton:key:", []byte(key)))
 }
 
+// ForkedMessageID returns the ID that a message of the conversation it was copied from has
+// in a fork.
+func ForkedMessageID(fork ConversationID, id MessageID) MessageID {
+	return MessageID(uuid5("caxton:fork:", []byte(string(fork)+" "+string(id))))
+}
+
 func uuid5(space string, name []byte) string {
 	h := sha1.Sum(append([]byte(space), name...)) //nolint:gosec // see the import
 	h[6] = h[6]&0x0f | 0x50

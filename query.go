@@ -8,6 +8,11 @@ type ConversationQuery struct {
 	State  ConversationState
 	Before string // the cursor of the page before, or "" for the first page
 	Limit  int    // 1 to 200; 0 means 50
+
+	Participant string    // somebody of this name takes part
+	Since       time.Time // active at this time or later
+	Until       time.Time // active at this time or before, and not later
+	BegunBy     time.Time // begun at this time or before
 }
 
 // A LogQuery selects lines of agents' logs, oldest first. Zero fields select all.
@@ -37,4 +42,28 @@ type DeployRequest struct {
 type AgentTools struct {
 	AgentID AgentID
 	Uses    map[string]int64 // calls by tool name, over the kept history
+}
+
+// A MatchQuery selects messages by their words. Zero fields but Text select all.
+type MatchQuery struct {
+	Text           string // words, all of which must occur; one that ends with * stands for all that begin so
+	ConversationID ConversationID
+	Agent          AgentID           // of conversations in which the agent takes part
+	Participant    string            // said by, or to, somebody of this name
+	State          ConversationState // of the conversation
+	Since, Until   time.Time
+	Before         string // the cursor of the page before, or "" for the first page
+	Limit          int    // 1 to 200; 0 means 50
+}
+
+// A Match is a message that a MatchQuery found.
+type Match struct {
+	ConversationID ConversationID
+	MessageID      MessageID
+	Seq            int64 // position in the conversation's log
+	At             time.Time
+	Performative   Performative
+	Sender         string
+	Receiver       string
+	Snippet        string // the words around what was found, which stands in [brackets]
 }

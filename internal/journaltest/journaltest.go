@@ -43,6 +43,8 @@ type Journal interface {
 	PutBlob(ctx context.Context, data []byte, mediaType string) (string, error)
 	Blob(ctx context.Context, hash string) ([]byte, string, error)
 	ToolUses(ctx context.Context) ([]caxton.AgentTools, error)
+	Import(ctx context.Context, records []caxton.Record) ([]caxton.Delivery, error)
+	Archive(ctx context.Context, id caxton.ConversationID, b caxton.ArchivedBody, at time.Time) error
 }
 
 func at(second int) time.Time { return time.Date(2026, 5, 1, 12, 0, second, 0, time.UTC) }
@@ -106,6 +108,9 @@ func TestJournal(t *testing.T, open func(t *testing.T) Journal) {
 		{"a settled message holds nothing back", testLostReservation},
 		{"budgets under parallel callers", testBudgetParallel},
 		{"threads of conversations", testThread},
+		{"a log brought in", testImport},
+		{"an archived conversation", testArchive},
+		{"selects conversations", testConversationFilters},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, open(t)) })

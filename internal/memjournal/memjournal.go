@@ -493,7 +493,13 @@ func order(a, b *conversation) int {
 }
 
 func (c *conversation) matches(q caxton.ConversationQuery) bool {
-	if q.State != "" && c.state() != q.State {
+	if q.State != "" && c.state() != q.State || !q.Since.IsZero() && c.last().Before(q.Since) ||
+		!q.Until.IsZero() && c.last().After(q.Until) || !q.BegunBy.IsZero() && c.created.After(q.BegunBy) {
+		return false
+	}
+	if q.Participant != "" && !slices.ContainsFunc(c.log, func(e entry) bool {
+		return e.delivery != nil && (e.delivery.Message.Sender == q.Participant || e.delivery.Message.Receiver == q.Participant)
+	}) {
 		return false
 	}
 	return q.Agent == "" || slices.ContainsFunc(c.log, func(e entry) bool { return e.agent == q.Agent })

@@ -228,6 +228,19 @@ func (db *DB) Conversations(ctx context.Context, q caxton.ConversationQuery) (pa
 	if q.Agent != "" {
 		where, args = append(where, `EXISTS (SELECT 1 FROM records r WHERE r.conv=c.cid AND r.agent=?)`), append(args, string(q.Agent))
 	}
+	if q.Participant != "" {
+		where = append(where, `EXISTS (SELECT 1 FROM records r WHERE r.conv=c.cid AND r.kind='message' AND (json_extract(r.body, '$.message.sender')=? OR json_extract(r.body, '$.message.receiver')=?))`)
+		args = append(args, q.Participant, q.Participant)
+	}
+	if !q.Since.IsZero() {
+		where, args = append(where, `c.updated_at>=?`), append(args, micros(q.Since))
+	}
+	if !q.Until.IsZero() {
+		where, args = append(where, `c.updated_at<=?`), append(args, micros(q.Until))
+	}
+	if !q.BegunBy.IsZero() {
+		where, args = append(where, `c.created_at<=?`), append(args, micros(q.BegunBy))
+	}
 	switch q.State {
 	case "":
 	case caxton.ConversationActive:

@@ -31,13 +31,14 @@ type span struct {
 
 // transaction holds what changes when the transaction at work is committed.
 type transaction struct {
-	seqs   map[caxton.ConversationID]int64
-	opened map[caxton.MessageID]bool
-	closed map[caxton.MessageID]bool
-	spans  map[caxton.ConversationID]span
-	flush  bool             // spans were written
-	bound  caxton.MessageID // new bound, or ""
-	limit  int64            // new limit of positions, or 0
+	seqs     map[caxton.ConversationID]int64
+	opened   map[caxton.MessageID]bool
+	closed   map[caxton.MessageID]bool
+	spans    map[caxton.ConversationID]span
+	flush    bool                           // spans were written
+	archived map[caxton.ConversationID]bool // no record may follow any more
+	bound    caxton.MessageID               // new bound, or ""
+	limit    int64                          // new limit of positions, or 0
 
 	reserved map[caxton.MessageID]int // reservations made, less those booked
 	records  []caxton.Record          // for the feed, when anybody listens
@@ -53,6 +54,7 @@ func newWriting() writing {
 		tx: transaction{
 			seqs: map[caxton.ConversationID]int64{}, opened: map[caxton.MessageID]bool{},
 			closed: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{}, reserved: map[caxton.MessageID]int{},
+			archived: map[caxton.ConversationID]bool{},
 		},
 	}
 }
@@ -63,6 +65,7 @@ func (w *writing) begin() {
 	clear(w.tx.closed)
 	clear(w.tx.spans)
 	clear(w.tx.reserved)
+	clear(w.tx.archived)
 	w.tx.flush, w.tx.bound, w.tx.limit, w.tx.records = false, "", 0, nil
 }
 
@@ -74,6 +77,9 @@ func (w *writing) end(committed bool) {
 		clear(w.seqs)
 	}
 	maps.Copy(w.seqs, w.tx.seqs)
+	for c := range w.tx.archived { // the next one to write must see it
+		delete(w.seqs, c)
+	}
 	maps.Copy(w.open, w.tx.opened)
 	for id := range w.tx.closed {
 		delete(w.open, id)
@@ -108,6 +114,9 @@ func (s span) with(t span) span {
 
 // seq returns the next sequence number of a conversation, and false when it must be read.
 func (w *writing) seq(c caxton.ConversationID) (int64, bool) {
+	if w.tx.archived[c] {
+		return 0, false
+	}
 	n, ok := w.tx.seqs[c]
 	if !ok {
 		n, ok = w.seqs[c]

@@ -1,0 +1,133 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Import begins a conversation with the records given, in one transaction: N and Seq are
+// given by the journal, times stay. What the log leaves open becomes pending and is
+// returned. Errors: what caxton.CheckLog says, and Conflict when the conversation or one of
+// its messages is known.
+func (db *DB) Import(ctx context.Context, records []caxton.Record) ([]caxton.Delivery, error) {
+	if err := caxton.CheckLog(records); err != nil {
+		return nil, err
+	}
+	open, err := caxton.Unsettled(records)
+	if err != nil {
+		return nil, err
+	}
+	return open, db.write(ctx, func(*sqlite3.Conn) error { return db.importLog(records, open) })
+}
+
+func (db *DB) importLog(records []caxton.Record, open []caxton.Delivery) error {
+	conv := records[0].ConversationID
+	last := int64(0)
+	if _, err := one(db.stmts.seqMax, func(st *sqlite3.Stmt) { last = st.ColumnInt64(0) }, string(conv)); err != nil {
+		return err
+	}
+	if last > 0 {
+		return caxton.Errorf(caxton.Conflict, "conversation_known", "there is a conversation %s already", conv)
+	}
+	waits := map[caxton.MessageID]bool{}
+	for i := range open {
+		waits[open[i].Message.ID] = true
+	}
+	var times span
+	archived := false
+	for i := range records {
+		r := &records[i]
+		seq, err := db.append(conv, r.At, r.Kind, r.MessageID, r.AgentID, r.Body, true)
+		if err != nil {
+			return err
+		}
+		times = times.with(span{first: micros(r.At), last: micros(r.At)})
+		archived = r.Kind == caxton.RecordArchived
+		if r.Kind != caxton.RecordMessage {
+			continue
+		}
+		settled := int64(1)
+		if waits[r.MessageID] {
+			settled = 0
+		}
+		if err := exec(db.stmts.message, string(r.MessageID), string(conv), seq, settled); err != nil {
+			return err
+		}
+		if db.writer.Changes() == 0 {
+			return caxton.Errorf(caxton.Conflict, "message_known", "there is a message %s already", r.MessageID)
+		}
+	}
+	for i := range open {
+		if err := db.pend(&open[i]); err != nil {
+			return err
+		}
+	}
+	// Recovery finds conversations by new messages, and these may be old.
+	if err := exec(db.stmts.convTouch, string(conv), times.first, times.last, string(caxton.Beginning(records))); err != nil {
+		return err
+	}
+	if archived {
+		return db.closeLog(conv)
+	}
+	return nil
+}
+
+// Archive closes a conversation: the record is its last one, and says why. Errors: NotFound,
+// Conflict when it is closed already, or when a message in it is not settled.
+func (db *DB) Archive(ctx context.Context, id caxton.ConversationID, b caxton.ArchivedBody, at time.Time) error {
+	body, err := json.Marshal(b)
+	if err != nil {
+		return err
+	}
+	return db.write(ctx, func(c *sqlite3.Conn) error {
+		if _, err := db.append(id, at, caxton.RecordArchived, "", "", body, false); err != nil {
+			return err
+		}
+		active := false
+		if err := db.first(c, `SELECT 1 FROM (SELECT ?1 AS cid) c WHERE `+conversationActive, string(id), func(*sqlite3.Stmt) { active = true }); err != nil {
+			return err
+		}
+		if active {
+			return errActive(id)
+		}
+		s := db.writing.spans[id].with(db.writing.tx.spans[id])
+		if err := exec(db.stmts.convTouch, string(id), s.first, s.last, string(s.parent)); err != nil {
+			return err
+		}
+		return db.closeLog(id)
+	})
+}
+
+func errActive(id caxton.ConversationID) error {
+	return caxton.Errorf(caxton.Conflict, "conversation_active", "a message of conversation %s is not settled", id).
+		WithHint("wait for it, or call it off")
+}
+
+// closeLog marks a conversation as archived, which its row in the table must be there for.
+func (db *DB) closeLog(id caxton.ConversationID) error {
+	st, _, err := db.writer.Prepare(`UPDATE conversations SET archived=1 WHERE cid=?1`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	if err := exec(st, string(id)); err != nil {
+		return err
+	}
+	db.writing.tx.archived[id] = true
+	return nil
+}
+
+// first calls row with the first row of a query that is not worth a prepared statement.
+func (db *DB) first(c *sqlite3.Conn, sql, arg string, row func(*sqlite3.Stmt)) error {
+	st, _, err := c.Prepare(sql)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	_, err = one(st, row, arg)
+	return err
+}
