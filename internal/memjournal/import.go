@@ -42,7 +42,7 @@ func (j *Journal) Import(_ context.Context, records []caxton.Record) ([]caxton.D
 	c := &conversation{id: conv, number: j.counter, parent: caxton.Beginning(records)}
 	j.convs[conv] = c
 	for _, e := range entries {
-		if c.created.IsZero() || e.at.Before(c.created) {
+		if c.created.IsZero() || e.at.Before(c.created) && entries[0].kind != caxton.RecordForked {
 			c.created = e.at
 		}
 		if e.delivery != nil {

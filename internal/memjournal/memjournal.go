@@ -184,7 +184,13 @@ func (c *conversation) record(i int) (caxton.Record, error) {
 	}, nil
 }
 
-func (c *conversation) last() time.Time { return c.log[len(c.log)-1].at }
+// last returns when something happened last. The records of a fork are older than itself.
+func (c *conversation) last() time.Time {
+	if at := c.log[len(c.log)-1].at; at.After(c.created) {
+		return at
+	}
+	return c.created
+}
 
 // Append adds records to their conversations' logs, all or none.
 func (j *Journal) Append(_ context.Context, records ...caxton.Record) error {

@@ -36,6 +36,8 @@ type Journal interface {
 	Tickets(ctx context.Context, q caxton.TicketQuery) ([]caxton.Ticket, string, error)
 	OpenTickets(ctx context.Context) (map[caxton.TicketKind]int, error)
 	BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error)
+	Import(ctx context.Context, records []caxton.Record) ([]caxton.Delivery, error)
+	Archive(ctx context.Context, id caxton.ConversationID, b caxton.ArchivedBody, at time.Time) error
 }
 
 // A Directory knows the agents. *registry.Registry provides it.
@@ -53,6 +55,7 @@ type Config struct {
 	LeaseAfter time.Duration                // a lease that lasts longer is written down: 25 ms
 	MaxMessage caxton.Size                  // content of one message: 1 MiB
 	MaxDepth   int                          // conversations that come out of one another: 8
+	Limits     Limits                       // of every conversation
 	Available  func(id caxton.AgentID) bool // whether an agent takes messages now; nil means always
 	Logger     *slog.Logger                 // discards
 	Registerer prometheus.Registerer        // a registry of its own
@@ -68,6 +71,7 @@ type Router struct {
 	metrics metrics
 	closed  atomic.Bool // no new messages are taken
 	turns   sync.Map    // caxton.Capability → *atomic.Uint64, for round_robin
+	extents extents
 
 	mu        sync.Mutex // guards all below
 	boxes     map[caxton.AgentID]*mailbox
@@ -146,7 +150,7 @@ func (r *Router) Close() { r.closed.Store(true) }
 // or capability), Exhausted (the mailbox is full), TooLarge, Unavailable (stopping).
 func (r *Router) Send(ctx context.Context, m caxton.Message) (caxton.Receipt, error) {
 	if r.closed.Load() {
-		return caxton.Receipt{}, caxton.Errorf(caxton.Unavailable, "draining", "the server is stopping").WithHint("send the message again when it is back")
+		return caxton.Receipt{}, errDraining()
 	}
 	fresh := m.ID == ""
 	if fresh {
@@ -192,6 +196,12 @@ func (r *Router) dispatch(ctx context.Context, m caxton.Message, agent caxton.Ag
 	m.ReceiverID = agent.ID
 	m.Receiver = cmp.Or(m.Receiver, agent.Slug)
 	d := caxton.Delivery{Message: m, Routing: routing, Version: agent.Version}
+	if continued {
+		if err := r.within(ctx, &d.Message, &agent); err != nil {
+			r.metrics.refused.WithLabelValues(string(caxton.KindOf(err))).Inc()
+			return caxton.Receipt{}, err
+		}
+	}
 	if continued || m.Parent != "" {
 		if err := r.thread(ctx, &d, agent, continued); err != nil {
 			return caxton.Receipt{}, err
@@ -201,7 +211,11 @@ func (r *Router) dispatch(ctx context.Context, m caxton.Message, agent caxton.Ag
 	if violation != nil && caxton.KindOf(violation) != caxton.Invalid {
 		return caxton.Receipt{}, violation
 	}
-	return r.accept(ctx, d, agent, fresh, violation)
+	rc, err := r.accept(ctx, d, agent, fresh, violation)
+	if continued && (err != nil || rc.Duplicate) {
+		r.forget(m.ConversationID) // it was counted, and did not come in
+	}
+	return rc, err
 }
 
 // broadcast sends one message to every provider of its capability, in one conversation. The
@@ -429,6 +443,11 @@ func (r *Router) Recover(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return r.takeUp(ctx, ds)
+}
+
+// takeUp queues deliveries that the journal holds as pending.
+func (r *Router) takeUp(ctx context.Context, ds []caxton.Delivery) (int, error) {
 	var asides []*caxton.Delivery
 	violations := map[caxton.MessageID]error{}
 	for i := range ds {

@@ -61,6 +61,9 @@ func (db *DB) importLog(records []caxton.Record, open []caxton.Delivery) error {
 			return caxton.Errorf(caxton.Conflict, "message_known", "there is a message %s already", r.MessageID)
 		}
 	}
+	if records[0].Kind == caxton.RecordForked {
+		times.first = micros(records[0].At) // its records are older than itself
+	}
 	for i := range open {
 		if err := db.pend(&open[i]); err != nil {
 			return err
