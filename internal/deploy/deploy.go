@@ -22,6 +22,7 @@ type Registry interface {
 	Agent(id caxton.AgentID) (caxton.Agent, error)
 	Version(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error)
 	Deploy(ctx context.Context, v caxton.AgentVersion, stem string, move bool) (caxton.Agent, error)
+	Draft(ctx context.Context, v caxton.AgentVersion) (int, error)
 	Activate(ctx context.Context, id caxton.AgentID, number int, move bool, at time.Time) (caxton.Agent, error)
 	Undo(ctx context.Context, was caxton.Agent, at time.Time) (caxton.Agent, error)
 	SetSuspended(ctx context.Context, id caxton.AgentID, suspended bool, at time.Time) (caxton.Agent, error)

@@ -586,3 +586,25 @@ func TestDeploysAtOnce(t *testing.T) {
 		t.Errorf("version %d, %d different, created %d times, want %d versions of one agent", version, len(seen), created, n)
 	}
 }
+
+func TestDraftIsKeptAndNotInForce(t *testing.T) {
+	y := open(t, deploy.Config{})
+	dep := y.deploy(caxton.DeployRequest{Text: text("Greeter", "Be kind.")})
+	n, err := y.Draft(t.Context(), dep.Agent.ID, 0, "Be curt.\n\nAnswer in one word.", "ann")
+	if err != nil || n != 2 {
+		t.Fatalf("Draft = %d, %v, want version 2", n, err)
+	}
+	if prompt, version := y.active("greeter"); prompt != "Be kind." || version != 1 {
+		t.Errorf("active is version %d with %q, want what was", version, prompt)
+	}
+	v, err := y.reg.Version(t.Context(), dep.Agent.ID, 2)
+	if err != nil || v.Definition.SystemPrompt != "Be curt.\n\nAnswer in one word." || v.Author != "ann" {
+		t.Errorf("version 2 = %+v, %v", v, err)
+	}
+	again := y.deploy(caxton.DeployRequest{Text: text("Greeter", "Be brief.")})
+	if again.Agent.Version != 3 {
+		t.Errorf("the next version is %d, want 3", again.Agent.Version)
+	}
+	_, err = y.Draft(t.Context(), "nobody", 0, "x", "ann")
+	failure(t, "draft of nobody", err, caxton.NotFound, "")
+}

@@ -37,6 +37,7 @@ const (
 	opSuspend  operation = "suspend"
 	opRemove   operation = "remove"
 	opUndo     operation = "undo"
+	opDraft    operation = "draft"
 )
 
 // commandFormat is the format of commands that this program writes and reads.
@@ -52,6 +53,14 @@ func (r *Registry) Deploy(ctx context.Context, v caxton.AgentVersion, stem strin
 	return r.propose(ctx, command{
 		Op: opDeploy, At: v.CreatedAt, ID: v.AgentID, Stem: stem, Type: caxton.ConfigAgent, Version: v, Move: move, Limit: max(0, r.cfg.MaxAgents),
 	})
+}
+
+// Draft keeps v as a version of the agent v.AgentID without making it the active one; v's
+// number is given here, and returned. NotFound when there is no such agent.
+func (r *Registry) Draft(ctx context.Context, v caxton.AgentVersion) (int, error) {
+	v.CreatedAt = stored(v.CreatedAt)
+	a, err := r.propose(ctx, command{Op: opDraft, At: v.CreatedAt, ID: v.AgentID, Version: v})
+	return a.Versions, err
 }
 
 // Activate makes an existing version the active one. NotFound when there is none.
@@ -163,6 +172,11 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 		}
 		activate(&a, &v, false)
 		a.Stem, a.Source, a.MinVersion = c.Stem, c.Source, c.Min
+	case opDraft:
+		a.Versions++
+		v := c.Version
+		v.Number = a.Versions
+		return a, &v, nil
 	case opSuspend:
 		a.Suspended = c.Suspend
 	case opRemove: // Apply does it
