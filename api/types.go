@@ -396,6 +396,7 @@ type Conversation struct {
 	MessageCount int       `json:"message_count"`
 	CreatedAt    time.Time `json:"created_at"`
 	LastActivity time.Time `json:"last_activity"`
+	Matches      []Match   `json:"matches,omitempty" doc:"of a search: its messages that match"`
 
 	Tickets []Ticket `json:"tickets,omitempty" doc:"what waits for somebody in it; only for a single conversation"`
 }

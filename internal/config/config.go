@@ -84,6 +84,17 @@ type Messaging struct {
 	MaxMessageSize caxton.Size     `key:"max_message_size" default:"1MB" min:"1KB" doc:"Size of the content of one message."`
 	WaitTimeout    caxton.Duration `key:"wait_timeout" default:"25s" min:"1ms" doc:"How long a caller waits for a reply that asks for no other time."`
 	MaxDepth       int             `key:"max_depth" default:"8" min:"1" max:"1000" doc:"How deep conversations may come out of one another when agents ask agents."`
+
+	Conversation Conversation `key:"conversation" doc:"Bounds of every conversation."`
+}
+
+// Conversation bounds every conversation. An agent's file may set closer bounds.
+type Conversation struct {
+	MaxTurns        int             `key:"max_turns" min:"1" doc:"Messages to agents in one conversation; without it any number."`
+	MaxParticipants int             `key:"max_participants" min:"2" doc:"Who may take part in one conversation; without it any number."`
+	IdleTimeout     caxton.Duration `key:"idle_timeout" min:"1s" doc:"Time without a message after which a conversation is archived; without it never."`
+	MaxLifetime     caxton.Duration `key:"max_lifetime" min:"1s" doc:"Time after which a conversation is archived; without it never."`
+	ArchiveInterval caxton.Duration `key:"archive_interval" default:"1h" min:"1s" doc:"Time between looks for conversations to archive."`
 }
 
 // Tools holds the settings of the built-in tools, and where others come from.

@@ -270,6 +270,11 @@ type conversationsInput struct {
 	Status string `query:"status" enum:"active,idle,archived"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
 	Cursor string `query:"cursor" maxLength:"400" doc:"next of the page before"`
+
+	Query       string `query:"q" maxLength:"1000" doc:"words that a message contains, all of them; one that ends with * stands for all that begin so"`
+	Participant string `query:"participant" maxLength:"200" doc:"only those in which somebody of this name takes part"`
+	Since       string `query:"since" maxLength:"40" doc:"only those active since then: a time (RFC 3339), or how long ago, such as 24h"`
+	Until       string `query:"until" maxLength:"40" doc:"only those not active after that"`
 }
 
 func (s *Server) listConversations(ctx context.Context, in *conversationsInput) (*output[api.ConversationList], error) {
@@ -280,6 +285,17 @@ func (s *Server) listConversations(ctx context.Context, in *conversationsInput) 
 			return nil, err
 		}
 		q.Agent = a.ID
+	}
+	q.Participant = in.Participant
+	var err error
+	if q.Since, err = s.time(in.Since); err != nil {
+		return nil, err
+	}
+	if q.Until, err = s.time(in.Until); err != nil {
+		return nil, err
+	}
+	if in.Query != "" {
+		return s.search(ctx, in, q)
 	}
 	cs, next, err := s.deps.Router.Conversations(ctx, q)
 	if err != nil {

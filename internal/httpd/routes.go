@@ -81,6 +81,7 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 	s.agentRoutes(a)
 	s.messageRoutes(a)
 	s.ticketRoutes(a)
+	s.conversationRoutes(a)
 	s.systemRoutes(a)
 	s.mcpRoutes(a)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

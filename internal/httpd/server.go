@@ -56,6 +56,11 @@ type Deployer interface {
 	Resume(ctx context.Context, id caxton.AgentID) error
 }
 
+// Drafts keeps versions that are not in force. *deploy.Deployer provides it.
+type Drafts interface {
+	Draft(ctx context.Context, id caxton.AgentID, like int, prompt, author string) (int, error)
+}
+
 // An AgentDir keeps agents equal to files. *agentdir.Dir provides it.
 type AgentDir interface {
 	Reload(ctx context.Context, ref string) (caxton.Deployment, error)
@@ -111,12 +116,18 @@ type Deps struct {
 	MCP        MCP
 	Previewer  Previewer
 	Keys       Keys
-	Schema     func() []byte                                       // JSON Schema of an agent definition
-	Settings   func() api.Settings                                 // the effective configuration
-	Status     func(ctx context.Context) (api.Status, error)       // the server's part of the status
-	Health     func(ctx context.Context) (api.MemoryHealth, error) // whether the database answers
-	Shutdown   func(timeout time.Duration)                         // begins to stop the server
-	Metrics    http.Handler                                        // for the metrics listener
+
+	Conversations Conversations
+	Blobs         Blobs
+	Drafts        Drafts
+	Replay        func(ctx context.Context, records []caxton.Record) (caxton.Replay, error) // *prompt.Handlers does it
+
+	Schema   func() []byte                                       // JSON Schema of an agent definition
+	Settings func() api.Settings                                 // the effective configuration
+	Status   func(ctx context.Context) (api.Status, error)       // the server's part of the status
+	Health   func(ctx context.Context) (api.MemoryHealth, error) // whether the database answers
+	Shutdown func(timeout time.Duration)                         // begins to stop the server
+	Metrics  http.Handler                                        // for the metrics listener
 }
 
 // Config tunes a Server. Zero fields mean the defaults given here.

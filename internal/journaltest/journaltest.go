@@ -45,6 +45,7 @@ type Journal interface {
 	ToolUses(ctx context.Context) ([]caxton.AgentTools, error)
 	Import(ctx context.Context, records []caxton.Record) ([]caxton.Delivery, error)
 	Archive(ctx context.Context, id caxton.ConversationID, b caxton.ArchivedBody, at time.Time) error
+	Search(ctx context.Context, q caxton.MatchQuery) ([]caxton.Match, string, error)
 }
 
 func at(second int) time.Time { return time.Date(2026, 5, 1, 12, 0, second, 0, time.UTC) }
@@ -111,6 +112,7 @@ func TestJournal(t *testing.T, open func(t *testing.T) Journal) {
 		{"a log brought in", testImport},
 		{"an archived conversation", testArchive},
 		{"selects conversations", testConversationFilters},
+		{"finds messages by their words", testSearch},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, open(t)) })

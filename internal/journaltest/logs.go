@@ -197,3 +197,87 @@ func testConversationFilters(t *testing.T, j Journal) {
 		}
 	}
 }
+
+func testSearch(t *testing.T, j Journal) {
+	t.Helper()
+	ctx := t.Context()
+	say := func(conv, id string, second int, sender, text string) {
+		d := Delivery(conv, id, second)
+		d.Message.Sender, d.Message.Content = sender, caxton.TextContent(text)
+		accept(t, j, d)
+		must(t, j.Settle(ctx, Done(Lease(d), "indeed")))
+	}
+	say("c1", "m1", 0, "ann", `Where is the "red" fox?`)
+	say("c1", "m2", 10, "ann", "It sleeps.")
+	say("c2", "m3", 20, "bob", "A fox and a hare")
+	d := Delivery("c3", "m4", 30)
+	d.Message.Content = json.RawMessage(`{"order":{"what":"hare"}}`)
+	accept(t, j, d)
+	say("c4", "m5", 40, "ann", "foxes everywhere")
+	must(t, j.Archive(ctx, "c4", caxton.ArchivedBody{By: "ann"}, at(50)))
+	tests := []struct {
+		name string
+		q    caxton.MatchQuery
+		want string
+	}{
+		{"one word", caxton.MatchQuery{Text: "FOX"}, "m1 m3"},
+		{"all words", caxton.MatchQuery{Text: "hare fox"}, "m3"},
+		{"a beginning", caxton.MatchQuery{Text: "fox*"}, "m1 m3 m5"},
+		{"a word of JSON", caxton.MatchQuery{Text: "hare", State: caxton.ConversationActive}, "m4"},
+		{"no such word", caxton.MatchQuery{Text: "owl"}, ""},
+		{"by participant", caxton.MatchQuery{Text: "fox", Participant: "bob"}, "m3"},
+		{"by conversation", caxton.MatchQuery{Text: "fox", ConversationID: "c1"}, "m1"},
+		{"by agent", caxton.MatchQuery{Text: "fox", Agent: "a2"}, ""},
+		{"by state", caxton.MatchQuery{Text: "fox*", State: caxton.ConversationArchived}, "m5"},
+		{"idle", caxton.MatchQuery{Text: "fox*", State: caxton.ConversationIdle}, "m1 m3"},
+		{"since", caxton.MatchQuery{Text: "fox", Since: at(15)}, "m3"},
+		{"until", caxton.MatchQuery{Text: "fox", Until: at(15)}, "m1"},
+		{"operators are words", caxton.MatchQuery{Text: "fox AND NOT"}, ""},
+	}
+	for _, tt := range tests {
+		ms, next, err := j.Search(ctx, tt.q)
+		must(t, err)
+		ids := map[string]bool{}
+		for _, m := range ms {
+			ids[string(m.MessageID)] = true
+		}
+		got := ""
+		for _, id := range []string{"m1", "m2", "m3", "m4", "m5"} {
+			if ids[id] {
+				got += " " + id
+			}
+		}
+		if want := tt.want; len(got) > 0 && got[1:] != want || got == "" && want != "" || next != "" || len(ids) != len(ms) {
+			t.Errorf("%s: found%s, want %s", tt.name, got, want)
+		}
+	}
+	ms, _, err := j.Search(ctx, caxton.MatchQuery{Text: "red"})
+	must(t, err)
+	if len(ms) != 1 || ms[0].Snippet != `Where is the "[red]" fox?` || ms[0].Sender != "ann" || ms[0].Seq != 1 || !ms[0].At.Equal(at(0)) {
+		t.Errorf("match %+v", ms)
+	}
+	seen := 0
+	cursor := ""
+	for range 5 {
+		ms, next, err := j.Search(ctx, caxton.MatchQuery{Text: "fox*", Limit: 2, Before: cursor})
+		must(t, err)
+		seen += len(ms)
+		if cursor = next; next == "" {
+			break
+		}
+	}
+	if seen != 3 {
+		t.Errorf("%d matches over all pages, want 3", seen)
+	}
+	_, _, err = j.Search(ctx, caxton.MatchQuery{Text: " * "})
+	wantKind(t, "search for nothing", err, caxton.Invalid)
+	rs, err := j.Records(ctx, "c2", 0, 0)
+	must(t, err)
+	_, err = j.Import(ctx, renamed(t, rs, "c9"))
+	must(t, err)
+	ms, _, err = j.Search(ctx, caxton.MatchQuery{Text: "hare", ConversationID: "c9"})
+	must(t, err)
+	if len(ms) != 1 {
+		t.Errorf("%d matches in an imported conversation, want 1", len(ms))
+	}
+}

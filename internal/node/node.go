@@ -194,6 +194,11 @@ func (n *node) build(ctx context.Context) (err error) {
 	n.router = router.New(n.journal, n.registry, router.Config{
 		Strategy: c.Messaging.Strategy, QueueSize: c.Agents.QueueSize, MaxMessage: c.Messaging.MaxMessageSize, MaxDepth: c.Messaging.MaxDepth,
 		Available: n.available, Logger: n.log.Logger, Registerer: n.reg,
+		Limits: router.Limits{
+			MaxTurns: c.Messaging.Conversation.MaxTurns, MaxParticipants: c.Messaging.Conversation.MaxParticipants,
+			IdleTimeout: c.Messaging.Conversation.IdleTimeout.Std(), MaxLifetime: c.Messaging.Conversation.MaxLifetime.Std(),
+			Sweep: c.Messaging.Conversation.ArchiveInterval.Std(),
+		},
 	})
 	n.mcp = mcp.New(n.db, n.mcpConfig())
 	tools, err := n.tools()
@@ -226,7 +231,11 @@ func (n *node) build(ctx context.Context) (err error) {
 	n.schedule = schedule.New(n.router, n.db, schedule.Config{Logger: n.log.Logger, Registerer: n.reg})
 	n.http = httpd.New(httpd.Deps{
 		Router: n.router, Registry: n.registry, Deployer: n.deployer, AgentDir: n.dir, Supervisor: n.agents, Logs: logs{n.db, n.journal},
-		Tools: tools, MCP: n.mcp, Previewer: handlers, Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
+		Tools: tools, MCP: n.mcp, Previewer: handlers, Conversations: n.router, Blobs: n.journal, Drafts: n.deployer,
+		Replay: func(ctx context.Context, records []caxton.Record) (caxton.Replay, error) {
+			return handlers.ReplayConversation(ctx, n.registry, records)
+		},
+		Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
 		Schedules: n.schedule,
 		Status:    n.status, Health: n.health, Shutdown: n.stop,
 		Metrics: newTicketMetrics(n.router, n.log.Logger, n.reg, time.Now).before(
@@ -374,6 +383,7 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 				return ctx.Err()
 			}
 		}},
+		{"archiver", n.router.Archiver, nil},
 		{"agents", n.agents.Run, func(context.Context) error {
 			n.registry.Observe(n.agents)
 			return nil

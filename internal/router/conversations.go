@@ -92,6 +92,11 @@ func (r *Router) Archive(ctx context.Context, id caxton.ConversationID, by, reas
 	return err
 }
 
+// Search returns a page of the messages that q selects, and the cursor of the next page.
+func (r *Router) Search(ctx context.Context, q caxton.MatchQuery) ([]caxton.Match, string, error) {
+	return r.journal.Search(ctx, q)
+}
+
 func errDraining() error {
 	return caxton.Errorf(caxton.Unavailable, "draining", "the server is stopping").WithHint("send the message again when it is back")
 }

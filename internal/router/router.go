@@ -38,6 +38,7 @@ type Journal interface {
 	BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error)
 	Import(ctx context.Context, records []caxton.Record) ([]caxton.Delivery, error)
 	Archive(ctx context.Context, id caxton.ConversationID, b caxton.ArchivedBody, at time.Time) error
+	Search(ctx context.Context, q caxton.MatchQuery) ([]caxton.Match, string, error)
 }
 
 // A Directory knows the agents. *registry.Registry provides it.

@@ -16,6 +16,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/driver"
+	"github.com/ncruces/go-sqlite3/ext/fts5"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -61,6 +62,8 @@ type DB struct {
 	stmts   statements
 	metrics metrics
 	writing writing // the writer goroutine's
+
+	searching searching // the writer goroutine's
 }
 
 // A job is one caller's write. fn may run twice: when a batch fails, its jobs are repeated
@@ -112,6 +115,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, err
 	}
 	read, err := driver.Open(readDSN(cfg.Path), func(c *sqlite3.Conn) error {
+		if err := fts5.Register(c); err != nil {
+			return err
+		}
 		return c.Exec(`PRAGMA busy_timeout=5000; PRAGMA query_only=ON`)
 	})
 	if err != nil {
@@ -160,6 +166,10 @@ func newMetrics(reg prometheus.Registerer) metrics {
 func openConn(ctx context.Context, path string, d Durability) (*sqlite3.Conn, error) {
 	c, err := sqlite3.OpenContext(ctx, path)
 	if err != nil {
+		return nil, err
+	}
+	if err := fts5.Register(c); err != nil {
+		_ = c.Close()
 		return nil, err
 	}
 	sync := "NORMAL"
@@ -259,15 +269,27 @@ func (db *DB) writeUntil(ctx context.Context) {
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
 	batch := make([]*job, 0, db.cfg.MaxBatch)
+	quiet := false // nothing was asked for since the last flush
+	always := make(chan struct{})
+	close(always)
 	for {
 		batch = batch[:0]
+		var idle <-chan struct{}
+		if quiet && db.searching.lags() {
+			idle = always
+		}
 		select {
 		case j := <-db.jobs:
 			batch = append(batch, j)
+			quiet = false
 		case <-flush.C:
+			quiet = true
 			if db.writing.dirty() {
 				batch = append(batch, &job{fn: db.flush, done: make(chan error, 1)})
 			}
+		case <-idle:
+			j := &job{fn: db.index, done: make(chan error, 1)}
+			batch = append(batch, j)
 		case <-ctx.Done():
 			select {
 			case j := <-db.jobs:
@@ -325,6 +347,9 @@ func (db *DB) transact(batch []*job) (err error) {
 	}
 	if err := db.stmts.commit.Exec(); err != nil {
 		return db.rollback(fmt.Errorf("commit: %w", err))
+	}
+	if db.writing.tx.flush {
+		db.searching.touched(db.writing.spans)
 	}
 	if rs := db.writing.tx.records; len(rs) > 0 {
 		db.cfg.Feed.PublishRecords(rs)

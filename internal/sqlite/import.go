@@ -74,7 +74,16 @@ func (db *DB) importLog(records []caxton.Record, open []caxton.Delivery) error {
 		return err
 	}
 	if archived {
-		return db.closeLog(conv)
+		if err := db.closeLog(conv); err != nil {
+			return err
+		}
+	}
+	// The index finds conversations by their activity, and this one's may be long ago.
+	for done := false; !done; {
+		var err error
+		if done, _, err = db.indexLog(string(conv), 1000); err != nil {
+			return err
+		}
 	}
 	return nil
 }

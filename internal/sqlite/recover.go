@@ -56,6 +56,9 @@ func (db *DB) recover() error {
 		if err := db.recoverPosition(); err != nil {
 			return err
 		}
+		if err := db.recoverSearch(); err != nil {
+			return err
+		}
 		if err := db.each(c, `SELECT msg, count(*) FROM reservations WHERE msg>=?1 GROUP BY msg`, "", func(st *sqlite3.Stmt) {
 			db.writing.reserved[caxton.MessageID(st.ColumnText(0))] = st.ColumnInt(1)
 		}); err != nil {

@@ -1,0 +1,62 @@
+package sqlite_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/journaltest"
+	"github.com/caxton/caxton/internal/sqlite"
+)
+
+// TestSearchCatchesUp stops a database before it has indexed anything and opens it again.
+func TestSearchCatchesUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	open := func() (*sqlite.DB, func()) {
+		db, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, Now: func() time.Time { return time.Date(2026, 5, 1, 12, 0, 40, 0, time.UTC) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = db.Run(ctx) })
+		return db, sync.OnceFunc(func() { cancel(); wg.Wait(); _ = db.Close() })
+	}
+	found := func(db *sqlite.DB) int {
+		ms, _, err := db.Search(t.Context(), caxton.MatchQuery{Text: "hello", Limit: 200})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(ms)
+	}
+	want := 0
+	for round := range 3 {
+		db, stop := open()
+		defer stop()
+		for i := range 40 {
+			conv := fmt.Sprintf("c%d", i%25) // some of them new, some of them known
+			if _, _, err := db.Accept(t.Context(), journaltest.Delivery(conv, fmt.Sprintf("m%d-%d", round, i), i), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want += 40
+		if round == 1 { // the index is in use
+			if got := found(db); got != want {
+				t.Errorf("found %d of %d", got, want)
+			}
+			if got := found(db); got != want {
+				t.Errorf("found %d of %d at the second time", got, want)
+			}
+		}
+		stop()
+	}
+	db, stop := open()
+	defer stop()
+	if got := found(db); got != want {
+		t.Errorf("found %d of %d after the restarts", got, want)
+	}
+}
