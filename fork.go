@@ -77,6 +77,9 @@ func (f Fork) point(records []Record) (int, error) {
 	if records[at-1].Kind == RecordArchived {
 		at--
 	}
+	if at < int64(len(records)) && bookedTogether(&records[at-1], &records[at]) {
+		at++
+	}
 	if at == 1 && records[0].Kind == RecordForked {
 		return 0, Errorf(Invalid, "fork_point", "record 1 only says that the conversation is a fork itself").WithHint("fork at a later record")
 	}
@@ -103,6 +106,11 @@ func (f Fork) point(records []Record) (int, error) {
 		}
 	}
 	return int(at), nil
+}
+
+// bookedTogether reports whether a is the booking of what b tells: they were written in one.
+func bookedTogether(a, b *Record) bool {
+	return a.Kind == RecordBudgetSettled && (b.Kind == RecordModelCalled || b.Kind == RecordToolReturned) && a.MessageID == b.MessageID
 }
 
 // lateResults returns the results, among the later records, of calls that had begun in the

@@ -172,7 +172,7 @@ type WhyPrompt struct {
 	Text    string `json:"text,omitempty" doc:"SHA-256 of the system prompt"`
 }
 
-// A Why is the answer of GET /api/v1/messages/{id}/why: all that stands behind an answer.
+// A Why is the answer of GET /api/v1/why/{message}: all that stands behind an answer.
 type Why struct {
 	MessageID      string            `json:"message_id" doc:"the message that was answered"`
 	ConversationID string            `json:"conversation_id"`
@@ -261,5 +261,5 @@ func (c *Client) ImportConversations(ctx context.Context, file []byte) (Imported
 
 // Why asks for all that stands behind an answer.
 func (c *Client) Why(ctx context.Context, id string) (Why, error) {
-	return do[Why](ctx, c, get(path("messages", id, "why"), nil))
+	return do[Why](ctx, c, get(path("why", id), nil))
 }

@@ -36,6 +36,7 @@ func aliases() []alias {
 		{"reload", "agents reload", newAgentsReload},
 		{"logs", "agents logs", newAgentsLogs},
 		{"debug", "agents debug", newAgentsDebug},
+		{"messages why", "why", newWhy},
 
 		{"agents ls", "agents list", nil},
 		{"agents rm", "agents remove", nil},

@@ -139,7 +139,7 @@ func newRoot(env *Env) *cobra.Command {
 	}
 	add("server", newServe(env), group("server", "Start the server"), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env))
 	add("agents", newAgents(env), newTools(env), newCapabilities(env))
-	add("talk", newMessages(env), newChat(env), newConversations(env), newApprovals(env), newEffects(env), newBudgets(env))
+	add("talk", newMessages(env), newChat(env), newConversations(env), newTrace(env), newWhy(env), newApprovals(env), newEffects(env), newBudgets(env))
 	addAliases(root, env)
 	root.SetFlagErrorFunc(badFlag)
 	root.SetHelpCommand(newHelp())
@@ -239,7 +239,7 @@ func unknown(cmd *cobra.Command, args []string) error {
 func future(cmd *cobra.Command, word string) bool {
 	if cmd == cmd.Root() {
 		switch word {
-		case "memory", "storage", "cluster", "backup", "restore", "trace", "audit", "keys", "safe-mode":
+		case "memory", "storage", "cluster", "backup", "restore", "audit", "keys", "safe-mode":
 			return true
 		}
 	}

@@ -120,7 +120,7 @@ func newMessagesShow(env *Env) *cobra.Command {
 func number(f float64) string { return strconv.FormatFloat(f, 'g', 4, 64) }
 
 func newConversations(env *Env) *cobra.Command {
-	return group("conversations", "Look at conversations and their logs", newConversationsList(env), newConversationsShow(env))
+	return group("conversations", "Look at conversations and their logs", append([]*cobra.Command{newConversationsList(env), newConversationsShow(env)}, conversationCommands(env)...)...)
 }
 
 func newConversationsList(env *Env) *cobra.Command {

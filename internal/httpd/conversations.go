@@ -64,7 +64,7 @@ func (s *Server) conversationRoutes(a huma.API) {
 	imp := at(http.MethodPost, "/conversations/import", "import-conversations", "Bring in conversations that were exported")
 	imp.DefaultStatus, imp.MaxBodyBytes = http.StatusOK, maxImport
 	route(s, a, imp, s.importConversations)
-	route(s, a, operation(http.MethodGet, "/messages/{message}/why", "why-message", "messages", "What stands behind an answer"), s.why)
+	route(s, a, operation(http.MethodGet, "/why/{message}", "why-message", "messages", "What stands behind an answer"), s.why)
 }
 
 func (s *Server) replayConversation(ctx context.Context, in *ConversationPath) (*output[api.Replay], error) {

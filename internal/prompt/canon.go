@@ -179,6 +179,7 @@ type kinship []forkOf
 type forkOf struct {
 	from        caxton.ConversationID
 	first, last int64 // the records that are copies
+	split       int64 // the last copy of what came before the fork; then come results that are known from later
 	origins     map[caxton.MessageID]caxton.MessageID
 }
 
@@ -192,7 +193,7 @@ func kinshipOf(records []caxton.Record) (kinship, error) {
 		if err := json.Unmarshal(r.Body, &b); err != nil {
 			return nil, fmt.Errorf("record %d: %w", r.Seq, err)
 		}
-		k = append(k, forkOf{b.From, r.Seq + 1, r.Seq + b.Copied, b.Origins})
+		k = append(k, forkOf{from: b.From, first: r.Seq + 1, last: r.Seq + b.Copied, split: r.Seq + min(b.Seq, b.Copied), origins: b.Origins})
 	}
 	return k, nil
 }
@@ -217,7 +218,13 @@ func (k kinship) conversation(id caxton.ConversationID, seq int64) caxton.Conver
 	return id
 }
 
-// ends reports whether the copies of a fork end at seq.
+// ends reports whether what came before a fork ends at seq.
 func (k kinship) ends(seq int64) bool {
-	return slices.ContainsFunc(k, func(f forkOf) bool { return f.last == seq })
+	return slices.ContainsFunc(k, func(f forkOf) bool { return f.split == seq })
+}
+
+// late reports whether the record at seq was put into a fork because the conversation that it
+// was copied from knew more.
+func (k kinship) late(seq int64) bool {
+	return slices.ContainsFunc(k, func(f forkOf) bool { return seq > f.split && seq <= f.last })
 }

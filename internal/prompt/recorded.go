@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,8 +52,14 @@ func (s *stretch) read(number int) {
 		case caxton.RecordLeased:
 		case caxton.RecordReleased, caxton.RecordParked, caxton.RecordSettled:
 			s.end = e.canon.kind
+		case caxton.RecordBudgetReserved: // its ID ends with the attempt
+			id := e.canon.at("id")
+			if n, err := strconv.Atoi(id[strings.LastIndexByte(id, '/')+1:]); err == nil && n > 0 {
+				s.number = n
+			}
+			continue
 		case caxton.RecordMessage, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordReopened,
-			caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
+			caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
 			continue
 		}
 		if json.Unmarshal(e.rec.Body, &b) == nil && b.Attempt > 0 {

@@ -162,11 +162,15 @@ type logged struct {
 	canon   canon
 	made    []byte // nil until the replay makes it
 	missing bool   // the replay did not make it, though it should
+	late    bool   // a fork brought it along
 }
 
 // given reports whether the record is not the handler's work: people, the router and the
 // journal wrote it.
 func (l *logged) given() bool {
+	if l.late {
+		return true
+	}
 	switch l.canon.kind {
 	case caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordApprovalAsked, caxton.RecordBudgetReserved:
 		return false
@@ -195,7 +199,7 @@ func (h *Handlers) newReplayer(version caxton.AgentVersion, turn caxton.Turn, re
 		if err != nil {
 			return nil, unreadable(rec, err)
 		}
-		r.turn = append(r.turn, logged{rec: rec, canon: c})
+		r.turn = append(r.turn, logged{rec: rec, canon: c, late: r.kin.late(rec.Seq)})
 	}
 	return r, nil
 }

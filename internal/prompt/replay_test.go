@@ -111,11 +111,12 @@ type theatre struct {
 	version caxton.AgentVersion
 	agent   caxton.Agent
 	seen    map[string]int
+	conv    caxton.ConversationID
 }
 
 func newTheatre(t *testing.T, seed uint64) *theatre {
 	t.Helper()
-	th := &theatre{t: t, r: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 5, 1, 23, 50, 0, 0, time.UTC), seen: map[string]int{}}
+	th := &theatre{t: t, r: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 5, 1, 23, 50, 0, 0, time.UTC), seen: map[string]int{}, conv: "c"}
 	var mu sync.Mutex
 	pace := rand.New(rand.NewPCG(seed, 8))
 	clock := func() time.Time { // also asked by calls that run side by side
@@ -194,7 +195,7 @@ func (th *theatre) handlers() *prompt.Handlers {
 func (th *theatre) play() {
 	for i := range 1 + th.r.IntN(3) {
 		m := caxton.Message{
-			ID: caxton.MessageID(fmt.Sprint("m", i)), ConversationID: "c", Performative: []caxton.Performative{caxton.Request, caxton.Query, caxton.CFP, caxton.Inform}[th.r.IntN(4)],
+			ID: caxton.MessageID(fmt.Sprint("m", i)), ConversationID: th.conv, Performative: []caxton.Performative{caxton.Request, caxton.Query, caxton.CFP, caxton.Inform}[th.r.IntN(4)],
 			Sender: "user", ReceiverID: "a1", Receiver: "tester", Content: caxton.TextContent(fmt.Sprint("please ", i)), CreatedAt: th.now,
 		}
 		d := caxton.Delivery{Message: m, Version: 3}
@@ -213,7 +214,7 @@ func (th *theatre) handle(d caxton.Delivery) {
 		if try > 0 && th.r.IntN(2) == 0 {
 			th.must(th.journal.Leased(ctx, l))
 		}
-		past, err := th.journal.Turn(ctx, "c", d.Message.ID)
+		past, err := th.journal.Turn(ctx, th.conv, d.Message.ID)
 		th.must(err)
 		th.log.left, th.log.after = -1, th.r.IntN(2) == 0
 		if th.r.IntN(4) == 0 && try < 6 {
@@ -261,7 +262,7 @@ func (th *theatre) handle(d caxton.Delivery) {
 			if unknown {
 				s.Outcome = caxton.OutcomeUnknown
 				for i := range u.Calls {
-					s.Tickets = append(s.Tickets, caxton.Ticket{Kind: caxton.Effect, ID: u.Calls[i].Key, State: caxton.EffectUnknown, ConversationID: "c", MessageID: d.Message.ID, AgentID: "a1", Call: &u.Calls[i]})
+					s.Tickets = append(s.Tickets, caxton.Ticket{Kind: caxton.Effect, ID: u.Calls[i].Key, State: caxton.EffectUnknown, ConversationID: th.conv, MessageID: d.Message.ID, AgentID: "a1", Call: &u.Calls[i]})
 				}
 			}
 			m := d.Message.Reply(caxton.Failure, caxton.TextContent("failed"))
@@ -320,9 +321,9 @@ func (th *theatre) amend(t caxton.Ticket, d caxton.Decision, wake caxton.Wake) *
 			return caxton.Amendment{}, err
 		}
 		body, err := json.Marshal(caxton.DecidedBody{Kind: t.Kind, ID: t.ID, Call: t.Call, Decision: d, State: t.State})
-		a := caxton.Amendment{Ticket: t, Wake: wake, Records: []caxton.Record{{ConversationID: "c", At: th.now, Kind: caxton.RecordDecided, MessageID: t.MessageID, AgentID: "a1", Body: body}}}
+		a := caxton.Amendment{Ticket: t, Wake: wake, Records: []caxton.Record{{ConversationID: th.conv, At: th.now, Kind: caxton.RecordDecided, MessageID: t.MessageID, AgentID: "a1", Body: body}}}
 		if wake == caxton.WakeReopen {
-			a.Records = append(a.Records, caxton.Record{ConversationID: "c", At: th.now, Kind: caxton.RecordReopened, MessageID: t.MessageID, AgentID: "a1", Body: json.RawMessage(`{"by":"ann"}`)})
+			a.Records = append(a.Records, caxton.Record{ConversationID: th.conv, At: th.now, Kind: caxton.RecordReopened, MessageID: t.MessageID, AgentID: "a1", Body: json.RawMessage(`{"by":"ann"}`)})
 		}
 		return a, err
 	})
@@ -331,7 +332,7 @@ func (th *theatre) amend(t caxton.Ticket, d caxton.Decision, wake caxton.Wake) *
 }
 
 func (th *theatre) records() []caxton.Record {
-	rs, err := th.journal.Records(th.t.Context(), "c", 0, 0)
+	rs, err := th.journal.Records(th.t.Context(), th.conv, 0, 0)
 	th.must(err)
 	return rs
 }
@@ -348,7 +349,7 @@ func show(rs []caxton.Record) string {
 // and approvals, and replays each: the same records must come of it.
 func TestReplayOfAnyConversation(t *testing.T) {
 	seen := map[string]int{}
-	turns, records, tampered := 0, 0, 0
+	turns, records, tampered, forks := 0, 0, 0, 0
 	for seed := range uint64(1000) {
 		th := newTheatre(t, seed)
 		th.play()
@@ -372,8 +373,12 @@ func TestReplayOfAnyConversation(t *testing.T) {
 			seen[k] += n
 		}
 		tampered += th.tamper(seed, rs)
+		forks += th.fork(seed, rs)
 	}
-	t.Logf("%d turns, %d records made again, %d changes found, %v", turns, records, tampered, seen)
+	if forks < 500 {
+		t.Errorf("%d conversations were forked, want most", forks)
+	}
+	t.Logf("%d turns, %d records made again, %d changes found, %d forks, %v", turns, records, tampered, forks, seen)
 	for _, k := range []string{"crash", "parked", "released", "approved", "denied", "done", "failed", "unknown", "retry"} {
 		if seen[k] == 0 {
 			t.Errorf("nothing of the kind %q happened: the test tests less than it says", k)
@@ -408,6 +413,29 @@ func (th *theatre) tamper(seed uint64, rs []caxton.Record) int {
 	th.must(err)
 	if rep.Equal() || rep.Hash == rep.ReplayHash || rep.Difference.Seq != rs[i].Seq || rep.Difference.Field != field {
 		th.t.Fatalf("seed %d: changed %s of record %d, the replay says %+v\n%s", seed, field, rs[i].Seq, rep.Difference, show(changed))
+	}
+	return 1
+}
+
+// fork copies the conversation up to some record, has the copy go on, and replays that.
+func (th *theatre) fork(seed uint64, rs []caxton.Record) int {
+	at := 1 + th.r.IntN(len(rs))
+	copied, err := caxton.Fork{ID: "fork", At: int64(at)}.Copy(rs, th.now)
+	if k := caxton.KindOf(err); k == caxton.Invalid || k == caxton.Conflict {
+		return 0 // inside of a step, or of a call
+	}
+	th.must(err)
+	open, err := th.journal.Import(th.t.Context(), copied)
+	th.must(err)
+	th.conv = "fork"
+	for _, d := range open {
+		th.handle(d)
+	}
+	forked := th.records()
+	rep, err := th.handlers().ReplayConversation(th.t.Context(), th, forked)
+	th.must(err)
+	if !rep.Equal() || rep.Hash != rep.ReplayHash {
+		th.t.Fatalf("seed %d, fork at %d: %+v\n%s", seed, at, rep.Difference, show(forked))
 	}
 	return 1
 }

@@ -46,10 +46,11 @@ func (r *Router) Fork(ctx context.Context, from caxton.ConversationID, f caxton.
 		return caxton.Conversation{}, err
 	}
 	r.cfg.Logger.InfoContext(ctx, "conversation forked", "conversation_id", f.ID, "from", from, "records", len(copied)-1, "open", len(open), "by", f.By)
-	if _, err := r.takeUp(context.WithoutCancel(ctx), open); err != nil {
-		return caxton.Conversation{}, err
+	c, err := r.journal.Conversation(ctx, f.ID) // as it begins: what is open may be handled at once
+	if _, uerr := r.takeUp(context.WithoutCancel(ctx), open); uerr != nil {
+		return c, uerr
 	}
-	return r.journal.Conversation(ctx, f.ID)
+	return c, err
 }
 
 // Import brings in the log of a conversation from elsewhere. What it leaves open stays
