@@ -60,14 +60,13 @@ func (s *openTurn) add(r *Record) error {
 	}
 	s.Attempt = max(s.Attempt, b.Attempt)
 	s.Outputs += len(b.Outputs)
-	switch {
-	case r.Kind == RecordParked:
+	if r.Kind == RecordParked {
 		s.Parked++
-	case r.Kind == RecordSettled:
-		s.settled = true
-	case r.Kind == RecordReopened:
+	}
+	if r.Kind == RecordReopened {
 		s.settled, s.Parked = false, s.Attempt
 	}
+	s.settled = s.settled || r.Kind == RecordSettled
 	return nil
 }
 

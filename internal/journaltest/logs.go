@@ -2,6 +2,8 @@ package journaltest
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/caxton/caxton"
@@ -179,20 +181,20 @@ func testConversationFilters(t *testing.T, j Journal) {
 		q    caxton.ConversationQuery
 		want string
 	}{
-		{"participant", caxton.ConversationQuery{Participant: "bob"}, "c2 "},
-		{"since", caxton.ConversationQuery{Since: at(10)}, "c3 c2 "},
-		{"until", caxton.ConversationQuery{Until: at(13)}, "c2 c1 "},
-		{"begun by", caxton.ConversationQuery{BegunBy: at(10)}, "c2 c1 "},
-		{"all of it", caxton.ConversationQuery{Participant: "user", Since: at(5), Until: at(60)}, "c3 "},
+		{"participant", caxton.ConversationQuery{Participant: "bob"}, "c2"},
+		{"since", caxton.ConversationQuery{Since: at(10)}, "c3 c2"},
+		{"until", caxton.ConversationQuery{Until: at(13)}, "c2 c1"},
+		{"begun by", caxton.ConversationQuery{BegunBy: at(10)}, "c2 c1"},
+		{"all of it", caxton.ConversationQuery{Participant: "user", Since: at(5), Until: at(60)}, "c3"},
 	}
 	for _, tt := range tests {
 		cs, _, err := j.Conversations(ctx, tt.q)
 		must(t, err)
-		got := ""
+		var ids []string
 		for _, c := range cs {
-			got += string(c.ID) + " "
+			ids = append(ids, string(c.ID))
 		}
-		if got != tt.want {
+		if got := strings.Join(ids, " "); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
@@ -237,18 +239,13 @@ func testSearch(t *testing.T, j Journal) {
 	for _, tt := range tests {
 		ms, next, err := j.Search(ctx, tt.q)
 		must(t, err)
-		ids := map[string]bool{}
+		var ids []string
 		for _, m := range ms {
-			ids[string(m.MessageID)] = true
+			ids = append(ids, string(m.MessageID))
 		}
-		got := ""
-		for _, id := range []string{"m1", "m2", "m3", "m4", "m5"} {
-			if ids[id] {
-				got += " " + id
-			}
-		}
-		if want := tt.want; len(got) > 0 && got[1:] != want || got == "" && want != "" || next != "" || len(ids) != len(ms) {
-			t.Errorf("%s: found%s, want %s", tt.name, got, want)
+		slices.Sort(ids) // which is best is the journal's affair
+		if got := strings.Join(ids, " "); got != tt.want || next != "" {
+			t.Errorf("%s: found %q, want %q", tt.name, got, tt.want)
 		}
 	}
 	ms, _, err := j.Search(ctx, caxton.MatchQuery{Text: "red"})

@@ -14,7 +14,7 @@ import (
 // Search returns a page of the messages that q selects, the newest first: here no index tells
 // which is best. See sqlite.DB.Search.
 func (j *Journal) Search(_ context.Context, q caxton.MatchQuery) (page []caxton.Match, next string, err error) {
-	want := strings.Fields(strings.ToLower(q.Text))
+	want := slices.DeleteFunc(strings.Fields(strings.ToLower(q.Text)), func(w string) bool { return strings.Trim(w, "*") == "" })
 	if len(want) == 0 {
 		return nil, "", caxton.Errorf(caxton.Invalid, "query_empty", "the search has no words").WithHint("give the words to look for")
 	}

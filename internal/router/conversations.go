@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/caxton/caxton"
 )
@@ -77,7 +78,7 @@ func (r *Router) Import(ctx context.Context, records []caxton.Record) error {
 		settled := caxton.Record{
 			ConversationID: d.Message.ConversationID, At: now, Kind: caxton.RecordSettled, MessageID: d.Message.ID, AgentID: d.Message.ReceiverID, Body: body,
 		}
-		records = append(records[:len(records):len(records)], settled)
+		records = append(slices.Clip(records), settled)
 	}
 	_, err = r.journal.Import(ctx, records)
 	return err

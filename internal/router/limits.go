@@ -238,11 +238,10 @@ func (r *Router) archiveAll(ctx context.Context, why string, q caxton.Conversati
 			return n, err
 		}
 		for i := range cs {
-			switch err := r.Archive(ctx, cs[i].ID, "server", why); caxton.KindOf(err) {
-			case "":
+			err := r.Archive(ctx, cs[i].ID, "server", why)
+			if err == nil {
 				n++
-			case caxton.Conflict: // busy again, or archived meanwhile
-			default:
+			} else if caxton.KindOf(err) != caxton.Conflict { // busy again, or archived meanwhile
 				return n, err
 			}
 		}

@@ -249,9 +249,9 @@ func (db *DB) Search(ctx context.Context, q caxton.MatchQuery) (page []caxton.Ma
 		add(`c.archived=1`)
 	}
 	args = append(args, limit+1, offset)
-	rows, err := db.read.QueryContext(ctx, `SELECT r.conv, r.seq, r.msg, r.at, snippet(message_texts, 0, '[', ']', '…', 24), r.body
-		FROM message_texts JOIN records r ON r.conv=message_texts.conv AND r.seq=message_texts.seq JOIN conversations c ON c.cid=r.conv
-		WHERE `+strings.Join(where, " AND ")+` ORDER BY message_texts.rank, r.at DESC, r.conv, r.seq LIMIT ? OFFSET ?`, args...) //nolint:gosec // the conditions are constants, the values are bound
+	rows, err := db.read.QueryContext(ctx, `SELECT r.conv, r.seq, r.msg, r.at, snippet(message_texts, 0, '[', ']', '…', 24), r.body`+ //nolint:gosec // the conditions are constants, the values are bound
+		` FROM message_texts JOIN records r ON r.conv=message_texts.conv AND r.seq=message_texts.seq JOIN conversations c ON c.cid=r.conv
+		WHERE `+strings.Join(where, " AND ")+` ORDER BY message_texts.rank, r.at DESC, r.conv, r.seq LIMIT ? OFFSET ?`, args...)
 	if err != nil {
 		return nil, "", storageError("search", err)
 	}

@@ -3,6 +3,7 @@ package transcript
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caxton/caxton"
@@ -87,7 +88,7 @@ func diff(a, b []string) []Line {
 	for i := range longest {
 		longest[i] = make([]int32, len(b)+1)
 	}
-	for i := len(a) - 1; i >= 0; i-- {
+	for i := range slices.Backward(a) {
 		for j := len(b) - 1; j >= 0; j-- {
 			if a[i] == b[j] {
 				longest[i][j] = longest[i+1][j+1] + 1

@@ -2,6 +2,7 @@ package transcript
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/caxton/caxton"
 )
@@ -37,25 +38,22 @@ func Explain(records []caxton.Record, id caxton.MessageID) (Why, error) {
 	asked := id
 	for i := range records {
 		r := &records[i]
-		switch r.Kind {
-		case caxton.RecordMessage:
+		if r.Kind == caxton.RecordMessage {
 			var b caxton.MessageBody
 			if err := decode(r, &b); err != nil {
 				return Why{}, err
 			}
 			said[r.MessageID] = b
 			order = append(order, r.MessageID)
-		case caxton.RecordSettled:
+		}
+		if r.Kind == caxton.RecordSettled {
 			var b caxton.SettledBody
 			if err := decode(r, &b); err != nil {
 				return Why{}, err
 			}
-			for _, out := range b.Outputs {
-				if out == id && said[id].Message.ReceiverID == "" { // an answer to somebody outside
-					asked = r.MessageID
-				}
+			if slices.Contains(b.Outputs, id) && said[id].Message.ReceiverID == "" { // an answer to somebody outside
+				asked = r.MessageID
 			}
-		default: //nolint:exhaustive // only these say who answered what
 		}
 	}
 	b, ok := said[asked]
