@@ -269,11 +269,12 @@ func (db *DB) writeUntil(ctx context.Context) {
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
 	batch := make([]*job, 0, db.cfg.MaxBatch)
-	quiet := false // nothing was asked for since the last flush
+	quiet, busy := false, true // nothing was asked for between the last two flushes; something was since the last
 	always := make(chan struct{})
 	close(always)
 	for {
 		batch = batch[:0]
+		var index *job
 		var idle <-chan struct{}
 		if quiet && db.searching.lags() {
 			idle = always
@@ -281,15 +282,15 @@ func (db *DB) writeUntil(ctx context.Context) {
 		select {
 		case j := <-db.jobs:
 			batch = append(batch, j)
-			quiet = false
+			quiet, busy = false, true
 		case <-flush.C:
-			quiet = true
+			quiet, busy = !busy, false
 			if db.writing.dirty() {
 				batch = append(batch, &job{fn: db.flush, done: make(chan error, 1)})
 			}
 		case <-idle:
-			j := &job{fn: db.index, done: make(chan error, 1)}
-			batch = append(batch, j)
+			index = &job{fn: db.index, done: make(chan error, 1)}
+			batch = append(batch, index)
 		case <-ctx.Done():
 			select {
 			case j := <-db.jobs:
@@ -312,6 +313,13 @@ func (db *DB) writeUntil(ctx context.Context) {
 		}
 		if len(batch) > 0 {
 			db.commit(batch)
+		}
+		if index == nil {
+			continue
+		}
+		if err := <-index.done; err != nil { // not at once again: it would fail again
+			quiet = false
+			db.cfg.Logger.WarnContext(ctx, "messages not indexed", "error", err)
 		}
 	}
 }

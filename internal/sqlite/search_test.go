@@ -11,6 +11,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/journaltest"
 	"github.com/caxton/caxton/internal/sqlite"
+	"github.com/ncruces/go-sqlite3"
 )
 
 // TestSearchCatchesUp stops a database before it has indexed anything and opens it again.
@@ -59,4 +60,51 @@ func TestSearchCatchesUp(t *testing.T) {
 	if got := found(db); got != want {
 		t.Errorf("found %d of %d after the restarts", got, want)
 	}
+}
+
+// TestIndexIsMadeInTheBackground waits until a quiet database has indexed what it was given.
+func TestIndexIsMadeInTheBackground(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = db.Run(ctx) })
+	defer func() { cancel(); wg.Wait(); _ = db.Close() }()
+	for i := range 50 {
+		if _, _, err := db.Accept(t.Context(), journaltest.Delivery(fmt.Sprint("c", i), fmt.Sprint("m", i), i), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for indexed(t, path) < 50 {
+		select {
+		case <-deadline:
+			t.Fatalf("%d of 50 conversations are in the index", indexed(t, path))
+		case <-tick.C:
+		}
+	}
+}
+
+// indexed counts the conversations that are in the index.
+func indexed(t *testing.T, path string) int {
+	t.Helper()
+	c, err := sqlite3.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	st, _, err := c.Prepare(`SELECT count(*) FROM searched`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = st.Close() }()
+	if !st.Step() {
+		t.Fatal(st.Err())
+	}
+	return st.ColumnInt(0)
 }
