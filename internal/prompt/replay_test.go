@@ -58,6 +58,7 @@ type crashing struct {
 	mu    sync.Mutex
 	left  int // writes until the crash; below 0 never
 	after bool
+	died  bool
 }
 
 var errCrash = errors.New("the process died")
@@ -65,16 +66,16 @@ var errCrash = errors.New("the process died")
 func (c *crashing) dies(write func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.died {
+		return errCrash
+	}
 	if c.left < 0 {
 		return write()
 	}
-	if c.left == 0 && !c.after {
-		return errCrash
-	}
 	if c.left == 0 {
-		c.left = -2
-		if err := write(); err != nil {
-			return err
+		c.died = true
+		if c.after {
+			_ = write()
 		}
 		return errCrash
 	}
@@ -208,11 +209,13 @@ func (th *theatre) play() {
 // handle does with a message what an agent's worker and the router do, until it is settled.
 func (th *theatre) handle(d caxton.Delivery) {
 	ctx := th.t.Context()
+	written := false // the lease is in the log: after a crash it always is
 	for try := 0; ; try++ {
 		l := caxton.Lease{Delivery: d, LeasedAt: th.now}
 		l.Attempt++
-		if try > 0 && th.r.IntN(2) == 0 {
+		if !written && th.r.IntN(3) == 0 {
 			th.must(th.journal.Leased(ctx, l))
+			written = true
 		}
 		past, err := th.journal.Turn(ctx, th.conv, d.Message.ID)
 		th.must(err)
@@ -223,16 +226,20 @@ func (th *theatre) handle(d caxton.Delivery) {
 		a, err := th.handlers().Handler(th.version)
 		th.must(err)
 		out, err := a.Handle(ctx, caxton.Turn{Message: d.Message, Agent: th.agent, Version: th.version, Attempt: l.Attempt, Past: past})
-		crashed := errors.Is(err, errCrash)
-		th.log.left = -1
+		crashed := th.log.died
+		th.log.left, th.log.died = -1, false
 		if crashed {
 			th.seen["crash"]++
-			d.Attempt = l.Attempt - th.r.IntN(2) // the lease was written down, or not
+			if written { // else nobody knows of the attempt
+				d.Attempt = l.Attempt
+			}
 			n := d
 			n.Attempt++
 			th.must(th.journal.Leased(ctx, caxton.Lease{Delivery: n, LeasedAt: th.now}))
+			written = true
 			continue
 		}
+		written = false
 		p, parked := errors.AsType[*caxton.Parked](err)
 		u, unknown := errors.AsType[*caxton.UnknownEffects](err)
 		s := caxton.Settlement{Lease: l, Outcome: caxton.OutcomeDone, At: th.now}
