@@ -71,6 +71,21 @@ func (f *Feed) PublishRecords(records []caxton.Record) {
 	}
 }
 
+// Lost tells everybody that events are missing: a journal did not gather the records of a
+// commit, because nobody listened when it began.
+func (f *Feed) Lost() {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for s := range f.all {
+		s.lose()
+	}
+	for _, m := range f.conv {
+		for s := range m {
+			s.lose()
+		}
+	}
+}
+
 // Subscribe listens to one conversation, or with "" to all. The caller must Close the
 // Subscription.
 func (f *Feed) Subscribe(conv caxton.ConversationID) *Subscription {
@@ -150,6 +165,17 @@ func (s *Subscription) push(events []Event) {
 		s.events = append(s.events, events...)
 	}
 	s.mu.Unlock()
+	s.ring()
+}
+
+func (s *Subscription) lose() {
+	s.mu.Lock()
+	s.events, s.lost = nil, true
+	s.mu.Unlock()
+	s.ring()
+}
+
+func (s *Subscription) ring() {
 	select {
 	case s.ready <- struct{}{}:
 	default: // it rings already

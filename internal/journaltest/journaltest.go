@@ -40,6 +40,8 @@ type Journal interface {
 	Reserve(ctx context.Context, rs []caxton.Reservation, records ...caxton.Record) error
 	Book(ctx context.Context, msg caxton.MessageID, id string, cost []caxton.Charge, records ...caxton.Record) error
 	BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error)
+	Position(ctx context.Context) (int64, error)
+	RecordsSince(ctx context.Context, n int64, at time.Time, limit int) ([]caxton.Record, error)
 	PutBlob(ctx context.Context, data []byte, mediaType string) (string, error)
 	Blob(ctx context.Context, hash string) ([]byte, string, error)
 	ToolUses(ctx context.Context) ([]caxton.AgentTools, error)
@@ -113,6 +115,8 @@ func TestJournal(t *testing.T, open func(t *testing.T) Journal) {
 		{"an archived conversation", testArchive},
 		{"selects conversations", testConversationFilters},
 		{"finds messages by their words", testSearch},
+		{"the log of the server", testSince},
+		{"the log of the server after a long quiet", testSinceQuiet},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, open(t)) })

@@ -49,6 +49,9 @@ type Feed interface {
 	// PublishRecords is called by the writer goroutine with the records of each commit, in
 	// order. It must not wait.
 	PublishRecords(records []caxton.Record)
+	// Lost says that records were committed and not published: somebody began to listen
+	// while the commit was at work.
+	Lost()
 }
 
 // A DB is an open database file. It is safe for concurrent use; writes wait until Run runs.
@@ -343,8 +346,8 @@ func (db *DB) commit(batch []*job) {
 }
 
 func (db *DB) transact(batch []*job) (err error) {
-	db.writing.begin()
-	defer func() { db.writing.end(err == nil) }()
+	db.writing.begin(db.feeding())
+	defer func() { db.writing.finish(err == nil) }()
 	if err := db.stmts.begin.Exec(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -359,13 +362,16 @@ func (db *DB) transact(batch []*job) (err error) {
 	if db.writing.tx.flush {
 		db.searching.touched(db.writing.spans)
 	}
-	if rs := db.writing.tx.records; len(rs) > 0 {
-		db.cfg.Feed.PublishRecords(rs)
+	switch tx := &db.writing.tx; {
+	case len(tx.records) > 0:
+		db.cfg.Feed.PublishRecords(tx.records)
+	case !tx.fed && db.feeding():
+		db.cfg.Feed.Lost()
 	}
 	return nil
 }
 
-// feeding reports whether records are gathered for listeners.
+// feeding reports whether anybody listens.
 func (db *DB) feeding() bool { return db.cfg.Feed != nil && db.cfg.Feed.Active() }
 
 func (db *DB) rollback(cause error) error {

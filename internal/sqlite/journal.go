@@ -15,6 +15,7 @@ import (
 type statements struct {
 	begin, commit              *sqlite3.Stmt
 	convFind, convTouch        *sqlite3.Stmt
+	convLate                   *sqlite3.Stmt
 	seqMax, record, recordBody *sqlite3.Stmt
 	message, messageFind       *sqlite3.Stmt
 	messageSettle, messageOpen *sqlite3.Stmt
@@ -45,6 +46,7 @@ func (s *statements) all() []prepared {
 		{&s.convFind, `SELECT archived FROM conversations WHERE cid=?1`},
 		{&s.convTouch, `INSERT INTO conversations (cid, created_at, updated_at, parent) VALUES (?1, ?2, ?3, ?4)
 			ON CONFLICT (cid) DO UPDATE SET updated_at=max(updated_at, excluded.updated_at)`},
+		{&s.convLate, `UPDATE conversations SET updated_at=max(updated_at, ?2) WHERE cid=?1`},
 		{&s.seqMax, `SELECT coalesce(max(seq), 0) FROM records WHERE conv=?1`},
 		{&s.record, `INSERT INTO records (conv, seq, at, kind, msg, agent, body, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`},
 		{&s.recordBody, `SELECT body FROM records WHERE conv=?1 AND seq=?2`},
@@ -187,6 +189,12 @@ func (db *DB) accept(d *caxton.Delivery, body []byte) error {
 	if seq == 1 && m.Parent != "" {
 		db.writing.parent(m.ConversationID, m.Parent)
 	}
+	if seq == 1 && m.ID < max(db.writing.bound, db.writing.tx.bound) { // recovery would not find it
+		at := micros(m.CreatedAt)
+		if err := exec(db.stmts.convTouch, string(m.ConversationID), at, at, string(m.Parent)); err != nil {
+			return err
+		}
+	}
 	if err := exec(db.stmts.message, string(m.ID), string(m.ConversationID), seq, settled); err != nil {
 		return err
 	}
@@ -207,7 +215,8 @@ func (db *DB) accept(d *caxton.Delivery, body []byte) error {
 // append adds one record to a conversation's log and returns its position. A conversation
 // that has no record yet begins with it, if it may. An archived one is a Conflict.
 func (db *DB) append(conv caxton.ConversationID, at time.Time, kind caxton.RecordKind, msg caxton.MessageID, agent caxton.AgentID, body []byte, begin bool) (int64, error) {
-	seq, ok := db.writing.seq(conv)
+	last, ok := db.writing.end(conv)
+	seq := last.next
 	if !ok {
 		archived := false
 		if _, err := one(db.stmts.convFind, func(st *sqlite3.Stmt) { archived = st.ColumnBool(0) }, string(conv)); err != nil {
@@ -232,7 +241,12 @@ func (db *DB) append(conv caxton.ConversationID, at time.Time, kind caxton.Recor
 		return 0, err
 	}
 	db.writing.note(conv, seq, us)
-	if db.feeding() {
+	if seq > 1 && us-last.at > touchAfter.Microseconds() {
+		if err := exec(db.stmts.convLate, string(conv), us); err != nil {
+			return 0, err
+		}
+	}
+	if db.writing.tx.fed {
 		db.writing.tx.records = append(db.writing.tx.records, caxton.Record{
 			ConversationID: conv, Seq: seq, N: n, At: fromMicros(us), Kind: kind, MessageID: msg, AgentID: agent, Body: bytes.Clone(body),
 		})

@@ -11,16 +11,20 @@ import (
 // reads and writes as few pages as it can. Changes made inside a transaction take effect
 // only when it is committed.
 type writing struct {
-	seqs  map[caxton.ConversationID]int64 // next sequence number
-	open  map[caxton.MessageID]bool       // unsettled messages; true when they are in table pending
-	spans map[caxton.ConversationID]span  // times of conversations, not yet in table conversations
-	bound caxton.MessageID                // below it, unsettled messages with ordered IDs are in table pending
+	ends  map[caxton.ConversationID]end  // of their logs
+	open  map[caxton.MessageID]bool      // unsettled messages; true when they are in table pending
+	spans map[caxton.ConversationID]span // times of conversations, not yet in table conversations
+	bound caxton.MessageID               // below it, unsettled messages with ordered IDs are in table pending
 
 	next, limit int64                    // next position in the log of the server; up to limit they may be used
 	reserved    map[caxton.MessageID]int // reservations that are open, by message
 
 	tx transaction
 }
+
+// An end is where the log of a conversation ends: the next sequence number, and the time of
+// the record before it.
+type end struct{ next, at int64 }
 
 // A span is the time from the first to the last record seen, and what the conversation came
 // out of.
@@ -31,7 +35,7 @@ type span struct {
 
 // transaction holds what changes when the transaction at work is committed.
 type transaction struct {
-	seqs     map[caxton.ConversationID]int64
+	ends     map[caxton.ConversationID]end
 	opened   map[caxton.MessageID]bool
 	closed   map[caxton.MessageID]bool
 	spans    map[caxton.ConversationID]span
@@ -41,44 +45,47 @@ type transaction struct {
 	limit    int64                          // new limit of positions, or 0
 
 	reserved map[caxton.MessageID]int // reservations made, less those booked
-	records  []caxton.Record          // for the feed, when anybody listens
+	fed      bool                     // somebody listens: records are gathered
+	records  []caxton.Record          // for the feed
+	from     int64                    // the first position it may use
 }
 
-// maxRemembered bounds the map of sequence numbers.
+// maxRemembered bounds the map of ends.
 const maxRemembered = 100_000
 
 func newWriting() writing {
 	return writing{
-		seqs: map[caxton.ConversationID]int64{}, open: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{},
+		ends: map[caxton.ConversationID]end{}, open: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{},
 		reserved: map[caxton.MessageID]int{},
 		tx: transaction{
-			seqs: map[caxton.ConversationID]int64{}, opened: map[caxton.MessageID]bool{},
+			ends: map[caxton.ConversationID]end{}, opened: map[caxton.MessageID]bool{},
 			closed: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{}, reserved: map[caxton.MessageID]int{},
 			archived: map[caxton.ConversationID]bool{},
 		},
 	}
 }
 
-func (w *writing) begin() {
-	clear(w.tx.seqs)
+func (w *writing) begin(fed bool) {
+	clear(w.tx.ends)
 	clear(w.tx.opened)
 	clear(w.tx.closed)
 	clear(w.tx.spans)
 	clear(w.tx.reserved)
 	clear(w.tx.archived)
 	w.tx.flush, w.tx.bound, w.tx.limit, w.tx.records = false, "", 0, nil
+	w.tx.fed, w.tx.from = fed, w.next
 }
 
-func (w *writing) end(committed bool) {
+func (w *writing) finish(committed bool) {
 	if !committed {
 		return
 	}
-	if len(w.seqs) > maxRemembered {
-		clear(w.seqs)
+	if len(w.ends) > maxRemembered {
+		clear(w.ends)
 	}
-	maps.Copy(w.seqs, w.tx.seqs)
+	maps.Copy(w.ends, w.tx.ends)
 	for c := range w.tx.archived { // the next one to write must see it
-		delete(w.seqs, c)
+		delete(w.ends, c)
 	}
 	maps.Copy(w.open, w.tx.opened)
 	for id := range w.tx.closed {
@@ -112,16 +119,16 @@ func (s span) with(t span) span {
 	return s
 }
 
-// seq returns the next sequence number of a conversation, and false when it must be read.
-func (w *writing) seq(c caxton.ConversationID) (int64, bool) {
+// end returns the end of a conversation's log, and false when it must be read.
+func (w *writing) end(c caxton.ConversationID) (end, bool) {
 	if w.tx.archived[c] {
-		return 0, false
+		return end{}, false
 	}
-	n, ok := w.tx.seqs[c]
+	e, ok := w.tx.ends[c]
 	if !ok {
-		n, ok = w.seqs[c]
+		e, ok = w.ends[c]
 	}
-	return n, ok
+	return e, ok
 }
 
 // stored reports whether an unsettled message is in table pending.
@@ -134,7 +141,7 @@ func (w *writing) stored(id caxton.MessageID) bool {
 }
 
 func (w *writing) note(c caxton.ConversationID, seq, at int64) {
-	w.tx.seqs[c] = seq + 1
+	w.tx.ends[c] = end{seq + 1, at}
 	w.tx.spans[c] = w.tx.spans[c].with(span{first: at, last: at})
 }
 
