@@ -31,6 +31,7 @@ func floors() map[string]float64 {
 		"internal/template":   1,
 		"internal/tool":       1,
 		"internal/transcript": 1,
+		"internal/egress":     1,
 
 		"internal/agent":          2,
 		"internal/agentdir":       2,
@@ -49,6 +50,7 @@ func floors() map[string]float64 {
 		"internal/scenario":       2,
 		"internal/sqlite":         2,
 		"internal/tool/builtin":   2,
+		"internal/webhook":        2,
 		"internal/tool/messaging": 2,
 		"internal/schedule":       2,
 

@@ -54,7 +54,7 @@ func (s *openTurn) add(r *Record) error {
 		if err := json.Unmarshal(r.Body, &b); err != nil {
 			return errRecord(r, err)
 		}
-	case RecordMessage, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordApprovalAsked, RecordDecided,
+	case RecordMessage, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordCancelAsked, RecordApprovalAsked, RecordDecided,
 		RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived:
 		return nil
 	}

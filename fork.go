@@ -158,7 +158,7 @@ func lateResults(kept, later []Record) ([]Record, error) {
 			if b.Kind == Effect && b.Call != nil {
 				settled[b.Call.Key] = true
 			}
-		case RecordMessage, RecordLeased, RecordReleased, RecordModelCalled, RecordSettled, RecordParked, RecordReopened,
+		case RecordMessage, RecordLeased, RecordReleased, RecordModelCalled, RecordSettled, RecordCancelAsked, RecordParked, RecordReopened,
 			RecordApprovalAsked, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived:
 		}
 	}
@@ -218,7 +218,7 @@ func (f Fork) rename(r *Record, ids map[MessageID]MessageID, version int) error 
 		}
 		b.Tickets = nil // they stay with the conversation they opened in
 		r.Body, err = json.Marshal(b)
-	case RecordLeased, RecordReleased, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordParked, RecordReopened,
+	case RecordLeased, RecordReleased, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordCancelAsked, RecordParked, RecordReopened,
 		RecordApprovalAsked, RecordDecided, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived:
 	}
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 // RecordKinds returns every kind of record.
 func RecordKinds() []RecordKind {
 	return []RecordKind{
-		RecordMessage, RecordLeased, RecordReleased, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordSettled,
+		RecordMessage, RecordLeased, RecordReleased, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordSettled, RecordCancelAsked,
 		RecordParked, RecordReopened, RecordApprovalAsked, RecordDecided, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived,
 	}
 }

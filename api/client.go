@@ -114,7 +114,9 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 	}
 	maps.Copy(req.Header, k.header)
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
-	req.Header.Set("Accept", "application/json")
+	if req.Header.Get("Accept") == "" {
+		req.Header.Set("Accept", "application/json")
+	}
 	if k.contentType != "" {
 		req.Header.Set("Content-Type", k.contentType)
 	}

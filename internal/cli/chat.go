@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
@@ -35,8 +34,9 @@ func newChat(env *Env) *cobra.Command {
 			if strings.TrimSpace(text) == "" {
 				continue
 			}
-			r, err := env.Client().Send(cmd.Context(), api.Message{Receiver: a.Slug, Text: text, ConversationID: conversation}, 50*time.Second)
+			r, w, err := env.streamReply(cmd.Context(), api.Message{Receiver: a.Slug, Text: text, ConversationID: conversation}, replyTime, false)
 			if err != nil {
+				_ = w.end()
 				if !person || cmd.Context().Err() != nil || caxton.KindOf(err) == caxton.Unavailable {
 					return err
 				}
@@ -45,13 +45,19 @@ func newChat(env *Env) *cobra.Command {
 			}
 			conversation = r.ConversationID
 			if verbose {
+				_ = w.end()
 				env.tellTools(cmd.Context(), r)
 			}
 			if r.Reply == nil {
 				env.say("(no reply yet; it is still being handled)")
 				continue
 			}
-			if err := env.PrintNext(r, func(p *printer) { p.line("%s", r.Reply.Text) }); err != nil {
+			if env.flags.output == "table" {
+				err = w.reply(r.Reply)
+			} else {
+				err = env.PrintNext(r, nil)
+			}
+			if err != nil {
 				return err
 			}
 			if !person && r.Reply.Performative == string(caxton.Failure) {

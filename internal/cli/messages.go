@@ -19,7 +19,7 @@ func newMessages(env *Env) *cobra.Command {
 func newMessagesSend(env *Env) *cobra.Command {
 	var m api.Message
 	var content, wait string
-	var async bool
+	var async, stream bool
 	c := &cobra.Command{
 		Use: "send", Short: "Send a message to an agent, or to whoever has a capability", Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -37,6 +37,12 @@ func newMessagesSend(env *Env) *cobra.Command {
 			}
 			if async {
 				d = 0
+			}
+			if stream && async {
+				return errUsage("--stream and --no-wait exclude each other").WithHint("give one of them")
+			}
+			if stream {
+				return env.sendStream(cmd.Context(), m, d)
 			}
 			r, err := env.Client().Send(cmd.Context(), m, d)
 			if err != nil {
@@ -73,6 +79,7 @@ func newMessagesSend(env *Env) *cobra.Command {
 	f.IntVar(&m.Priority, "priority", 0, "1 (last) to 10 (first)")
 	f.StringVar(&m.Strategy, "strategy", "", "how to choose: best_match, round_robin, least_loaded, priority or broadcast")
 	f.StringVar(&wait, "wait", "50s", "how long to wait for the reply")
+	f.BoolVar(&stream, "stream", false, "show the reply as it is written")
 	f.BoolVar(&async, "no-wait", false, "do not wait for the reply")
 	return c
 }
@@ -120,7 +127,7 @@ func newMessagesShow(env *Env) *cobra.Command {
 func number(f float64) string { return strconv.FormatFloat(f, 'g', 4, 64) }
 
 func newConversations(env *Env) *cobra.Command {
-	return group("conversations", "Look at conversations and their logs", append([]*cobra.Command{newConversationsList(env), newConversationsShow(env)}, conversationCommands(env)...)...)
+	return group("conversations", "Look at conversations and their logs", append([]*cobra.Command{newConversationsList(env), newConversationsShow(env), newConversationsFollow(env)}, conversationCommands(env)...)...)
 }
 
 func newConversationsList(env *Env) *cobra.Command {

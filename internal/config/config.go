@@ -33,6 +33,7 @@ type Server struct {
 	Socket            string          `key:"socket" doc:"Unix socket of the API; without it caxton.sock in the data directory."`
 	AdminAddress      string          `key:"admin_address" form:"address" doc:"A second address for administration; without it there is none."`
 	MaxConnections    int             `key:"max_connections" default:"10000" min:"0" doc:"Connections at once; 0 for no limit."`
+	MaxStreams        int             `key:"max_streams" default:"20000" min:"1" doc:"Event streams at once; each takes a connection too."`
 	ConnectionTimeout caxton.Duration `key:"connection_timeout" default:"30s" min:"1ms" doc:"For a client to send the head of its request."`
 	RequestTimeout    caxton.Duration `key:"request_timeout" default:"60s" min:"1ms" doc:"For one request as a whole."`
 	KeepaliveTimeout  caxton.Duration `key:"keepalive_timeout" default:"60s" min:"1ms" doc:"How long an idle connection stays open."`
@@ -79,11 +80,13 @@ type Agents struct {
 
 // Messaging holds the settings of the journal and the router.
 type Messaging struct {
-	Durability     string          `key:"durability" default:"normal" oneof:"full,normal,memory" doc:"What an accepted message survives: full a power cut, normal the end of the process, memory nothing."`
-	Strategy       caxton.Strategy `key:"strategy" default:"best_match" oneof:"best_match,round_robin,least_loaded,priority" doc:"How to choose among several agents with a capability."`
-	MaxMessageSize caxton.Size     `key:"max_message_size" default:"1MB" min:"1KB" doc:"Size of the content of one message."`
-	WaitTimeout    caxton.Duration `key:"wait_timeout" default:"25s" min:"1ms" doc:"How long a caller waits for a reply that asks for no other time."`
-	MaxDepth       int             `key:"max_depth" default:"8" min:"1" max:"1000" doc:"How deep conversations may come out of one another when agents ask agents."`
+	Durability          string          `key:"durability" default:"normal" oneof:"full,normal,memory" doc:"What an accepted message survives: full a power cut, normal the end of the process, memory nothing."`
+	Strategy            caxton.Strategy `key:"strategy" default:"best_match" oneof:"best_match,round_robin,least_loaded,priority" doc:"How to choose among several agents with a capability."`
+	MaxMessageSize      caxton.Size     `key:"max_message_size" default:"1MB" min:"1KB" doc:"Size of the content of one message."`
+	WaitTimeout         caxton.Duration `key:"wait_timeout" default:"25s" min:"1ms" doc:"How long a caller waits for a reply that asks for no other time."`
+	MaxDepth            int             `key:"max_depth" default:"8" min:"1" max:"1000" doc:"How deep conversations may come out of one another when agents ask agents."`
+	Webhooks            []Webhook       `key:"webhooks" doc:"Addresses that are told of what happens."`
+	WebhookAllowedHosts []string        `key:"webhook_allowed_hosts" form:"hostrule" doc:"Hosts that webhooks may reach even where their addresses are private."`
 
 	Conversation Conversation `key:"conversation" doc:"Bounds of every conversation."`
 }

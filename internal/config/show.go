@@ -113,6 +113,7 @@ func text(v reflect.Value) string {
 }
 
 // plain returns a value in the types of encoding/json, named by the keys of the schema.
+// Secrets inside of it are masked.
 func plain(v reflect.Value) any {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
@@ -133,7 +134,13 @@ func plain(v reflect.Value) any {
 	case reflect.Struct:
 		m := make(map[string]any)
 		for i := range v.NumField() {
-			if key, ok := v.Type().Field(i).Tag.Lookup("key"); ok && !v.Field(i).IsZero() {
+			tag := v.Type().Field(i).Tag
+			key, ok := tag.Lookup("key")
+			switch {
+			case !ok || v.Field(i).IsZero():
+			case tag.Get("secret") == "true":
+				m[key] = mask
+			default:
 				m[key] = plain(v.Field(i))
 			}
 		}

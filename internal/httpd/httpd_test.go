@@ -17,6 +17,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/event"
 	"github.com/caxton/caxton/internal/httpd"
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/memjournal"
@@ -31,6 +32,7 @@ type house struct {
 	mu    sync.Mutex
 	err   error
 	tools *tool.Set
+	feed  *event.Feed
 	stop  chan time.Duration
 
 	agents []caxton.Agent // instead of the one agent, when not nil
@@ -191,7 +193,8 @@ func newServer(tb testing.TB, cfg httpd.Config) (*httpd.Server, *house, *others)
 // newServerWith is newServer with other parts.
 func newServerWith(tb testing.TB, cfg httpd.Config, change func(*httpd.Deps)) (*httpd.Server, *house, *others) {
 	tb.Helper()
-	h, o := &house{stop: make(chan time.Duration, 1), journal: memjournal.New(memjournal.Config{})}, &others{}
+	feed := &event.Feed{}
+	h, o := &house{stop: make(chan time.Duration, 1), feed: feed, journal: memjournal.New(memjournal.Config{Feed: feed})}, &others{}
 	h.Router = router.New(h.journal, h, router.Config{QueueSize: 1 << 30})
 	var err error
 	if h.tools, err = tool.NewSet(nil); err != nil {
@@ -199,9 +202,9 @@ func newServerWith(tb testing.TB, cfg httpd.Config, change func(*httpd.Deps)) (*
 	}
 	deps := httpd.Deps{
 		Router: h.Router, Registry: h, Deployer: o, AgentDir: o, Supervisor: o, Logs: o, Tools: h.tools, Previewer: o,
-		Schedules: scheduled{},
-		Keys:      &keys{kept: map[string]caxton.KeyedRequest{}},
-		Schema:    func() []byte { return []byte(`{"type":"object"}`) }, Settings: func() api.Settings { return api.Settings{} },
+		Schedules: scheduled{}, Log: h.journal, Feed: feed,
+		Keys:   &keys{kept: map[string]caxton.KeyedRequest{}},
+		Schema: func() []byte { return []byte(`{"type":"object"}`) }, Settings: func() api.Settings { return api.Settings{} },
 		Status: func(context.Context) (api.Status, error) { return api.Status{}, nil },
 		Health: func(context.Context) (api.MemoryHealth, error) {
 			return api.MemoryHealth{Status: "healthy", SQLiteStatus: "ok"}, nil

@@ -22,6 +22,8 @@ func (s *Server) messageRoutes(a huma.API) {
 		"The path /api/messages waits by default. With an Idempotency-Key the same message is sent once."
 	send.DefaultStatus, send.MaxBodyBytes = http.StatusAccepted, s.cfg.MaxMessage
 	also[api.Receipt](a, &send, "200", "the reply")
+	also[api.Receipt](a, &send, "202", "accepted; ask for the message later")
+	s.streaming200(a, &send)
 	route(s, a, send, s.sendMessage)
 	for _, p := range []string{"message", "messages"} {
 		id := "message-agent"
@@ -30,7 +32,9 @@ func (s *Server) messageRoutes(a huma.API) {
 		}
 		to := operation(http.MethodPost, "/agents/{agent}/"+p, id, "messages", "Send a message to an agent and wait for the reply")
 		to.DefaultStatus, to.MaxBodyBytes = http.StatusOK, s.cfg.MaxMessage
+		also[api.Receipt](a, &to, "200", "the reply")
 		also[api.Receipt](a, &to, "202", "no reply in time; ask for the message later")
+		s.streaming200(a, &to)
 		route(s, a, to, s.messageAgent)
 	}
 	route(s, a, operation(http.MethodGet, "/messages/{message}", "get-message", "messages", "What became of a message"), s.getMessage)
@@ -44,6 +48,7 @@ func (s *Server) messageRoutes(a huma.API) {
 type Waiting struct {
 	Wait   string `query:"wait" maxLength:"20" doc:"how long to wait for the reply, such as 30s; 0 not at all" example:"30s"`
 	Prefer string `header:"Prefer" maxLength:"200" doc:"wait=30 or respond-async (RFC 7240)"`
+	Accept string `header:"Accept" hidden:"true"`
 }
 
 // maxWait is the longest wait: less than what proxies usually allow would cut it off.
@@ -89,8 +94,8 @@ type sendInput struct {
 	Body api.Message
 }
 
-func (s *Server) sendMessage(ctx context.Context, in *sendInput) (*answer[api.Receipt], error) {
-	return s.send(ctx, in.Body, &in.Waiting, 0)
+func (s *Server) sendMessage(ctx context.Context, in *sendInput) (*huma.StreamResponse, error) {
+	return s.sendOrStream(ctx, in.Body, &in.Waiting, 0)
 }
 
 type messageAgentInput struct {
@@ -99,13 +104,13 @@ type messageAgentInput struct {
 	Body api.Message
 }
 
-func (s *Server) messageAgent(ctx context.Context, in *messageAgentInput) (*answer[api.Receipt], error) {
+func (s *Server) messageAgent(ctx context.Context, in *messageAgentInput) (*huma.StreamResponse, error) {
 	b := in.Body
 	if b.Receiver != "" || b.Capability != "" {
 		return nil, caxton.Errorf(caxton.Invalid, "address_twice", "the path names the agent already").WithHint("leave receiver and capability out")
 	}
 	b.Receiver = in.Agent
-	return s.send(ctx, b, &in.Waiting, s.cfg.WaitTimeout)
+	return s.sendOrStream(ctx, b, &in.Waiting, s.cfg.WaitTimeout)
 }
 
 // send sends a message and waits as the caller wishes.
@@ -114,6 +119,36 @@ func (s *Server) send(ctx context.Context, b api.Message, w *Waiting, def time.D
 	if err != nil {
 		return nil, err
 	}
+	out, err := s.accept(ctx, b, "")
+	if err != nil || wait <= 0 {
+		return out, err
+	}
+	waitCtx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	reply, err := s.deps.Router.Await(waitCtx, caxton.MessageID(out.Body.MessageID))
+	if caxton.KindOf(err) == caxton.Canceled {
+		return nil, err
+	}
+	s.answered(ctx, out, &reply, err)
+	return out, nil
+}
+
+// answered puts the reply into an answer, or why there is none.
+func (s *Server) answered(ctx context.Context, out *answer[api.Receipt], reply *caxton.Message, err error) {
+	switch {
+	case err == nil:
+		r := replyFrom(reply)
+		out.Status, out.Body.Status, out.Body.Reply = http.StatusOK, "answered", &r
+	case caxton.KindOf(err) == caxton.NotFound: // handled without a reply
+		out.Status, out.Body.Status = http.StatusOK, "handled"
+	case caxton.KindOf(err) == caxton.Timeout: // 202: it goes on
+	default: // 202 too: it was accepted, and an error would have proxies and clients send it again
+		s.cfg.Logger.WarnContext(ctx, "wait for a reply failed", "request_id", requestID(ctx), "message_id", out.Body.MessageID, "error", err)
+	}
+}
+
+// accept sends a message. One that names no conversation begins the one given, if any.
+func (s *Server) accept(ctx context.Context, b api.Message, begin caxton.ConversationID) (*answer[api.Receipt], error) {
 	m, err := messageFrom(b)
 	if err != nil {
 		return nil, err
@@ -125,7 +160,9 @@ func (s *Server) send(ctx context.Context, b api.Message, w *Waiting, def time.D
 			return nil, err
 		}
 	}
-	rc, err := s.deps.Router.Send(ctx, m)
+	placed := m
+	placed.ConversationID = cmp.Or(m.ConversationID, begin)
+	rc, err := s.deps.Router.Send(ctx, placed)
 	if err != nil {
 		return nil, err
 	}
@@ -143,24 +180,6 @@ func (s *Server) send(ctx context.Context, b api.Message, w *Waiting, def time.D
 		out.Body.Others = append(out.Body.Others, api.OtherReceipt{
 			MessageID: string(o.MessageID), ConversationID: string(o.ConversationID), RoutedTo: o.Agent, AgentID: string(o.AgentID),
 		})
-	}
-	if wait <= 0 {
-		return out, nil
-	}
-	waitCtx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	reply, err := s.deps.Router.Await(waitCtx, rc.MessageID)
-	switch {
-	case err == nil:
-		r := replyFrom(&reply)
-		out.Status, out.Body.Status, out.Body.Reply = http.StatusOK, "answered", &r
-	case caxton.KindOf(err) == caxton.NotFound: // handled without a reply
-		out.Status, out.Body.Status = http.StatusOK, "handled"
-	case caxton.KindOf(err) == caxton.Timeout: // 202: it goes on
-	case caxton.KindOf(err) == caxton.Canceled:
-		return nil, err
-	default: // 202 too: it was accepted, and an error would have proxies and clients send it again
-		s.cfg.Logger.WarnContext(ctx, "wait for a reply failed", "request_id", requestID(ctx), "message_id", rc.MessageID, "error", err)
 	}
 	return out, nil
 }

@@ -84,6 +84,8 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 	s.conversationRoutes(a)
 	s.systemRoutes(a)
 	s.mcpRoutes(a)
+	s.eventRoutes(a)
+	s.webhookRoutes(a)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/event"
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/tool"
 	"github.com/danielgtaylor/huma/v2"
@@ -117,6 +118,9 @@ type Deps struct {
 	Previewer  Previewer
 	Keys       Keys
 
+	Log           Log
+	Feed          *event.Feed
+	Webhooks      Webhooks
 	Conversations Conversations
 	Blobs         Blobs
 	Drafts        Drafts
@@ -145,6 +149,10 @@ type Config struct {
 	IdleTimeout    time.Duration // of kept connections: 120 s
 	WaitTimeout    time.Duration // how long callers wait for replies by default: 25 s
 	DrainTimeout   time.Duration // for requests in flight when the server stops: 30 s
+	MaxStreams     int           // event streams at once: 20,000
+	StreamTimeout  time.Duration // for the reader of a stream to take what was sent: 30 s
+	StreamRetry    time.Duration // what readers are told to wait before they come back: 2 s
+	Heartbeat      time.Duration // between signs of life on a quiet stream: 15 s
 	Logger         *slog.Logger  // discards
 	Registerer     prometheus.Registerer
 	Now            func() time.Time
@@ -158,6 +166,9 @@ type Server struct {
 	metrics   metrics
 	origins   *http.CrossOriginProtection
 	draining  atomic.Bool
+	drained   chan struct{}                       // closed when the server begins to drain
+	streaming atomic.Int64                        // event streams that are open
+	streamsBy *prometheus.GaugeVec                // the same by kind
 	listening chan struct{}                       // closed when all listeners are open
 	limits    map[string]int64                    // size of bodies by pattern; read before the route
 	streams   map[string]func(*http.Request) bool // patterns of answers without an end, and when they have none
@@ -180,6 +191,10 @@ func New(deps Deps, cfg Config) *Server {
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
 	cfg.WaitTimeout = cmp.Or(cfg.WaitTimeout, 25*time.Second)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
+	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 20_000)
+	cfg.StreamTimeout = cmp.Or(cfg.StreamTimeout, 30*time.Second)
+	cfg.StreamRetry = cmp.Or(cfg.StreamRetry, 2*time.Second)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 15*time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -189,8 +204,9 @@ func New(deps Deps, cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{deps: deps, cfg: cfg, listening: make(chan struct{}), started: cfg.Now(), origins: http.NewCrossOriginProtection()}
+	s := &Server{deps: deps, cfg: cfg, listening: make(chan struct{}), drained: make(chan struct{}), started: cfg.Now(), origins: http.NewCrossOriginProtection()}
 	s.metrics = newMetrics(cfg.Registerer)
+	s.streamsBy = newStreamGauge(cfg.Registerer)
 	s.limits, s.streams = map[string]int64{}, map[string]func(*http.Request) bool{}
 	mux := http.NewServeMux()
 	a := humago.New(mux, humaConfig(cfg.Version))
@@ -258,7 +274,11 @@ func (s *Server) MetricsAddr() net.Addr {
 }
 
 // Drain makes the server not ready: load balancers should send nothing more.
-func (s *Server) Drain() { s.draining.Store(true) }
+func (s *Server) Drain() {
+	if s.draining.CompareAndSwap(false, true) {
+		close(s.drained)
+	}
+}
 
 // An endpoint is one listener and the server on it.
 type endpoint struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/caxton/caxton/internal/config"
 	"github.com/caxton/caxton/internal/datadir"
 	"github.com/caxton/caxton/internal/deploy"
+	"github.com/caxton/caxton/internal/event"
 	"github.com/caxton/caxton/internal/httpd"
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/mcp"
@@ -33,6 +34,7 @@ import (
 	"github.com/caxton/caxton/internal/tool"
 	"github.com/caxton/caxton/internal/tool/builtin"
 	"github.com/caxton/caxton/internal/tool/messaging"
+	"github.com/caxton/caxton/internal/webhook"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -136,6 +138,7 @@ func settings(loaded *config.Loaded) api.Settings {
 type journal interface {
 	router.Journal
 	prompt.Log
+	httpd.Log
 	ToolUses(ctx context.Context) ([]caxton.AgentTools, error)
 }
 
@@ -160,6 +163,7 @@ type node struct {
 	deployer *deploy.Deployer
 	dir      *agentdir.Dir
 	schedule *schedule.Scheduler
+	hooks    *webhook.Engine
 	http     *httpd.Server
 	catalog  *llm.Catalog
 	reason   string
@@ -175,12 +179,13 @@ func (n *node) build(ctx context.Context) (err error) {
 	if durability != sqlite.Full {
 		durability = sqlite.Normal
 	}
-	if n.db, err = sqlite.Open(ctx, sqlite.Config{Path: n.layout.Database, Durability: durability, Logger: n.log.Logger, Registerer: n.reg}); err != nil {
+	feed := &event.Feed{}
+	if n.db, err = sqlite.Open(ctx, sqlite.Config{Path: n.layout.Database, Durability: durability, Logger: n.log.Logger, Registerer: n.reg, Feed: feed}); err != nil {
 		return err
 	}
 	n.journal = n.db
 	if c.Messaging.Durability == "memory" {
-		n.journal = memjournal.New(memjournal.Config{})
+		n.journal = memjournal.New(memjournal.Config{Feed: feed})
 	}
 	n.solo = cluster.NewSolo()
 	maxAgents := c.Agents.MaxAgents
@@ -212,7 +217,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	handlers := prompt.New(n.catalog, tools, n.journal, prompt.Config{
 		ModelTimeout: c.LLM.Timeout.Std(), MaxTokens: c.LLM.MaxTokens, Temperature: c.LLM.Temperature,
 		ApproveTools: c.Tools.Approval.Tools, Approval: c.Tools.Approval.Policy(), Budgets: c.Agents.Budget.Caps(), Prices: c.LLM.PriceTable(),
-		Logger: n.log.Logger, Registerer: n.reg,
+		Feed: feed, Logger: n.log.Logger, Registerer: n.reg,
 	})
 	n.agents = agent.New(n.router, n.registry, func(_ context.Context, v caxton.AgentVersion) (agent.Handler, error) {
 		return handlers.Handler(v)
@@ -229,6 +234,9 @@ func (n *node) build(ctx context.Context) (err error) {
 		Debounce: c.Agents.Debounce.Std(), NoWatch: !c.Agents.Watch, Logger: n.log.Logger,
 	})
 	n.schedule = schedule.New(n.router, n.db, schedule.Config{Logger: n.log.Logger, Registerer: n.reg})
+	if n.hooks, err = n.webhooks(feed); err != nil {
+		return n.abandon(err)
+	}
 	n.http = httpd.New(httpd.Deps{
 		Router: n.router, Registry: n.registry, Deployer: n.deployer, AgentDir: n.dir, Supervisor: n.agents, Logs: logs{n.db, n.journal},
 		Tools: tools, MCP: n.mcp, Previewer: handlers, Conversations: n.router, Blobs: n.journal, Drafts: n.deployer,
@@ -236,8 +244,8 @@ func (n *node) build(ctx context.Context) (err error) {
 			return handlers.ReplayConversation(ctx, n.registry, records)
 		},
 		Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
-		Schedules: n.schedule,
-		Status:    n.status, Health: n.health, Shutdown: n.stop,
+		Schedules: n.schedule, Log: n.journal, Feed: feed, Webhooks: n.hooks,
+		Status: n.status, Health: n.health, Shutdown: n.stop,
 		Metrics: newTicketMetrics(n.router, n.log.Logger, n.reg, time.Now).before(
 			promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)})),
 	}, httpd.Config{
@@ -245,7 +253,7 @@ func (n *node) build(ctx context.Context) (err error) {
 		MaxConnections: cmp.Or(c.Server.MaxConnections, -1), MaxBody: int64(c.Server.MaxBodySize),
 		MaxMessage: 2*int64(c.Messaging.MaxMessageSize) + 64<<10, HeaderTimeout: c.Server.ConnectionTimeout.Std(),
 		RequestTimeout: c.Server.RequestTimeout.Std(), IdleTimeout: c.Server.KeepaliveTimeout.Std(), WaitTimeout: c.Messaging.WaitTimeout.Std(),
-		DrainTimeout: c.Server.DrainTimeout.Std(), Logger: n.log.Logger, Registerer: n.reg,
+		DrainTimeout: c.Server.DrainTimeout.Std(), MaxStreams: c.Server.MaxStreams, Logger: n.log.Logger, Registerer: n.reg,
 	})
 	return nil
 }
@@ -405,6 +413,7 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 			n.registry.Observe(n.schedule) // the files are read: what changed while the server was down is known
 			return nil
 		}},
+		{"webhooks", n.hooks.Run, nil},
 		{"http", n.http.Run, func(ctx context.Context) error {
 			select {
 			case <-n.http.Listening():

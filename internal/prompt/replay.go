@@ -179,7 +179,7 @@ func (l *logged) given() bool {
 	case caxton.RecordDecided:
 		d, _ := l.canon.body["decision"].(map[string]any)
 		return d["by"] != "clock"
-	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordParked,
+	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordCancelAsked, caxton.RecordParked,
 		caxton.RecordReopened, caxton.RecordForked, caxton.RecordArchived:
 	}
 	return true

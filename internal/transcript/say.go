@@ -106,7 +106,7 @@ func did(r *caxton.Record) (string, time.Duration) {
 			return "", 0
 		}
 		return fmt.Sprintf("attempt %d failed: %s", b.Attempt, b.Error), 0
-	case caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordForked, caxton.RecordArchived:
+	case caxton.RecordCancelAsked, caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordForked, caxton.RecordArchived:
 		return decided(r), 0
 	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled:
 	}
@@ -157,6 +157,8 @@ func decided(r *caxton.Record) string {
 	switch r.Kind {
 	case caxton.RecordParked:
 		return "waits" + because
+	case caxton.RecordCancelAsked:
+		return "called off by " + b.By
 	case caxton.RecordReopened:
 		return "reopened by " + b.By + because
 	case caxton.RecordApprovalAsked:

@@ -139,7 +139,7 @@ func (w *Why) add(r *caxton.Record, said map[caxton.MessageID]caxton.MessageBody
 				w.Answers = append(w.Answers, caxton.Message(o.Message))
 			}
 		}
-	case caxton.RecordMessage, caxton.RecordReleased, caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked,
+	case caxton.RecordMessage, caxton.RecordReleased, caxton.RecordCancelAsked, caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked,
 		caxton.RecordForked, caxton.RecordArchived:
 	}
 	return nil

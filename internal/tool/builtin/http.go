@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/egress"
 	"github.com/caxton/caxton/internal/tool"
 )
 
@@ -28,16 +28,16 @@ import (
 // "example.com:8443", "*.example.com" (all below it, not itself), "10.0.0.7:80",
 // "10.0.0.0/8", or "*".
 type HTTPConfig struct {
-	AllowedHosts   []string      // these may be reached even where their addresses are private
-	DeniedHosts    []string      // these may not be reached, even when allowed
-	AllowedOnly    bool          // only AllowedHosts may be reached
-	AllowPrivate   bool          // private addresses may be reached, but for metadata services
-	Timeout        time.Duration // for one call with all redirects; default 30 s, at most tool.MaxCallTime
-	MaxResponse    caxton.Size   // of a body, decompressed; default 10 MiB
-	MaxRequest     caxton.Size   // of a body; default 10 MiB
-	MaxRedirects   int           // default 5; below 0: none
-	MaxConnections int           // requests of one agent at once, more wait; default 16
-	Resolver       Resolver      // default net.DefaultResolver
+	AllowedHosts   []string        // these may be reached even where their addresses are private
+	DeniedHosts    []string        // these may not be reached, even when allowed
+	AllowedOnly    bool            // only AllowedHosts may be reached
+	AllowPrivate   bool            // private addresses may be reached, but for metadata services
+	Timeout        time.Duration   // for one call with all redirects; default 30 s, at most tool.MaxCallTime
+	MaxResponse    caxton.Size     // of a body, decompressed; default 10 MiB
+	MaxRequest     caxton.Size     // of a body; default 10 MiB
+	MaxRedirects   int             // default 5; below 0: none
+	MaxConnections int             // requests of one agent at once, more wait; default 16
+	Resolver       egress.Resolver // default net.DefaultResolver
 }
 
 const (
@@ -48,8 +48,8 @@ const (
 type httpClient struct {
 	spec    tool.Spec
 	cfg     HTTPConfig
-	allowed []hostRule
-	denied  []hostRule
+	allowed []egress.Rule
+	denied  []egress.Rule
 	gates   *gates
 }
 
@@ -83,10 +83,10 @@ func newHTTP(cfg Config) (tool.Tool, error) {
 		c.cfg.Resolver = net.DefaultResolver
 	}
 	var err error
-	if c.allowed, err = parseHostRules("tools.http_client.allowed_hosts", c.cfg.AllowedHosts); err != nil {
+	if c.allowed, err = egress.ParseRules("tools.http_client.allowed_hosts", c.cfg.AllowedHosts); err != nil {
 		return nil, err
 	}
-	if c.denied, err = parseHostRules("tools.http_client.denied_hosts", c.cfg.DeniedHosts); err != nil {
+	if c.denied, err = egress.ParseRules("tools.http_client.denied_hosts", c.cfg.DeniedHosts); err != nil {
 		return nil, err
 	}
 	c.spec, err = specOf[httpArgs]("http_client",
@@ -130,13 +130,13 @@ func (c *httpClient) Call(ctx context.Context, call tool.Call) (tool.Result, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	granted, err := parseHostRules("allowed_hosts of the agent", call.Grant.AllowedHosts)
+	granted, err := egress.ParseRules("allowed_hosts of the agent", call.Grant.AllowedHosts)
 	if err != nil {
 		return tool.Result{}, err
 	}
-	p := &policy{
-		allowed: c.allowed, denied: c.denied, granted: granted,
-		allowedOnly: c.cfg.AllowedOnly, allowPrivate: c.cfg.AllowPrivate,
+	p := &egress.Policy{
+		Allowed: c.allowed, Denied: c.denied, Granted: granted, AllowedOnly: c.cfg.AllowedOnly, AllowPrivate: c.cfg.AllowPrivate,
+		Setting: "tools.http_client.allowed_hosts",
 	}
 	req, err := c.request(ctx, a, call.Key, p)
 	if err != nil {
@@ -155,7 +155,7 @@ func (c *httpClient) Call(ctx context.Context, call tool.Call) (tool.Result, err
 	// Connections are not shared between calls: what one agent may reach must not become
 	// reachable for another by way of an idle connection.
 	transport := &http.Transport{
-		DialContext:            (&dialer{policy: p, resolver: c.cfg.Resolver}).dial,
+		DialContext:            (&egress.Dialer{Policy: p, Resolver: c.cfg.Resolver}).DialContext,
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    dialTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
@@ -205,7 +205,7 @@ func (c *httpClient) connections(config map[string]any) (int, error) {
 
 // request builds the request of a call and checks everything that can be checked before a
 // connection is made.
-func (c *httpClient) request(ctx context.Context, a httpArgs, key string, p *policy) (*http.Request, error) {
+func (c *httpClient) request(ctx context.Context, a httpArgs, key string, p *egress.Policy) (*http.Request, error) {
 	u, err := url.Parse(strings.TrimSpace(a.URL))
 	if err != nil {
 		return nil, caxton.Errorf(caxton.Invalid, "url_invalid", "%.200q is not a URL", a.URL).WithCause(err)
@@ -288,7 +288,7 @@ func setHeaders(h http.Header, headers map[string]string) error {
 }
 
 // checkURL checks the scheme and the host of a URL against the policy.
-func checkURL(u *url.URL, p *policy) error {
+func checkURL(u *url.URL, p *egress.Policy) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return caxton.Errorf(caxton.Invalid, "url_invalid", "%.200q is not an absolute http or https URL", u.Redacted()).
 			WithHint("write it like https://example.com/data.csv")
@@ -297,7 +297,7 @@ func checkURL(u *url.URL, p *policy) error {
 		return caxton.Errorf(caxton.Invalid, "url_invalid", "%.200q names no host", u.Redacted()).
 			WithHint("write it like https://example.com/data.csv")
 	}
-	_, err := p.checkName(u.Hostname(), portOf(u))
+	_, err := p.CheckName(u.Hostname(), portOf(u))
 	return err
 }
 
@@ -312,7 +312,7 @@ func portOf(u *url.URL) string {
 }
 
 // redirect returns the check that each redirect must pass.
-func (c *httpClient) redirect(p *policy) func(req *http.Request, via []*http.Request) error {
+func (c *httpClient) redirect(p *egress.Policy) func(req *http.Request, via []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) > c.cfg.MaxRedirects {
 			return caxton.Errorf(caxton.Exhausted, "too_many_redirects", "%s redirected more than %d times", via[0].URL.Hostname(), max(c.cfg.MaxRedirects, 0)).
@@ -446,42 +446,4 @@ func notable(h http.Header) map[string]string {
 		}
 	}
 	return some
-}
-
-// A dialer connects to the addresses of a host that the policy admits. It resolves the name
-// itself, so that the address checked is the address connected to.
-type dialer struct {
-	policy   *policy
-	resolver Resolver
-}
-
-func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("address %q: %w", address, err)
-	}
-	if host, err = d.policy.checkName(host, port); err != nil {
-		return nil, err
-	}
-	var addrs []netip.Addr
-	if ip, err := netip.ParseAddr(host); err == nil {
-		addrs = []netip.Addr{ip}
-	} else if addrs, err = d.resolver.LookupNetIP(ctx, "ip", host); err != nil {
-		return nil, fmt.Errorf("looking up %s: %w", host, err)
-	}
-	last := error(&net.DNSError{Err: "no addresses", Name: host, IsNotFound: true})
-	for _, ip := range addrs {
-		if err := d.policy.checkAddr(host, port, ip); err != nil {
-			return nil, err // one bad address spoils the name: it is not for us
-		}
-	}
-	nd := net.Dialer{Timeout: dialTimeout}
-	for _, ip := range addrs {
-		conn, err := nd.DialContext(ctx, network, net.JoinHostPort(ip.Unmap().String(), port))
-		if err == nil {
-			return conn, nil
-		}
-		last = err
-	}
-	return nil, last
 }

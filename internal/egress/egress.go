@@ -1,49 +1,55 @@
-package builtin
+package egress
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/idna"
 
 	"github.com/caxton/caxton"
 )
 
+// dialTimeout bounds one attempt to connect.
+const dialTimeout = 10 * time.Second
+
 // A Resolver finds the addresses of a host. *net.Resolver is one.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// A policy decides which hosts and addresses one call may reach. It is asked twice on every
+// A Policy decides which hosts and addresses one call may reach. It is asked twice on every
 // hop: for the name, before anything is sent, and for each address the name resolved to,
 // right before connecting to it, so that a name whose address changes gains nothing.
-type policy struct {
-	allowed      []hostRule
-	denied       []hostRule
-	granted      []hostRule // of the agent; empty: no narrowing
-	allowedOnly  bool
-	allowPrivate bool
+type Policy struct {
+	Allowed      []Rule
+	Denied       []Rule
+	Granted      []Rule // of the agent; empty: no narrowing
+	AllowedOnly  bool
+	AllowPrivate bool
+	Setting      string // key of the configuration that has the allowed hosts, for hints
 }
 
-// A hostRule names hosts: by name, by the ending of the name, or by address, on one port or
+// A Rule names hosts: by name, by the ending of the name, or by address, on one port or
 // on all.
-type hostRule struct {
+type Rule struct {
 	name   string       // lower-case ASCII, or "" for a rule of addresses
 	suffix bool         // name and all below it is meant: "*.example.com", kept as ".example.com"
 	prefix netip.Prefix // for rules of addresses
 	port   string       // "" for every port
 }
 
-// parseHostRules reads rules such as "example.com", "example.com:8443", "*.example.com",
+// ParseRules reads rules such as "example.com", "example.com:8443", "*.example.com",
 // "10.0.0.7:80", "[::1]:8080", "10.0.0.0/8" and "*".
-func parseHostRules(where string, texts []string) ([]hostRule, error) {
-	rules := make([]hostRule, 0, len(texts))
+func ParseRules(where string, texts []string) ([]Rule, error) {
+	rules := make([]Rule, 0, len(texts))
 	for _, text := range texts {
-		r, ok := parseHostRule(text)
+		r, ok := parseRule(text)
 		if !ok {
 			return nil, caxton.Errorf(caxton.Invalid, "host_rule_invalid", "%s: %.100q does not name a host", where, text).
 				WithHint("write it like example.com, example.com:8080, *.example.com, 10.0.0.7 or 10.0.0.0/8")
@@ -53,15 +59,15 @@ func parseHostRules(where string, texts []string) ([]hostRule, error) {
 	return rules, nil
 }
 
-func parseHostRule(text string) (hostRule, bool) {
+func parseRule(text string) (Rule, bool) {
 	text = strings.TrimSpace(text)
 	if p, err := netip.ParsePrefix(text); err == nil {
 		if p.Addr().Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 		}
-		return hostRule{prefix: p.Masked()}, true
+		return Rule{prefix: p.Masked()}, true
 	}
-	var r hostRule
+	var r Rule
 	host := text
 	if _, err := netip.ParseAddr(text); err != nil { // a bare IPv6 address has colons, but no port
 		if h, port, err := net.SplitHostPort(text); err == nil {
@@ -105,7 +111,7 @@ func hostName(host string) (string, bool) {
 }
 
 // matchesName reports whether the rule names host by name.
-func (r hostRule) matchesName(host, port string) bool {
+func (r Rule) matchesName(host, port string) bool {
 	if r.prefix.IsValid() || r.port != "" && r.port != port {
 		return false
 	}
@@ -116,17 +122,17 @@ func (r hostRule) matchesName(host, port string) bool {
 }
 
 // matchesAddr reports whether the rule names an address.
-func (r hostRule) matchesAddr(ip netip.Addr, port string) bool {
+func (r Rule) matchesAddr(ip netip.Addr, port string) bool {
 	return r.prefix.IsValid() && r.prefix.Contains(ip) && (r.port == "" || r.port == port)
 }
 
 // exact reports whether the rule names one host or one address and no others.
-func (r hostRule) exact() bool {
+func (r Rule) exact() bool {
 	return !r.suffix && (!r.prefix.IsValid() || r.prefix.IsSingleIP())
 }
 
-// checkName returns the host in canonical form, or why it may not be asked for at all.
-func (p *policy) checkName(host, port string) (string, error) {
+// CheckName returns the host in canonical form, or why it may not be asked for at all.
+func (p *Policy) CheckName(host, port string) (string, error) {
 	ip, err := netip.ParseAddr(host)
 	literal := err == nil
 	if literal {
@@ -141,57 +147,57 @@ func (p *policy) checkName(host, port string) (string, error) {
 				WithHint("write an address as four decimal numbers, such as 192.0.2.1")
 		}
 	}
-	byName := func(r hostRule) bool { return r.matchesName(host, port) }
-	if !literal && slices.ContainsFunc(p.denied, byName) {
+	byName := func(r Rule) bool { return r.matchesName(host, port) }
+	if !literal && slices.ContainsFunc(p.Denied, byName) {
 		return "", refused(host, "is denied by the server's configuration")
 	}
-	byAddress := func(r hostRule) bool { return r.prefix.IsValid() } // decided once the address is known
-	if len(p.granted) > 0 && !slices.ContainsFunc(p.granted, byName) && !slices.ContainsFunc(p.granted, byAddress) {
+	byAddress := func(r Rule) bool { return r.prefix.IsValid() } // decided once the address is known
+	if len(p.Granted) > 0 && !slices.ContainsFunc(p.Granted, byName) && !slices.ContainsFunc(p.Granted, byAddress) {
 		return "", p.notGranted(host)
 	}
-	if metadataName(host) && !slices.ContainsFunc(p.allowed, func(r hostRule) bool { return byName(r) && r.exact() }) {
+	if metadataName(host) && !slices.ContainsFunc(p.Allowed, func(r Rule) bool { return byName(r) && r.exact() }) {
 		return "", refused(host, "is a metadata service")
 	}
 	return host, nil
 }
 
-// checkAddr returns why the address that host resolved to may not be connected to, or nil.
-func (p *policy) checkAddr(host, port string, ip netip.Addr) error {
+// CheckAddr returns why the address that host resolved to may not be connected to, or nil.
+func (p *Policy) CheckAddr(host, port string, ip netip.Addr) error {
 	ip = ip.WithZone("").Unmap()
-	byName := func(r hostRule) bool { return r.matchesName(host, port) }
-	byAddr := func(r hostRule) bool { return r.matchesAddr(ip, port) }
-	matches := func(r hostRule) bool { return byName(r) || byAddr(r) }
+	byName := func(r Rule) bool { return r.matchesName(host, port) }
+	byAddr := func(r Rule) bool { return r.matchesAddr(ip, port) }
+	matches := func(r Rule) bool { return byName(r) || byAddr(r) }
 
-	if slices.ContainsFunc(p.denied, matches) {
+	if slices.ContainsFunc(p.Denied, matches) {
 		return refused(host, "is denied by the server's configuration")
 	}
-	if len(p.granted) > 0 && !slices.ContainsFunc(p.granted, matches) {
+	if len(p.Granted) > 0 && !slices.ContainsFunc(p.Granted, matches) {
 		return p.notGranted(host)
 	}
-	if metadataAddr(ip) {
-		if slices.ContainsFunc(p.allowed, func(r hostRule) bool { return matches(r) && r.exact() }) {
+	if Metadata(ip) {
+		if slices.ContainsFunc(p.Allowed, func(r Rule) bool { return matches(r) && r.exact() }) {
 			return nil
 		}
 		return refused(host, "is the address of a metadata service")
 	}
-	if slices.ContainsFunc(p.allowed, matches) {
+	if slices.ContainsFunc(p.Allowed, matches) {
 		return nil
 	}
-	if p.allowedOnly {
+	if p.AllowedOnly {
 		return refused(host, "is not among the hosts this server allows")
 	}
-	if sort := special(ip); sort != "" && !p.allowPrivate {
+	if sort := Special(ip); sort != "" && !p.AllowPrivate {
 		why := "is " + sort
 		if host != ip.String() {
 			why = "has the address " + ip.String() + ", which is " + sort
 		}
 		return refused(host, why).
-			WithHint("the operator can allow it: add %q to tools.http_client.allowed_hosts in the server's configuration", net.JoinHostPort(host, port))
+			WithHint("the operator can allow it: add %q to %s in the server's configuration", net.JoinHostPort(host, port), p.Setting)
 	}
 	return nil
 }
 
-func (p *policy) notGranted(host string) error {
+func (p *Policy) notGranted(host string) error {
 	return caxton.Errorf(caxton.Forbidden, "host_not_granted", "this agent may not reach %s", host).
 		WithHint("its file lists the hosts it may reach under tools, http_client, allowed_hosts")
 }
@@ -219,9 +225,9 @@ func metadataName(host string) bool {
 	return false
 }
 
-// metadataAddr reports whether a cloud provider hands out credentials or secrets of the
+// Metadata reports whether a cloud provider hands out credentials or secrets of the
 // machine at the address.
-func metadataAddr(ip netip.Addr) bool {
+func Metadata(ip netip.Addr) bool {
 	switch ip.String() {
 	case "169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254",
 		"100.100.100.200", // Alibaba Cloud
@@ -230,12 +236,12 @@ func metadataAddr(ip netip.Addr) bool {
 		return true
 	}
 	v4, ok := embedded(ip)
-	return ok && metadataAddr(v4)
+	return ok && Metadata(v4)
 }
 
-// special returns what an address is when it does not belong to the public Internet, such
+// Special returns what an address is when it does not belong to the public Internet, such
 // as "a loopback address", or "". The registries are IANA's for special-purpose addresses.
-func special(ip netip.Addr) string {
+func Special(ip netip.Addr) string {
 	switch {
 	case !ip.IsValid():
 		return "not an address"
@@ -269,7 +275,7 @@ func special(ip netip.Addr) string {
 		return ""
 	}
 	if v4, ok := embedded(ip); ok {
-		if sort := special(v4); sort != "" {
+		if sort := Special(v4); sort != "" {
 			return sort + " in disguise"
 		}
 		return ""
@@ -287,7 +293,7 @@ func special(ip netip.Addr) string {
 		}
 	}
 	if b := ip.As16(); b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe { // ISATAP
-		if sort := special(netip.AddrFrom4([4]byte(b[12:16]))); sort != "" {
+		if sort := Special(netip.AddrFrom4([4]byte(b[12:16]))); sort != "" {
 			return sort + " in disguise"
 		}
 	}
@@ -311,4 +317,47 @@ func embedded(ip netip.Addr) (netip.Addr, bool) {
 		return netip.AddrFrom4([4]byte(b[2:6])), true
 	}
 	return netip.Addr{}, false
+}
+
+// A Dialer connects to the addresses of a host that the policy admits. It resolves the name
+// itself, so that the address checked is the address connected to.
+type Dialer struct {
+	Policy   *Policy
+	Resolver Resolver // nil: the one of the system
+}
+
+// DialContext connects to host:port.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", address, err)
+	}
+	if host, err = d.Policy.CheckName(host, port); err != nil {
+		return nil, err
+	}
+	resolver := d.Resolver
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
+	var addrs []netip.Addr
+	if ip, err := netip.ParseAddr(host); err == nil {
+		addrs = []netip.Addr{ip}
+	} else if addrs, err = resolver.LookupNetIP(ctx, "ip", host); err != nil {
+		return nil, fmt.Errorf("looking up %s: %w", host, err)
+	}
+	last := error(&net.DNSError{Err: "no addresses", Name: host, IsNotFound: true})
+	for _, ip := range addrs {
+		if err := d.Policy.CheckAddr(host, port, ip); err != nil {
+			return nil, err // one bad address spoils the name: it is not for us
+		}
+	}
+	nd := net.Dialer{Timeout: dialTimeout}
+	for _, ip := range addrs {
+		conn, err := nd.DialContext(ctx, network, net.JoinHostPort(ip.Unmap().String(), port))
+		if err == nil {
+			return conn, nil
+		}
+		last = err
+	}
+	return nil, last
 }

@@ -1,0 +1,400 @@
+package webhook_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/egress"
+	"github.com/caxton/caxton/internal/event"
+	"github.com/caxton/caxton/internal/journaltest"
+	"github.com/caxton/caxton/internal/sqlite"
+	"github.com/caxton/caxton/internal/webhook"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+// A house is a database and an engine on it.
+type house struct {
+	t      *testing.T
+	path   string
+	db     *sqlite.DB
+	engine *webhook.Engine
+	stop   func() // both
+	pause  func() // the engine only
+}
+
+func open(t *testing.T, path string, cfg webhook.Config) *house {
+	t.Helper()
+	h := &house{t: t, path: path}
+	feed := &event.Feed{}
+	var err error
+	if h.db, err = sqlite.Open(t.Context(), sqlite.Config{Path: path, Feed: feed}); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Policy == nil {
+		cfg.Policy = &egress.Policy{AllowPrivate: true}
+	}
+	cfg.Named = func(id caxton.AgentID, ref string) bool { return id == "a1" && ref == "greeter" }
+	cfg.RetryInitial, cfg.RetryMax = 5*time.Millisecond, 20*time.Millisecond
+	if h.engine, err = webhook.New(h.db, h.db, feed, cfg); err != nil {
+		t.Fatal(err)
+	}
+	base := context.WithoutCancel(t.Context())
+	dbCtx, stopDB := context.WithCancel(base)
+	ctx, cancel := context.WithCancel(base)
+	dbDone, done := make(chan error, 1), make(chan error, 1)
+	go func() { dbDone <- h.db.Run(dbCtx) }()
+	go func() { done <- h.engine.Run(ctx) }()
+	h.pause = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	h.stop = sync.OnceFunc(func() {
+		h.pause()
+		stopDB()
+		if err := <-dbDone; err != nil {
+			t.Error(err)
+		}
+		if err := h.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(h.stop)
+	return h
+}
+
+// message writes the three records of one message: two messages and a settlement.
+func (h *house) message(conv, id string) {
+	h.t.Helper()
+	d := journaltest.Delivery(conv, id, 0)
+	d.Message.CreatedAt = time.Now()
+	if _, _, err := h.db.Accept(h.t.Context(), d, true); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.db.Settle(h.t.Context(), journaltest.Done(journaltest.Lease(d), "hi")); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) create(w caxton.Webhook) caxton.Webhook {
+	h.t.Helper()
+	w, err := h.engine.Create(h.t.Context(), w)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return w
+}
+
+// until waits until ok says so.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for start := time.Now(); !ok(); {
+		if time.Since(start) > patience {
+			t.Fatalf("%s: not within %s", what, patience)
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+}
+
+// A receiver notes the requests it gets, and answers as it is told.
+type receiver struct {
+	*httptest.Server
+	mu     sync.Mutex
+	bodies map[string][]string // by webhook-id
+	order  []string            // kinds and conversations, at the first success
+	heads  []http.Header
+	answer func(id string, attempt int) (status int, header string)
+	wait   chan struct{} // answers come when it is closed; nil at once
+}
+
+func receive(t *testing.T, answer func(id string, attempt int) (int, string)) *receiver {
+	t.Helper()
+	r := &receiver{bodies: map[string][]string{}, answer: answer}
+	r.Server = httptest.NewServer(r)
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, _ := io.ReadAll(req.Body)
+	if r.wait != nil {
+		select {
+		case <-r.wait:
+		case <-req.Context().Done():
+			return
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := req.Header.Get("webhook-id")
+	r.bodies[id] = append(r.bodies[id], string(body))
+	r.heads = append(r.heads, req.Header)
+	status, header := 204, ""
+	if r.answer != nil {
+		status, header = r.answer(id, len(r.bodies[id]))
+	}
+	if k, v, ok := strings.Cut(header, ": "); ok {
+		w.Header().Set(k, v)
+	}
+	if status < 300 {
+		var p struct{ Data api.EventRecord }
+		_ = json.Unmarshal(body, &p)
+		r.order = append(r.order, fmt.Sprint(p.Data.ConversationID, "/", p.Data.Seq))
+	}
+	w.WriteHeader(status)
+}
+
+func (r *receiver) count() (ids, requests int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.bodies), len(r.heads)
+}
+
+// told returns how often each record was accepted by the receiver.
+func (r *receiver) told() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := map[string]int{}
+	for _, o := range r.order {
+		m[o]++
+	}
+	return m
+}
+
+func TestSignedAndTriedAgain(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{})
+	h.message("before", "m0")
+	r := receive(t, func(_ string, attempt int) (int, string) {
+		return map[int]int{1: 500, 2: 302}[attempt] | map[bool]int{true: 200}[attempt > 2], "Location: /elsewhere"
+	})
+	secrets := []string{"whsec_" + base64.StdEncoding.EncodeToString([]byte("the new key, which is long enough")), "the old key, which is plain text"}
+	w := h.create(caxton.Webhook{URL: r.URL, Secrets: secrets, Events: []caxton.RecordKind{caxton.RecordSettled}})
+	h.message("c1", "m1")
+	var ds []caxton.WebhookDelivery
+	until(t, "delivered", func() bool {
+		var err error
+		if ds, _, err = h.engine.Deliveries(t.Context(), w.ID, caxton.WebhookDelivered, 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		return len(ds) == 1
+	})
+	if ids, requests := r.count(); ids != 1 || requests != 3 || ds[0].Count != 3 || len(ds[0].Attempts) != 3 || ds[0].Attempts[0].Status != 500 || ds[0].Attempts[1].Status != 302 {
+		t.Fatalf("%d IDs, %d requests, %+v; want one ID and three requests", ids, requests, ds[0])
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	bodies := r.bodies[ds[0].ID]
+	for i, head := range r.heads {
+		if bodies[i] != bodies[0] {
+			t.Errorf("attempt %d says %s, the first said %s", i, bodies[i], bodies[0])
+		}
+		signatures := strings.Fields(head.Get("webhook-signature"))
+		if len(signatures) != 2 {
+			t.Fatalf("signatures %q, want two", signatures)
+		}
+		for j, key := range []string{"the new key, which is long enough", "the old key, which is plain text"} {
+			mac := hmac.New(sha256.New, []byte(key))
+			mac.Write([]byte(head.Get("webhook-id") + "." + head.Get("webhook-timestamp") + "." + bodies[i]))
+			if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); signatures[j] != want {
+				t.Errorf("signature %d is %s, want %s", j, signatures[j], want)
+			}
+		}
+	}
+	var p struct {
+		Type      string
+		Timestamp time.Time
+		Data      api.EventRecord
+	}
+	if err := json.Unmarshal([]byte(bodies[0]), &p); err != nil || p.Type != "settled" || p.Data.ConversationID != "c1" || p.Timestamp.IsZero() {
+		t.Errorf("body %s, %v", bodies[0], err)
+	}
+}
+
+// TestRestarts stops the engine, and kills the process, in the middle of it all, with a
+// receiver that fails half of the time. Every record is told, to this webhook and to one that
+// was declared.
+func TestRestarts(t *testing.T) {
+	r := receive(t, func(id string, attempt int) (int, string) {
+		if attempt == 1 && id[len(id)-1] < '8' {
+			return 503, ""
+		}
+		return 200, ""
+	})
+	declared := receive(t, nil)
+	cfg := func() webhook.Config {
+		return webhook.Config{Declared: []caxton.Webhook{{URL: declared.URL, Secrets: []string{"a secret of the configuration"}, Events: []caxton.RecordKind{caxton.RecordMessage}}}}
+	}
+	dir := t.TempDir()
+	h := open(t, filepath.Join(dir, "0.db"), cfg())
+	h.create(caxton.Webhook{URL: r.URL})
+	until(t, "declared", func() bool { return len(h.engine.List(t.Context())) == 2 })
+	total := 0
+	write := func(n int) {
+		for range n {
+			h.message(fmt.Sprint("c", total%7), fmt.Sprint("m", total))
+			total++
+		}
+	}
+	for round := range 6 {
+		write(10)
+		h.pause() // the engine stops, the journal goes on
+		write(10)
+		path := filepath.Join(dir, fmt.Sprint(round+1, ".db"))
+		for _, suffix := range []string{"", "-wal"} { // what a process that is killed now leaves
+			b, err := os.ReadFile(h.path + suffix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path+suffix, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.stop()
+		h = open(t, path, cfg())
+		write(5)
+	}
+	until(t, "all is told", func() bool { return len(r.told()) >= 3*total && len(declared.told()) >= 2*total })
+	all, byConfig := r.told(), declared.told()
+	if len(all) != 3*total || len(byConfig) != 2*total {
+		t.Errorf("told %d and %d records, want %d and %d", len(all), len(byConfig), 3*total, 2*total)
+	}
+	repeated := 0
+	for _, n := range all {
+		repeated += n - 1
+	}
+	t.Logf("%d records told, %d of them again after a kill", len(all), repeated)
+}
+
+func TestSlowReceiver(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{})
+	slow, fast := receive(t, nil), receive(t, nil)
+	slow.wait = make(chan struct{})
+	w := h.create(caxton.Webhook{URL: slow.URL})
+	h.create(caxton.Webhook{URL: fast.URL, Conversations: []caxton.ConversationID{"c1"}, Agents: []string{"greeter"}})
+	for i := range 30 {
+		h.message(fmt.Sprint("c", i%2), fmt.Sprint("m", i))
+	}
+	until(t, "the fast one has all", func() bool { return len(fast.told()) == 15*2 })
+	if ds, _, err := h.engine.Deliveries(t.Context(), w.ID, caxton.WebhookPending, 200, ""); err != nil || len(ds) != 90 {
+		t.Errorf("%d wait for the slow one, %v, want 90", len(ds), err)
+	}
+	close(slow.wait)
+	until(t, "the slow one has all", func() bool { return len(slow.told()) == 90 })
+}
+
+func TestGone(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{Concurrency: 1})
+	gone := true
+	var mu sync.Mutex
+	r := receive(t, func(string, int) (int, string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if gone {
+			return 410, ""
+		}
+		return 200, ""
+	})
+	w := h.create(caxton.Webhook{URL: r.URL})
+	h.message("c1", "m1")
+	until(t, "disabled", func() bool {
+		got, err := h.engine.Webhook(t.Context(), w.ID)
+		return err == nil && got.Disabled != ""
+	})
+	until(t, "given up", func() bool {
+		ds, _, err := h.engine.Deliveries(t.Context(), w.ID, caxton.WebhookFailed, 0, "")
+		return err == nil && len(ds) == 3
+	})
+	h.message("c1", "m2")
+	mu.Lock()
+	gone = false
+	mu.Unlock()
+	if _, err := h.engine.Enable(t.Context(), w.ID); err != nil {
+		t.Fatal(err)
+	}
+	h.message("c1", "m3")
+	until(t, "told again", func() bool { return len(r.told()) == 3 })
+	for record := range r.told() {
+		if record < "c1/7" {
+			t.Errorf("told of %s, which came while it was disabled", record)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{Life: 50 * time.Hour})
+	r := receive(t, func(string, int) (int, string) { return 429, "Retry-After: 7200" })
+	w := h.create(caxton.Webhook{URL: r.URL, Events: []caxton.RecordKind{caxton.RecordSettled}})
+	h.message("c1", "m1")
+	until(t, "one attempt", func() bool {
+		ds, _, err := h.engine.Deliveries(t.Context(), w.ID, caxton.WebhookPending, 0, "")
+		return err == nil && len(ds) == 1 && ds[0].Count == 1 && time.Until(ds[0].Due) > 7000*time.Second
+	})
+}
+
+func TestGivenUp(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{Life: 60 * time.Millisecond})
+	r := receive(t, func(string, int) (int, string) { return 500, "" })
+	w := h.create(caxton.Webhook{URL: r.URL, Events: []caxton.RecordKind{caxton.RecordSettled}})
+	h.message("c1", "m1")
+	until(t, "given up", func() bool {
+		ds, _, err := h.engine.Deliveries(t.Context(), w.ID, caxton.WebhookFailed, 0, "")
+		return err == nil && len(ds) == 1 && ds[0].Count > 1 && ds[0].Attempts[0].Error != ""
+	})
+}
+
+func TestRefusals(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{Policy: &egress.Policy{}, MaxWebhooks: 2})
+	r := receive(t, nil)
+	for _, w := range []caxton.Webhook{
+		{URL: "ftp://example.com/"},
+		{URL: "example.com"},
+		{URL: "https://user:word@example.com/"},
+		{URL: "https://example.com/", Secrets: []string{"short"}},
+		{URL: "https://example.com/", Secrets: []string{"whsec_%%%"}},
+	} {
+		if _, err := h.engine.Create(t.Context(), w); caxton.KindOf(err) != caxton.Invalid {
+			t.Errorf("Create(%s, %v): %v, want Invalid", w.URL, w.Secrets, err)
+		}
+	}
+	w := h.create(caxton.Webhook{URL: r.URL})
+	if !strings.HasPrefix(w.Secrets[0], "whsec_") {
+		t.Errorf("made the secret %q", w.Secrets[0])
+	}
+	d, err := h.engine.Test(t.Context(), w.ID)
+	if err != nil || d.State != caxton.WebhookFailed || !strings.Contains(d.Attempts[0].Error, "loopback") {
+		t.Errorf("Test of a loopback address = %+v, %v, want a refusal", d, err)
+	}
+	if ids, _ := r.count(); ids != 0 {
+		t.Error("a loopback address was reached")
+	}
+	h.create(caxton.Webhook{URL: "https://example.com/"})
+	if _, err := h.engine.Create(t.Context(), caxton.Webhook{URL: "https://example.com/"}); caxton.KindOf(err) != caxton.Exhausted {
+		t.Errorf("one too many: %v, want Exhausted", err)
+	}
+	if err := h.engine.Delete(t.Context(), w.ID); err != nil {
+		t.Error(err)
+	}
+	if err := h.engine.Delete(t.Context(), w.ID); caxton.KindOf(err) != caxton.NotFound {
+		t.Errorf("deleted twice: %v, want NotFound", err)
+	}
+}

@@ -1,0 +1,63 @@
+package caxton
+
+import (
+	"slices"
+	"time"
+)
+
+// A Webhook is an address that is told of records by requests.
+type Webhook struct {
+	ID            string           `json:"id"`
+	URL           string           `json:"url"`
+	Secrets       []string         `json:"secrets"` // requests are signed with each: more than one while they are changed
+	Events        []RecordKind     `json:"events,omitempty"`
+	Agents        []string         `json:"agents,omitempty"` // IDs or names
+	Conversations []ConversationID `json:"conversations,omitempty"`
+	Declared      bool             `json:"declared,omitempty"` // by the configuration
+	Disabled      string           `json:"disabled,omitempty"` // why it is told of nothing any more, or ""
+	CreatedAt     time.Time        `json:"created_at"`
+	N             int64            `json:"-"` // position in the log of the server up to which its deliveries are queued
+	At            time.Time        `json:"-"` // time of the record there
+}
+
+// Wants reports whether the webhook is told of a record; named tells whether a name is that of
+// the record's agent. What it names no kinds, agents or conversations of, it wants all of.
+func (w *Webhook) Wants(r *Record, named func(ref string) bool) bool {
+	return w.Disabled == "" &&
+		(len(w.Events) == 0 || slices.Contains(w.Events, r.Kind)) &&
+		(len(w.Agents) == 0 || slices.Contains(w.Agents, string(r.AgentID)) || slices.ContainsFunc(w.Agents, named)) &&
+		(len(w.Conversations) == 0 || slices.Contains(w.Conversations, r.ConversationID))
+}
+
+// A WebhookState says how far a WebhookDelivery is.
+type WebhookState string
+
+// The states of deliveries.
+const (
+	WebhookPending   WebhookState = "pending"   // it will be tried, perhaps again
+	WebhookDelivered WebhookState = "delivered" // the receiver said that it has it
+	WebhookFailed    WebhookState = "failed"    // given up
+)
+
+// A WebhookDelivery is the telling of one record to one webhook.
+type WebhookDelivery struct {
+	ID             string           `json:"id"` // the same in every attempt
+	Webhook        string           `json:"webhook"`
+	Kind           string           `json:"kind"`            // of the record, or "test"
+	ConversationID ConversationID   `json:"conversation_id"` // with Seq: where the record is
+	Seq            int64            `json:"seq"`
+	N              int64            `json:"n"`
+	State          WebhookState     `json:"state"`
+	CreatedAt      time.Time        `json:"created_at"`
+	Due            time.Time        `json:"due,omitzero"` // when it is tried next
+	Count          int              `json:"count"`        // of attempts
+	Attempts       []WebhookAttempt `json:"attempts"`     // the last ones
+}
+
+// A WebhookAttempt is one request to a receiver.
+type WebhookAttempt struct {
+	At     time.Time `json:"at"`
+	Status int       `json:"status,omitempty"` // of the answer; 0 for none
+	Error  string    `json:"error,omitempty"`
+	Millis int64     `json:"ms"`
+}
