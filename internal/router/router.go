@@ -174,7 +174,7 @@ func (r *Router) Send(ctx context.Context, m caxton.Message) (caxton.Receipt, er
 	}
 	now := r.cfg.Now()
 	if !m.ReplyBy.IsZero() && !m.ReplyBy.After(now) {
-		return caxton.Receipt{}, caxton.Errorf(caxton.Timeout, "reply_by_passed", "the deadline reply_by has passed already").WithHint("give a later reply_by, or none")
+		return caxton.Receipt{}, caxton.Errorf(caxton.Invalid, "reply_by_passed", "the deadline reply_by has passed already").WithHint("give a later reply_by, or none")
 	}
 	m.CreatedAt = now
 	continued := m.ConversationID != ""

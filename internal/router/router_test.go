@@ -202,7 +202,7 @@ func TestSendRefuses(t *testing.T) {
 		{"unknown receiver", to("nobody", "x"), caxton.NotFound},
 		{"unknown capability", unknown, caxton.NotFound},
 		{"too large", long, caxton.TooLarge},
-		{"deadline passed", late, caxton.Timeout},
+		{"deadline passed", late, caxton.Invalid},
 		{"an ID with spaces", badID, caxton.Invalid},
 	}
 	r, _, j := newRouter(router.Config{MaxMessage: 1000}, helper("a1", "Greeter", "", 0))
