@@ -145,7 +145,7 @@ func (c Charge) Fits(spent, reserved int64) error {
 		WithCause(&Overspent{Charge: c, Spent: spent, Reserved: reserved})
 }
 
-// Overspent, as the cause of an Error, has the numbers of a charge that does not fit.
+// Overspent is the cause of an Error: it has the numbers of a charge that does not fit.
 type Overspent struct {
 	Charge
 	Spent    int64 `json:"spent"`

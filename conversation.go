@@ -29,7 +29,7 @@ type Conversation struct {
 	LastActivity time.Time
 }
 
-// Parked, as the cause of an Error, asks for a turn to be put aside until a decision comes,
+// Parked is the cause of an Error: it asks for a turn to be put aside until a decision comes,
 // at the latest until the time.
 type Parked struct {
 	Until  time.Time
@@ -44,7 +44,7 @@ type Parked struct {
 // Error returns the reason.
 func (p *Parked) Error() string { return p.Reason }
 
-// UnknownEffects, as the cause of an Error, names the calls of which nobody knows whether
+// UnknownEffects is the cause of an Error: it names the calls of which nobody knows whether
 // they happened.
 type UnknownEffects struct{ Calls []ToolCallRef }
 

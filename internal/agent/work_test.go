@@ -206,7 +206,7 @@ func TestCancelIsInTheLog(t *testing.T) {
 		}
 		h.router.Abandon(l)
 		h.deploy(1)
-		time.Sleep(time.Minute) //nolint:forbidigo // time is synctest's
+		time.Sleep(time.Minute)
 		st, err := h.router.Status(t.Context(), id)
 		if err != nil || st.Outcome != caxton.OutcomeCancelled || turns != 0 {
 			t.Errorf("status %+v, %v after %d turns", st, err, turns)

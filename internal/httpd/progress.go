@@ -109,7 +109,7 @@ func progress(m *api.MessageStatus, r *caxton.Record) error {
 		return err
 	case caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled:
 		wait(stateRunning, nil, "")
-	case caxton.RecordMessage, caxton.RecordForked, caxton.RecordArchived:
+	case caxton.RecordMessage, caxton.RecordCancelAsked, caxton.RecordForked, caxton.RecordArchived:
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -215,19 +216,19 @@ func testTicketPages(t *testing.T, j Journal) {
 		{caxton.TicketQuery{Kind: caxton.Approval, AgentID: "a2"}, ""},
 		{caxton.TicketQuery{Kind: caxton.Effect}, ""},
 	} {
-		got := ""
+		var got strings.Builder
 		for tt.q.Limit = 2; ; {
 			page, next, err := j.Tickets(ctx, tt.q)
 			must(t, err)
 			for _, tk := range page {
-				got += tk.ID + " "
+				got.WriteString(tk.ID + " ")
 			}
 			if tt.q.Before = next; next == "" {
 				break
 			}
 		}
-		if got != tt.want {
-			t.Errorf("Tickets(%+v) = %s, want %s", tt.q, got, tt.want)
+		if got.String() != tt.want {
+			t.Errorf("Tickets(%+v) = %s, want %s", tt.q, got.String(), tt.want)
 		}
 	}
 	_, _, err = j.Tickets(ctx, caxton.TicketQuery{Kind: caxton.Approval, Before: "no cursor!"})

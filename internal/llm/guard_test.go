@@ -30,7 +30,12 @@ func TestGuardCounts(t *testing.T) {
 		kind caxton.Kind
 		want int // how often the model is asked in seven calls
 	}{
-		{caxton.Unavailable, 5}, {caxton.Exhausted, 5}, {caxton.Timeout, 5}, {caxton.Unauthenticated, 5}, {caxton.Malformed, 5}, {caxton.Internal, 5},
+		{caxton.Unavailable, 5},
+		{caxton.Exhausted, 5},
+		{caxton.Timeout, 5},
+		{caxton.Unauthenticated, 5},
+		{caxton.Malformed, 5},
+		{caxton.Internal, 5},
 		{caxton.Invalid, 7},  // one request is wrong
 		{caxton.NotFound, 7}, // one agent names a model that is not there
 		{caxton.Forbidden, 7},

@@ -75,7 +75,7 @@ func entryOf(r *caxton.Record) (entry, error) {
 	case caxton.RecordSettled:
 		e.settled = &caxton.SettledBody{}
 		err = json.Unmarshal(r.Body, e.settled)
-	case caxton.RecordLeased, caxton.RecordReleased, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned,
+	case caxton.RecordCancelAsked, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned,
 		caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved,
 		caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
 		e.body = slices.Clone(r.Body)

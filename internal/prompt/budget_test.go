@@ -56,8 +56,8 @@ func TestBudgetIsBooked(t *testing.T) {
 		"budget_settled tool_returned budget_settled tool_returned budget_reserved budget_settled model_called" {
 		t.Errorf("records %s", got)
 	}
-	if max := d.model.asked[0].MaxTokens; max < 16 || max > 4096 {
-		t.Errorf("answers are bounded to %d tokens", max)
+	if n := d.model.asked[0].MaxTokens; n < 16 || n > 4096 {
+		t.Errorf("answers are bounded to %d tokens", n)
 	}
 }
 

@@ -37,7 +37,7 @@ func canonOf(kind caxton.RecordKind, body json.RawMessage) (canon, error) {
 		forgetTime(c.body["charges"])
 	case caxton.RecordBudgetSettled:
 		forgetTime(c.body["cost"])
-	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordToolIntended, caxton.RecordSettled,
+	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordCancelAsked, caxton.RecordToolIntended, caxton.RecordSettled,
 		caxton.RecordParked, caxton.RecordReopened, caxton.RecordForked, caxton.RecordArchived:
 	}
 	return c, nil
@@ -100,7 +100,7 @@ func (c canon) slot() string {
 		return c.at("id")
 	case caxton.RecordApprovalAsked:
 		return c.at("ticket")
-	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordParked,
+	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordCancelAsked, caxton.RecordParked,
 		caxton.RecordReopened, caxton.RecordForked, caxton.RecordArchived:
 	}
 	return ""

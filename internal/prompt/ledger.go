@@ -284,7 +284,7 @@ func (t *turnState) settleOpen(ctx context.Context, intents []caxton.ToolIntende
 func (t *turnState) clear(ctx context.Context, b *caxton.ToolIntendedBody) (result *caxton.ToolReturnedBody, known bool, err error) {
 	r := &caxton.ToolReturnedBody{CallID: b.CallID, Tool: b.Tool}
 	if d, decided := t.past.effects[b.Key]; decided {
-		switch d.State {
+		switch d.State { //nolint:exhaustive // the other states are not for effects
 		case caxton.EffectDone:
 			r.Text = "The call took effect."
 			if len(d.Result) > 0 {
@@ -310,7 +310,7 @@ func (t *turnState) clear(ctx context.Context, b *caxton.ToolIntendedBody) (resu
 	switch {
 	case err != nil:
 		t.a.h.cfg.Logger.WarnContext(ctx, "lost call not reconciled", "agent", t.a.slug, "message_id", t.turn.Message.ID, "tool", b.Tool, "error", err)
-		return nil, false, nil //nolint:nilerr // it is for a person to tell
+		return nil, false, nil // it is for a person to tell
 	case !happened:
 		return nil, true, nil
 	}

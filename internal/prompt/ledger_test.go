@@ -123,7 +123,7 @@ func TestResumeSideBySide(t *testing.T) {
 				if err := json.Unmarshal(r.Body, &b); err != nil {
 					t.Fatal(err)
 				}
-				switch r.Kind {
+				switch r.Kind { //nolint:exhaustive // what this turn can have
 				case caxton.RecordModelCalled:
 					models++
 				case caxton.RecordToolIntended:

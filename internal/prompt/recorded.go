@@ -58,7 +58,7 @@ func (s *stretch) read(number int) {
 				s.number = n
 			}
 			continue
-		case caxton.RecordMessage, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordReopened,
+		case caxton.RecordMessage, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordCancelAsked, caxton.RecordReopened,
 			caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
 			continue
 		}

@@ -55,7 +55,7 @@ func (s *stretch) ticket(kind caxton.TicketKind, id string) (caxton.Ticket, erro
 			if b.Kind == kind && b.ID == id && b.Decision.By != "clock" {
 				t.State, t.Decisions = b.State, append(t.Decisions, b.Decision)
 			}
-		case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned,
+		case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordCancelAsked, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned,
 			caxton.RecordSettled, caxton.RecordParked, caxton.RecordReopened, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled,
 			caxton.RecordForked, caxton.RecordArchived:
 		}

@@ -288,7 +288,7 @@ func (r *replayer) ends(start, number int) []int {
 			if work {
 				maybe = append(maybe, i)
 			}
-		case caxton.RecordMessage, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordReopened,
+		case caxton.RecordMessage, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordCancelAsked, caxton.RecordReopened,
 			caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
 		}
 		work = work || !e.given()

@@ -160,7 +160,7 @@ func TestDeadlineInTheMailbox(t *testing.T) {
 			}
 			ids = append(ids, send(t, r, m).MessageID)
 		}
-		time.Sleep(time.Minute) //nolint:forbidigo // time is synctest's
+		time.Sleep(time.Minute)
 		for i, id := range ids {
 			st, err := r.Status(t.Context(), id)
 			if late := i != 1; err != nil || st.Settled != late || late && (st.Code != "reply_by_passed" || st.Replies[0].Performative != caxton.Failure) {

@@ -26,8 +26,7 @@ func Uncertain(err error) error {
 // IsUncertain reports whether err leaves open whether the call took effect: it carries the
 // mark, or the tool did not come to an end.
 func IsUncertain(err error) bool {
-	var u *uncertain
-	if errors.As(err, &u) {
+	if _, marked := errors.AsType[*uncertain](err); marked {
 		return true
 	}
 	e, ok := errors.AsType[*caxton.Error](err)

@@ -400,7 +400,7 @@ func (c *httpClient) failure(req *http.Request, err error, limit time.Duration) 
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		cause = outer.Err
 	}
-	if op, ok := errors.AsType[*net.OpError](err); !safe(req.Method) && !(ok && op.Op == "dial") {
+	if op, ok := errors.AsType[*net.OpError](err); !safe(req.Method) && (!ok || op.Op != "dial") {
 		return tool.Uncertain(caxton.Errorf(caxton.Unavailable, "http_failed", "the request to %s was cut off: %v", host, cause).WithCause(err))
 	}
 	return caxton.Errorf(caxton.Unavailable, "http_failed", "the request to %s failed: %v", host, cause).WithCause(err)
