@@ -31,6 +31,7 @@ func aliases() []alias {
 		{"budget", "budgets", nil},
 		{"tool", "tools", nil},
 		{"capability", "capabilities", nil},
+		{"webhook", "webhooks", nil},
 
 		{"deploy", "agents deploy", newAgentsDeploy},
 		{"reload", "agents reload", newAgentsReload},
@@ -49,6 +50,8 @@ func aliases() []alias {
 		{"messages dead ls", "messages dead list", nil},
 		{"tools ls", "tools list", nil},
 		{"capabilities ls", "capabilities list", nil},
+		{"webhooks ls", "webhooks list", nil},
+		{"webhooks rm", "webhooks delete", nil},
 	}
 }
 

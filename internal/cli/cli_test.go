@@ -8,11 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,7 +57,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "code": exitCode, "freeze": freeze, "connected": connected, "json": golden, "eventually": eventually, "hangup": hangup,
+			"ready": ready, "code": exitCode, "freeze": freeze, "connected": connected, "json": golden, "eventually": eventually, "hangup": hangup, "receive": receive,
 		},
 	})
 }
@@ -157,6 +160,20 @@ func hangup(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// receive listens on a port and answers each request with the status that its path names, as
+// /204. It sets RECEIVER to its host:port.
+func receive(ts *testscript.TestScript, _ bool, _ []string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		if err != nil {
+			status = http.StatusBadRequest
+		}
+		w.WriteHeader(status)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv("RECEIVER", s.Listener.Addr().String())
+}
+
 // golden runs caxton with -o json and writes what it prints to the standard output, to be
 // compared with a golden file: keys sorted, and what changes from run to run made equal.
 //
@@ -188,6 +205,9 @@ func golden(ts *testscript.TestScript, fails bool, args []string) {
 			if id, ok := m["id"].(string); ok && m["kind"] != nil {
 				ts.Setenv("TICKET", id)
 			}
+			if id, ok := m["id"].(string); ok && strings.HasPrefix(id, "wh_") {
+				ts.Setenv("WEBHOOK", id)
+			}
 		}
 		ts.Check(enc.Encode(steady("", v, ts.Getenv("WORK"))))
 	}
@@ -199,6 +219,8 @@ var (
 	times  = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)`)
 	days   = regexp.MustCompile(`\b\d{4}-\d\d-\d\d\b`)
 	ports  = regexp.MustCompile(`(127\.0\.0\.1|\[::\]|0\.0\.0\.0):\d+`)
+	hooks  = regexp.MustCompile(`\b(wh|msg|test)_[0-9a-z]{26,32}\b`)
+	keys   = regexp.MustCompile(`^whsec_[0-9A-Za-z+/]{43}=$`)
 	spans  = regexp.MustCompile(`^[0-9.]+(ns|µs|ms|s)$`)
 	// measured are the keys of numbers that are measured, and of what the build decides.
 	measured = regexp.MustCompile(`(^|_)(ms|us|micros|seconds|bytes|pid|p50|p99|p95|minute|load|score|match|health|continuity|next|seq|next_seq|go|os)$|^(latency|uptime)`)
@@ -236,6 +258,8 @@ func steady(key string, v any, work string) any {
 		s = times.ReplaceAllString(s, "<time>")
 		s = days.ReplaceAllString(s, "<day>")
 		s = spans.ReplaceAllString(s, "<duration>")
+		s = hooks.ReplaceAllString(s, "${1}_<id>")
+		s = keys.ReplaceAllString(s, "whsec_<secret>")
 		return ports.ReplaceAllString(s, "$1:<port>")
 	}
 	return v

@@ -139,7 +139,7 @@ func newRoot(env *Env) *cobra.Command {
 	}
 	add("server", newServe(env), group("server", "Start the server"), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env))
 	add("agents", newAgents(env), newTools(env), newCapabilities(env))
-	add("talk", newMessages(env), newChat(env), newConversations(env), newEvents(env), newTrace(env), newWhy(env), newApprovals(env), newEffects(env), newBudgets(env))
+	add("talk", newMessages(env), newChat(env), newConversations(env), newEvents(env), newTrace(env), newWhy(env), newApprovals(env), newEffects(env), newBudgets(env), newWebhooks(env))
 	addAliases(root, env)
 	root.SetFlagErrorFunc(badFlag)
 	root.SetHelpCommand(newHelp())
