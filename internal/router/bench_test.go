@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/agent"
+	"github.com/caxton/caxton/internal/benchtest"
+	"github.com/caxton/caxton/internal/event"
 	"github.com/caxton/caxton/internal/memjournal"
 	"github.com/caxton/caxton/internal/router"
 	"github.com/caxton/caxton/internal/sqlite"
@@ -31,24 +32,30 @@ func (versions) Version(_ context.Context, id caxton.AgentID, n int) (caxton.Age
 
 // BenchmarkMessage measures the whole way of a message with a 256-byte body: accepted,
 // routed, handled by an agent that echoes, and its reply settled, at each durability, with
-// 1 and with 64 callers who wait for their answers. It reports P50 and P99 of one message.
+// 1, 64 and 512 callers who wait for their answers, and with nobody or a hundred others
+// listening to all that happens. It reports P50 and P99 of one message, and what does not
+// depend on the machine's mood: processor time, and where the system tells it, calls and bytes
+// written.
 func BenchmarkMessage(b *testing.B) {
 	for _, durability := range []string{"memory", "normal", "full"} {
-		for _, callers := range []int{1, 64} {
-			b.Run(fmt.Sprintf("durability=%s/callers=%d", durability, callers), func(b *testing.B) {
-				benchmarkMessage(b, durability, callers)
-			})
+		for _, callers := range []int{1, 64, 512} {
+			for _, listeners := range []int{0, 100} {
+				b.Run(fmt.Sprintf("durability=%s/callers=%d/listeners=%d", durability, callers, listeners), func(b *testing.B) {
+					benchmarkMessage(b, durability, callers, listeners)
+				})
+			}
 		}
 	}
 }
 
-func benchmarkMessage(b *testing.B, durability string, callers int) {
+func benchmarkMessage(b *testing.B, durability string, callers, listeners int) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	var wg sync.WaitGroup
-	var journal router.Journal = memjournal.New(memjournal.Config{})
+	feed := &event.Feed{}
+	var journal router.Journal = memjournal.New(memjournal.Config{Feed: feed})
 	if durability != "memory" {
-		db, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(b.TempDir(), "caxton.db"), Durability: sqlite.Durability(durability)})
+		db, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(b.TempDir(), "caxton.db"), Durability: sqlite.Durability(durability), Feed: feed})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -64,39 +71,38 @@ func benchmarkMessage(b *testing.B, durability string, callers int) {
 	s := agent.New(r, versions{}, func(context.Context, caxton.AgentVersion) (agent.Handler, error) { return echo{}, nil }, agent.Config{PerAgent: 64})
 	wg.Go(func() { _ = r.Run(ctx) })
 	wg.Go(func() { _ = s.Run(ctx) })
+	var heard atomic.Int64
+	for range listeners {
+		sub := feed.Subscribe("")
+		wg.Go(func() {
+			defer sub.Close()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-sub.Ready():
+					events, _ := sub.Take()
+					heard.Add(int64(len(events)))
+				}
+			}
+		})
+	}
 	defer func() { cancel(); wg.Wait() }()
 	s.AgentChanged(a)
 	if err := s.Ready(ctx, a.ID, 1); err != nil {
 		b.Fatal(err)
 	}
 	content := caxton.TextContent(fmt.Sprintf("%0254d", 0))
-	times := make([][]time.Duration, callers)
-	var work sync.WaitGroup
-	b.ReportAllocs()
-	b.ResetTimer()
-	for c := range callers {
-		work.Go(func() {
-			for i := c; i < b.N; i += callers {
-				start := time.Now()
-				rc, err := r.Send(ctx, caxton.Message{Receiver: a.Slug, Content: content})
-				if err == nil {
-					_, err = r.Await(ctx, rc.MessageID)
-				}
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				times[c] = append(times[c], time.Since(start))
-			}
-		})
+	benchtest.Run(b, callers, func() error {
+		rc, err := r.Send(ctx, caxton.Message{Receiver: a.Slug, Content: content})
+		if err == nil {
+			_, err = r.Await(ctx, rc.MessageID)
+		}
+		return err
+	})
+	if listeners > 0 {
+		b.ReportMetric(float64(heard.Load())/float64(b.N), "events/op")
 	}
-	work.Wait()
-	b.StopTimer()
-	all := slices.Concat(times...)
-	slices.Sort(all)
-	b.ReportMetric(float64(all[len(all)/2].Nanoseconds())/1e3, "p50-µs")
-	b.ReportMetric(float64(all[len(all)*99/100].Nanoseconds())/1e3, "p99-µs")
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 }
 
 func agent1() caxton.Agent {

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package benchtest
+
+func used() usage { return usage{} }
