@@ -109,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if f, err := os.OpenFile(cfg.Path, os.O_CREATE|os.O_RDWR, 0o600); err == nil { // made here for its mode; SQLite says what is wrong with it
 		_ = f.Close()
 	}
-	w, err := openConn(ctx, cfg.Path, cfg.Durability)
+	w, err := openConn(ctx, writerDSN(cfg.Path, cfg.Durability), Full) // the file system decides what a commit's sync does
 	if err != nil {
 		return nil, storageError("open "+cfg.Path, err)
 	}
@@ -182,6 +182,7 @@ func openConn(ctx context.Context, path string, d Durability) (*sqlite3.Conn, er
 	err = c.Exec(`PRAGMA busy_timeout=5000;
 		PRAGMA journal_mode=WAL;
 		PRAGMA synchronous=` + sync + `;
+		PRAGMA checkpoint_fullfsync=ON;
 		PRAGMA wal_autocheckpoint=0;
 		PRAGMA temp_store=MEMORY;
 		PRAGMA cache_size=-65536;

@@ -1,9 +1,16 @@
 package sqlite
 
-import "time"
+import (
+	"time"
+
+	"github.com/ncruces/go-sqlite3/vfs"
+)
 
 // Queued returns how many writes wait.
 func (db *DB) Queued() int { return len(db.jobs) }
 
 // IDAt returns an ordered message ID of a time.
 func IDAt(t time.Time) string { return string(idAt(t)) }
+
+// GatherWAL returns f with its writes gathered, as the writer connection has its log.
+func GatherWAL(f vfs.File, commitSync bool) vfs.File { return &walFile{File: f, commitSync: commitSync} }
