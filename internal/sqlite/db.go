@@ -306,15 +306,7 @@ func (db *DB) writeUntil(ctx context.Context) {
 				return
 			}
 		}
-	more:
-		for len(batch) > 0 && len(batch) < db.cfg.MaxBatch {
-			select {
-			case j := <-db.jobs:
-				batch = append(batch, j)
-			default:
-				break more
-			}
-		}
+		batch = db.gather(batch)
 		if len(batch) > 0 {
 			db.commit(batch)
 		}
@@ -326,6 +318,26 @@ func (db *DB) writeUntil(ctx context.Context) {
 			db.cfg.Logger.WarnContext(ctx, "messages not indexed", "error", err)
 		}
 	}
+}
+
+// gather adds to a batch that has begun what else is queued. Callers who are ready to run go
+// first, as long as each time some of them queue a write: a commit costs many times what it
+// costs them to get there, and hardly more for many writes than for one. With a single
+// caller this costs nothing.
+func (db *DB) gather(batch []*job) []*job {
+	for len(batch) > 0 && len(batch) < db.cfg.MaxBatch {
+		select {
+		case j := <-db.jobs:
+			batch = append(batch, j)
+			continue
+		default:
+		}
+		runtime.Gosched()
+		if len(db.jobs) == 0 {
+			break
+		}
+	}
+	return batch
 }
 
 // commit does a batch in one transaction and answers each job. If it fails, the jobs are
