@@ -2,7 +2,7 @@
 // the text of models as it is written. It owns the fan-out and its bounds; it refuses to
 // keep anything: who missed something reads the journal.
 //
-// A journal publishes the records of each commit, from its writer goroutine; internal/prompt
+// A journal publishes the records of each commit, one commit after the other; internal/prompt
 // publishes deltas. Publish never waits: a listener that does not keep up loses events, and
 // is told so. internal/httpd listens, one Subscription for each stream.
 package event

@@ -46,7 +46,7 @@ type Config struct {
 type Feed interface {
 	// Active reports whether anybody listens.
 	Active() bool
-	// PublishRecords is called by the writer goroutine with the records of each commit, in
+	// PublishRecords is called with the records of each commit, one commit after the other, in
 	// order. It must not wait.
 	PublishRecords(records []caxton.Record)
 	// Lost says that records were committed and not published: somebody began to listen
@@ -57,16 +57,22 @@ type Feed interface {
 // A DB is an open database file. It is safe for concurrent use; writes wait until Run runs.
 type DB struct {
 	cfg     Config
-	writer  *sqlite3.Conn // owned by the writer goroutine once Run runs
 	read    *sql.DB
-	jobs    chan *job
+	jobs    chan *job     // sent to by anybody, taken from under mu
+	queued  chan struct{} // capacity 1: there are jobs for Run
 	stopped chan struct{} // closed when Run has ended: no write will be done any more
 	running atomic.Bool
-	stmts   statements
 	metrics metrics
-	writing writing // the writer goroutine's
 
-	searching searching // the writer goroutine's
+	mu        sync.Mutex // guards all below, once Run runs
+	open      bool       // callers may commit: Run runs and has not ended
+	writer    *sqlite3.Conn
+	stmts     statements
+	writing   writing
+	searching searching
+	batch     []*job // for the commit at work
+	last      int    // size of the last one: when it was shared, the next one will be
+	asked     int64  // writes that callers asked for and that were begun
 }
 
 // A job is one caller's write. fn may run twice: when a batch fails, its jobs are repeated
@@ -132,6 +138,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	db := &DB{
 		cfg: cfg, writer: w, read: read,
 		jobs:    make(chan *job, 4*cfg.MaxBatch), // a few batches: more callers simply wait
+		queued:  make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 		writing: newWriting(),
 	}
@@ -227,8 +234,18 @@ func (db *DB) Close() error {
 // write runs fn in a transaction on the writer connection and returns when it is committed
 // to the configured durability. fn may run twice and must not keep the connection. Once
 // queued, the write is done even if ctx ends; ctx only bounds the wait for a place in the queue.
+//
+// A caller who is alone does it itself, and saves the way to Run's goroutine and back. Else
+// the write is queued, and Run does it with all others that have come by then.
 func (db *DB) write(ctx context.Context, fn func(*sqlite3.Conn) error) error {
 	j := &job{fn: fn, done: make(chan error, 1)}
+	if db.mu.TryLock() {
+		if db.open && db.last <= 1 {
+			db.commitNow(j)
+			return <-j.done
+		}
+		db.mu.Unlock()
+	}
 	select {
 	case db.jobs <- j:
 	default:
@@ -240,6 +257,7 @@ func (db *DB) write(ctx context.Context, fn func(*sqlite3.Conn) error) error {
 			return errStopped()
 		}
 	}
+	db.ring()
 	select {
 	case err := <-j.done:
 		return err
@@ -253,11 +271,35 @@ func (db *DB) write(ctx context.Context, fn func(*sqlite3.Conn) error) error {
 	}
 }
 
+// commitNow does j after what is queued before it, as far as one batch goes, and unlocks mu.
+func (db *DB) commitNow(j *job) {
+	defer db.mu.Unlock()
+	for { // rarely more than once: the queue is full of earlier writes
+		db.batch = db.gather(db.batch[:0], db.cfg.MaxBatch-1)
+		if len(db.batch) < db.cfg.MaxBatch-1 {
+			break
+		}
+		db.commit(db.batch)
+	}
+	db.batch = append(db.batch, j)
+	db.asked++
+	db.commit(db.batch)
+}
+
+// ring tells Run that there are jobs.
+func (db *DB) ring() {
+	select {
+	case db.queued <- struct{}{}:
+	default: // it rings already
+	}
+}
+
 // post queues fn like write and does not wait for it. A full queue drops it and reports
 // false: use it only for what may be lost.
 func (db *DB) post(fn func(*sqlite3.Conn) error) bool {
 	select {
 	case db.jobs <- &job{fn: fn, done: make(chan error, 1)}:
+		db.ring()
 		return true
 	default:
 		return false
@@ -268,67 +310,104 @@ func errStopped() error {
 	return caxton.Errorf(caxton.Unavailable, "storage_stopped", "the server is stopping").WithHint("send the request again when it is back")
 }
 
-// writeUntil gathers jobs into batches until ctx ends and the queue is empty.
+// writeUntil commits what is queued, and from time to time what is delayed, until ctx ends
+// and the queue is empty. When nobody has asked for anything between two flushes, it goes on
+// with the text index.
 func (db *DB) writeUntil(ctx context.Context) {
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
-	batch := make([]*job, 0, db.cfg.MaxBatch)
-	quiet, busy := false, true // nothing was asked for between the last two flushes; something was since the last
 	always := make(chan struct{})
 	close(always)
+	db.mu.Lock()
+	db.open = true
+	db.mu.Unlock()
+	db.ring() // for what was queued before
+	quiet, asked := false, int64(-1)
 	for {
-		batch = batch[:0]
-		var index *job
 		var idle <-chan struct{}
-		if quiet && db.searching.lags() {
+		if quiet && db.indexLags(asked) {
 			idle = always
 		}
 		select {
-		case j := <-db.jobs:
-			batch = append(batch, j)
-			quiet, busy = false, true
+		case <-db.queued:
+			db.commitQueued(false)
 		case <-flush.C:
-			quiet, busy = !busy, false
-			if db.writing.dirty() {
-				batch = append(batch, &job{fn: db.flush, done: make(chan error, 1)})
-			}
+			before := asked
+			asked = db.commitQueued(true)
+			quiet = asked == before
 		case <-idle:
-			index = &job{fn: db.index, done: make(chan error, 1)}
-			batch = append(batch, index)
-		case <-ctx.Done():
-			select {
-			case j := <-db.jobs:
-				batch = append(batch, j)
-			default:
-				if db.writing.dirty() {
-					db.commit([]*job{{fn: db.flush, done: make(chan error, 1)}})
-				}
-				return
+			if err := db.indexSome(); err != nil { // not at once again: it would fail again
+				quiet = false
+				db.cfg.Logger.WarnContext(ctx, "messages not indexed", "error", err)
 			}
-		}
-		batch = db.gather(batch)
-		if len(batch) > 0 {
-			db.commit(batch)
-		}
-		if index == nil {
-			continue
-		}
-		if err := <-index.done; err != nil { // not at once again: it would fail again
-			quiet = false
-			db.cfg.Logger.WarnContext(ctx, "messages not indexed", "error", err)
+		case <-ctx.Done():
+			db.mu.Lock()
+			db.open = false
+			db.mu.Unlock()
+			db.commitQueued(true)
+			return
 		}
 	}
 }
 
-// gather adds to a batch that has begun what else is queued. Callers who are ready to run go
+// indexLags reports whether the text index lacks messages and nobody asked for a write since
+// the count given.
+func (db *DB) indexLags(asked int64) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.asked == asked && db.searching.lags()
+}
+
+// indexSome puts some messages into the text index.
+func (db *DB) indexSome() error {
+	index := &job{fn: db.index, done: make(chan error, 1)}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.batch = append(db.batch[:0], index)
+	db.commit(db.batch)
+	return <-index.done
+}
+
+// commitQueued does all that is queued, batch by batch, and then what is delayed if it is due.
+// It returns how many writes were asked for so far.
+func (db *DB) commitQueued(due bool) int64 {
+	for more := true; more; {
+		more = db.commitBatch(false)
+	}
+	if due {
+		db.commitBatch(true)
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.asked
+}
+
+// commitBatch does one batch of what is queued, with what is delayed if it is due, and
+// reports whether there was anything to do.
+func (db *DB) commitBatch(due bool) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.batch = db.gather(db.batch[:0], db.cfg.MaxBatch)
+	if due && db.writing.dirty() {
+		db.batch = append(db.batch, &job{fn: db.flush, done: make(chan error, 1)})
+	}
+	if len(db.batch) == 0 {
+		return false
+	}
+	db.commit(db.batch)
+	return true
+}
+
+// gather adds to a batch what is queued, up to a limit. Callers who are ready to run go
 // first, as long as each time some of them queue a write: a commit costs many times what it
 // costs them to get there, and hardly more for many writes than for one. With a single
-// caller this costs nothing.
-func (db *DB) gather(batch []*job) []*job {
-	for len(batch) > 0 && len(batch) < db.cfg.MaxBatch {
+// caller this costs next to nothing. mu is held.
+func (db *DB) gather(batch []*job, limit int) []*job {
+	for len(batch) < limit {
 		select {
 		case j := <-db.jobs:
 			batch = append(batch, j)
+			db.asked++
 			continue
 		default:
 		}
@@ -341,14 +420,28 @@ func (db *DB) gather(batch []*job) []*job {
 }
 
 // commit does a batch in one transaction and answers each job. If it fails, the jobs are
-// done one by one, so that a bad one spoils only itself.
+// done one by one, so that a bad one spoils only itself. mu is held.
 func (db *DB) commit(batch []*job) {
 	start := time.Now()
+	db.last = len(batch)
+	answered := false
+	defer func() {
+		if !answered { // a write panicked; the others must not wait for ever
+			for _, j := range batch {
+				select {
+				case j.done <- caxton.Errorf(caxton.Internal, "write_panicked", "another write of the same commit broke down"):
+				default: // it has its answer
+				}
+			}
+		}
+		clear(batch)
+	}()
 	err := db.transact(batch)
 	if err != nil && len(batch) > 1 {
 		for _, j := range batch {
 			j.done <- storageError("write", db.transact([]*job{j}))
 		}
+		answered = true
 		return
 	}
 	db.metrics.batch.Observe(float64(len(batch)))
@@ -356,11 +449,25 @@ func (db *DB) commit(batch []*job) {
 	for _, j := range batch {
 		j.done <- storageError("write", err)
 	}
+	answered = true
 }
 
+// transact does a batch in one transaction: all of it or nothing, even if a write panics.
 func (db *DB) transact(batch []*job) (err error) {
 	db.writing.begin(db.feeding())
-	defer func() { db.writing.finish(err == nil) }()
+	done := false
+	defer func() {
+		if !done { // a write panicked
+			err = db.rollback(err)
+		}
+		db.writing.finish(done && err == nil)
+	}()
+	err = db.inTransaction(batch)
+	done = true
+	return err
+}
+
+func (db *DB) inTransaction(batch []*job) error {
 	if err := db.stmts.begin.Exec(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
@@ -13,4 +14,14 @@ func (db *DB) Queued() int { return len(db.jobs) }
 func IDAt(t time.Time) string { return string(idAt(t)) }
 
 // GatherWAL returns f with its writes gathered, as the writer connection has its log.
-func GatherWAL(f vfs.File, commitSync bool) vfs.File { return &walFile{File: f, commitSync: commitSync} }
+func GatherWAL(f vfs.File, commitSync bool) vfs.File {
+	return &walFile{File: f, commitSync: commitSync}
+}
+
+// WriteNow runs fn in a transaction as a caller does who is alone.
+func (db *DB) WriteNow(fn func() error) error {
+	j := &job{fn: func(*sqlite3.Conn) error { return fn() }, done: make(chan error, 1)}
+	db.mu.Lock()
+	db.commitNow(j)
+	return <-j.done
+}

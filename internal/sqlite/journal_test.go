@@ -2,7 +2,9 @@ package sqlite_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/caxton/caxton"
@@ -101,6 +103,58 @@ func TestWriteAfterStop(t *testing.T) {
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A write that panics takes back what it did, and the database goes on.
+func TestWritePanics(t *testing.T) {
+	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)
+	accept := func(conv, m string) {
+		t.Helper()
+		if _, dup, err := db.Accept(t.Context(), journaltest.Delivery(conv, m, 0), false); err != nil || dup {
+			t.Fatalf("Accept(%s) = %t, %v", m, dup, err)
+		}
+	}
+	accept("c1", "m1")
+	func() {
+		defer func() {
+			if p := recover(); p != "broken" {
+				t.Errorf("recovered %v, want broken", p)
+			}
+		}()
+		_ = db.WriteNow(func() error { panic("broken") })
+	}()
+	accept("c1", "m2")
+	rs, err := db.Records(t.Context(), "c1", 0, 0)
+	if err != nil || len(rs) != 2 {
+		t.Errorf("Records = %d, %v, want 2", len(rs), err)
+	}
+}
+
+// Writes of many callers at once are each done once, whoever does them.
+func TestWriteTogether(t *testing.T) {
+	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)
+	const callers, each = 16, 50
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range each {
+				id := fmt.Sprintf("m-%d-%d", c, i)
+				if _, dup, err := db.Accept(t.Context(), journaltest.Delivery("c", id, 0), true); err != nil || dup {
+					t.Errorf("Accept(%s) = %t, %v", id, dup, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	rs, err := db.Records(t.Context(), "c", 0, 1000)
+	if err != nil || len(rs) != callers*each {
+		t.Fatalf("Records = %d, %v, want %d", len(rs), err, callers*each)
+	}
+	for i, r := range rs {
+		if r.Seq != int64(i)+1 || i > 0 && r.N <= rs[i-1].N {
+			t.Errorf("record %d has seq %d and position %d", i, r.Seq, r.N)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// searching is what the writer goroutine knows of the text index. Messages are put into it
+// searching is what whoever writes knows of the text index. Messages are put into it
 // when nothing else is to be written, or when somebody searches: never on the way of a
 // message. After a crash it is told by a mark in the table meta which conversations to look
 // at again.

@@ -50,7 +50,7 @@ func (w walFiles) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File
 }
 
 // A walFile is a write-ahead log whose writes are gathered: one stretch without gaps. Only
-// the writer goroutine uses it.
+// who holds DB.mu uses it.
 type walFile struct {
 	vfs.File
 	commitSync bool

@@ -7,7 +7,7 @@ import (
 	"github.com/caxton/caxton"
 )
 
-// writing is what the writer goroutine remembers between transactions, so that the hot path
+// writing is what whoever writes remembers between transactions, so that the hot path
 // reads and writes as few pages as it can. Changes made inside a transaction take effect
 // only when it is committed.
 type writing struct {
