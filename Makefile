@@ -37,9 +37,11 @@ check: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/goimports
 	  $(TOOLS)/govulncheck $(PACKAGES) || echo "govulncheck: see above, or its database cannot be reached"; \
 	else echo "govulncheck cannot be installed here: skipped"; fi
 
+# bench: every promised number, and others beside us in the same run (bench is a module of its own).
 COUNT ?= 6
 bench: build $(TOOLS)/benchstat
 	go test -run '^$$' -bench . -count $(COUNT) -timeout 60m ./internal/router ./internal/node | tee bench.txt
+	cd bench && go test -run '^$$' -bench . -count $(COUNT) -timeout 60m . | tee -a ../bench.txt
 	$(TOOLS)/benchstat bench.txt
 
 # fuzz: each fuzz target for FUZZTIME.
