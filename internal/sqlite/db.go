@@ -29,13 +29,17 @@ const (
 	Normal Durability = "normal" // the death of the process, not a power cut
 )
 
+// pageSize is the size of a page, unless somebody made the file with another one.
+const pageSize = 4096
+
 // Config says where and how to keep the file. Zero fields mean the defaults given here.
 type Config struct {
 	Path               string                // the database file; its directory exists
 	Durability         Durability            // Normal
 	MaxBatch           int                   // writes in one commit at most: 256
 	Readers            int                   // read-only connections: 4, or the number of CPUs if larger
-	CheckpointInterval time.Duration         // between checkpoints of the write-ahead log: 500 ms
+	CheckpointInterval time.Duration         // between checkpoints of the write-ahead log, at most: 500 ms
+	WALSize            int64                 // bytes of the write-ahead log after which it is to begin anew: 32 MiB
 	Logger             *slog.Logger          // discards
 	Registerer         prometheus.Registerer // a registry of its own
 	Now                func() time.Time      // time.Now
@@ -61,6 +65,8 @@ type DB struct {
 	jobs    chan *job     // sent to by anybody, taken from under mu
 	queued  chan struct{} // capacity 1: there are jobs for Run
 	stopped chan struct{} // closed when Run has ended: no write will be done any more
+	full    chan struct{} // capacity 1: the write-ahead log is to begin anew
+	fullAt  atomic.Int64  // its pages by then
 	running atomic.Bool
 	metrics metrics
 
@@ -103,6 +109,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.CheckpointInterval <= 0 {
 		cfg.CheckpointInterval = 500 * time.Millisecond
 	}
+	if cfg.WALSize <= 0 {
+		cfg.WALSize = 32 << 20
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -140,8 +149,11 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		jobs:    make(chan *job, 4*cfg.MaxBatch), // a few batches: more callers simply wait
 		queued:  make(chan struct{}, 1),
 		stopped: make(chan struct{}),
+		full:    make(chan struct{}, 1),
 		writing: newWriting(),
 	}
+	db.fullAt.Store(db.walPages())
+	w.WALHook(db.grown)
 	if err := db.stmts.prepare(w); err != nil {
 		_ = db.Close()
 		return nil, storageError("prepare statements", err)
@@ -520,13 +532,54 @@ func (db *DB) checkpoints(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+			db.checkpoint(ctx, c)
+		case <-db.full:
+			db.beginAnew(ctx, c)
 		}
-		start := time.Now()
-		if _, _, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE); err != nil && !errors.Is(err, sqlite3.BUSY) {
-			db.cfg.Logger.WarnContext(ctx, "checkpoint failed", "error", err)
-		}
-		db.metrics.check.Observe(time.Since(start).Seconds())
 	}
+}
+
+// checkpoint moves what it can without making anybody wait, and returns the length of the log
+// and what of it has been moved, in pages.
+func (db *DB) checkpoint(ctx context.Context, c *sqlite3.Conn) (pages, moved int) {
+	start := time.Now()
+	pages, moved, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+	if err != nil && !errors.Is(err, sqlite3.BUSY) {
+		db.cfg.Logger.WarnContext(ctx, "checkpoint failed", "error", err)
+	}
+	db.metrics.check.Observe(time.Since(start).Seconds())
+	return pages, moved
+}
+
+// beginAnew lets the log begin anew, over its old pages: SQLite does that when a commit finds
+// all of it moved, and that never happens while commits come without a pause. So they are held
+// up for the last bit of the work. The log would grow without end otherwise; and new pages
+// of a file cost the system much more than old ones.
+func (db *DB) beginAnew(ctx context.Context, c *sqlite3.Conn) {
+	db.checkpoint(ctx, c) // most of it, while commits go on
+	db.checkpoint(ctx, c) // most of what came meanwhile
+	db.mu.Lock()
+	pages, moved := db.checkpoint(ctx, c)
+	db.mu.Unlock()
+	at := db.walPages()
+	if moved < pages { // somebody reads what is old: not again at once
+		at += int64(pages)
+	}
+	db.fullAt.Store(at)
+}
+
+// walPages is the length of the log, in pages, after which it begins anew.
+func (db *DB) walPages() int64 { return max(1, db.cfg.WALSize/pageSize) }
+
+// grown is told the length of the log after each commit.
+func (db *DB) grown(_ *sqlite3.Conn, _ string, pages int) error {
+	if int64(pages) >= db.fullAt.Load() {
+		select {
+		case db.full <- struct{}{}:
+		default: // it is known
+		}
+	}
+	return nil
 }
 
 // finish writes the whole log back, so that the file alone is complete after a clean stop.

@@ -2,9 +2,16 @@ package sqlite_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 
+	"github.com/caxton/caxton/internal/journaltest"
 	"github.com/caxton/caxton/internal/sqlite"
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -138,4 +145,47 @@ func TestWALReadsAsWritten(t *testing.T) {
 			},
 		})
 	})
+}
+
+// The log begins anew although writes never pause, and nothing is lost by it.
+func TestWALBeginsAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: path, WALSize: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = db.Run(ctx) })
+	messages := 0
+	for begun := uint32(0); begun < 3; { // the header of the log counts how often it began
+		for range 100 {
+			if _, _, err := db.Accept(t.Context(), journaltest.Delivery("c", fmt.Sprintf("m%d", messages), 0), true); err != nil {
+				t.Fatal(err)
+			}
+			messages++
+		}
+		if messages > 100_000 {
+			t.Fatalf("after %d writes the log began anew %d times", messages, begun)
+		}
+		log, err := os.Open(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		header := make([]byte, 32)
+		if _, err := log.ReadAt(header, 0); err != nil {
+			t.Fatal(err)
+		}
+		_ = log.Close()
+		begun = binary.BigEndian.Uint32(header[12:])
+	}
+	cancel()
+	wg.Wait()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, _ = open(t, path, sqlite.Normal)
+	if ds, err := db.Pending(t.Context()); err != nil || len(ds) != messages {
+		t.Errorf("Pending = %d, %v, want %d", len(ds), err, messages)
+	}
 }
