@@ -138,8 +138,12 @@ func one(st *sqlite3.Stmt, scan func(*sqlite3.Stmt), args ...any) (ok bool, err 
 	return ok, st.Reset()
 }
 
+// bodySize is what the body of a record has room for, beside what it carries.
+const bodySize = 640
+
 func encodeDelivery(d *caxton.Delivery) ([]byte, error) {
-	return json.Marshal(d.Body())
+	b := d.Body()
+	return b.AppendJSON(make([]byte, 0, bodySize+len(d.Message.Content)))
 }
 
 func decodeDelivery(body []byte) (caxton.Delivery, error) {
@@ -396,7 +400,7 @@ func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 		bodies[i] = b
 		sb.Outputs = append(sb.Outputs, s.Outputs[i].Message.ID)
 	}
-	body, err := json.Marshal(sb)
+	body, err := sb.AppendJSON(make([]byte, 0, bodySize))
 	if err != nil {
 		return err
 	}
