@@ -221,6 +221,9 @@ func (db *DB) accept(d *caxton.Delivery, body []byte) error {
 func (db *DB) append(conv caxton.ConversationID, at time.Time, kind caxton.RecordKind, msg caxton.MessageID, agent caxton.AgentID, body []byte, begin bool) (int64, error) {
 	last, ok := db.writing.end(conv)
 	seq := last.next
+	if !ok && begin && db.writing.unseen(conv) {
+		seq, ok = 1, true
+	}
 	if !ok {
 		archived := false
 		if _, err := one(db.stmts.convFind, func(st *sqlite3.Stmt) { archived = st.ColumnBool(0) }, string(conv)); err != nil {

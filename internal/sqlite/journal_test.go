@@ -106,6 +106,53 @@ func TestWriteAfterStop(t *testing.T) {
 	}
 }
 
+// Conversations whose IDs begin with a time are known again however they come: in order or
+// not, in this process or an earlier one, among IDs that callers chose.
+func TestConversationsInAndOutOfOrder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	conv := func(n int) string { return fmt.Sprintf("0192f3a0-%04x-7000-8000-000000000000", n) }
+	db, stop := open(t, path, sqlite.Normal)
+	want := map[string]int{}
+	n := 0
+	accept := func(c string) {
+		t.Helper()
+		n++
+		if _, dup, err := db.Accept(t.Context(), journaltest.Delivery(c, fmt.Sprintf("m%d", n), 0), true); err != nil || dup {
+			t.Fatalf("Accept to %s = %t, %v", c, dup, err)
+		}
+		want[c]++
+	}
+	for _, c := range []int{5, 9, 7, 9, 5, 3, 10} {
+		accept(conv(c))
+	}
+	accept("f-topic")
+	accept("zebra")
+	for _, c := range []int{11, 10, 7, 4} {
+		accept(conv(c))
+	}
+	stop()
+	db, stop = open(t, path, sqlite.Normal)
+	for _, c := range []int{11, 10, 12, 4, 2, 12, 13} {
+		accept(conv(c))
+	}
+	stop()
+	db, stop = open(t, path, sqlite.Normal)
+	for i := range 150 { // more than are looked through
+		accept(fmt.Sprintf("e-%d", i))
+	}
+	stop()
+	db, _ = open(t, path, sqlite.Normal)
+	for _, c := range []int{13, 14, 1, 14} {
+		accept(conv(c))
+	}
+	for c, records := range want {
+		rs, err := db.Records(t.Context(), caxton.ConversationID(c), 0, 0)
+		if err != nil || len(rs) != records || rs[len(rs)-1].Seq != int64(records) {
+			t.Errorf("conversation %s has %d records (%v), want %d", c, len(rs), err, records)
+		}
+	}
+}
+
 // A write that panics takes back what it did, and the database goes on.
 func TestWritePanics(t *testing.T) {
 	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)

@@ -59,6 +59,9 @@ func (db *DB) recover() error {
 		if err := db.recoverSearch(); err != nil {
 			return err
 		}
+		if err := db.recoverNewest(c); err != nil {
+			return err
+		}
 		if err := db.each(c, `SELECT msg, count(*) FROM reservations WHERE msg>=?1 GROUP BY msg`, "", func(st *sqlite3.Stmt) {
 			db.writing.reserved[caxton.MessageID(st.ColumnText(0))] = st.ColumnInt(1)
 		}); err != nil {
@@ -75,6 +78,27 @@ func (db *DB) recover() error {
 			db.writing.tx.opened[caxton.MessageID(st.ColumnText(0))] = true
 		})
 	}}})
+}
+
+// recoverNewest finds the highest ordered ID of a conversation. IDs that callers chose may be
+// higher; when there are many of them, all conversations count as seen.
+func (db *DB) recoverNewest(c *sqlite3.Conn) error {
+	below := caxton.ConversationID("g") // above all that begins with a hexadecimal digit
+	for range 100 {
+		var next caxton.ConversationID
+		if err := db.each(c, `SELECT coalesce(max(conv), '') FROM records WHERE conv<?1`, caxton.MessageID(below), func(st *sqlite3.Stmt) {
+			next = caxton.ConversationID(st.ColumnText(0))
+		}); err != nil {
+			return err
+		}
+		if next == "" || ordered(next) {
+			db.writing.tx.newest = next
+			return nil
+		}
+		below = next
+	}
+	db.writing.tx.newest = "g"
+	return nil
 }
 
 func (db *DB) recoverConversations(c *sqlite3.Conn, bound caxton.MessageID) error {

@@ -16,6 +16,8 @@ type writing struct {
 	spans map[caxton.ConversationID]span // times of conversations, not yet in table conversations
 	bound caxton.MessageID               // below it, unsettled messages with ordered IDs are in table pending
 
+	newest caxton.ConversationID // no conversation with an ordered ID above it has a record
+
 	next, limit int64                    // next position in the log of the server; up to limit they may be used
 	reserved    map[caxton.MessageID]int // reservations that are open, by message
 
@@ -41,8 +43,9 @@ type transaction struct {
 	spans    map[caxton.ConversationID]span
 	flush    bool                           // spans were written
 	archived map[caxton.ConversationID]bool // no record may follow any more
-	bound    caxton.MessageID               // new bound, or ""
-	limit    int64                          // new limit of positions, or 0
+	newest   caxton.ConversationID
+	bound    caxton.MessageID // new bound, or ""
+	limit    int64            // new limit of positions, or 0
 
 	reserved map[caxton.MessageID]int // reservations made, less those booked
 	fed      bool                     // somebody listens: records are gathered
@@ -72,7 +75,7 @@ func (w *writing) begin(fed bool) {
 	clear(w.tx.spans)
 	clear(w.tx.reserved)
 	clear(w.tx.archived)
-	w.tx.flush, w.tx.bound, w.tx.limit, w.tx.records = false, "", 0, nil
+	w.tx.flush, w.tx.newest, w.tx.bound, w.tx.limit, w.tx.records = false, "", "", 0, nil
 	w.tx.fed, w.tx.from = fed, w.next
 }
 
@@ -97,6 +100,7 @@ func (w *writing) finish(committed bool) {
 	for c, s := range w.tx.spans {
 		w.spans[c] = w.spans[c].with(s)
 	}
+	w.newest = max(w.newest, w.tx.newest)
 	if w.tx.bound != "" {
 		w.bound = w.tx.bound
 	}
@@ -131,6 +135,15 @@ func (w *writing) end(c caxton.ConversationID) (end, bool) {
 	return e, ok
 }
 
+// unseen reports whether a conversation is certain to have no record, so that nothing need be
+// read: those with ordered IDs begin in their order, or nearly so.
+func (w *writing) unseen(c caxton.ConversationID) bool {
+	return c > w.newest && c > w.tx.newest && ordered(c)
+}
+
+// ordered reports whether a conversation's ID begins with a time.
+func ordered(c caxton.ConversationID) bool { return caxton.MessageID(c).TimeOrdered() }
+
 // stored reports whether an unsettled message is in table pending.
 func (w *writing) stored(id caxton.MessageID) bool {
 	st, ok := w.tx.opened[id]
@@ -142,6 +155,9 @@ func (w *writing) stored(id caxton.MessageID) bool {
 
 func (w *writing) note(c caxton.ConversationID, seq, at int64) {
 	w.tx.ends[c] = end{seq + 1, at}
+	if c > w.newest && c > w.tx.newest && ordered(c) {
+		w.tx.newest = c
+	}
 	w.tx.spans[c] = w.tx.spans[c].with(span{first: at, last: at})
 }
 
