@@ -3,7 +3,7 @@ package caxton
 import (
 	"crypto/sha1" //nolint:gosec // RFC 9562 defines version 5 identifiers by SHA-1; it guards nothing
 	"encoding/binary"
-	"fmt"
+	"encoding/hex"
 	"strings"
 	"unicode"
 )
@@ -84,7 +84,13 @@ func uuid5(space string, name []byte) string {
 	h := sha1.Sum(append([]byte(space), name...)) //nolint:gosec // see the import
 	h[6] = h[6]&0x0f | 0x50
 	h[8] = h[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])
+	b := []byte("00000000-0000-0000-0000-000000000000")
+	hex.Encode(b[0:8], h[0:4])
+	hex.Encode(b[9:13], h[4:6])
+	hex.Encode(b[14:18], h[6:8])
+	hex.Encode(b[19:23], h[8:10])
+	hex.Encode(b[24:36], h[10:16])
+	return string(b)
 }
 
 // Slug returns the form of an agent's name that fits a URL and a file name: lower-case

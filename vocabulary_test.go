@@ -173,6 +173,17 @@ func TestDerivedIDs(t *testing.T) {
 	if len(a) != 36 || a[14] != '5' || !strings.ContainsRune("89ab", rune(a[19])) {
 		t.Errorf("%s is no version 5 UUID", a)
 	}
+	// They are in the logs of conversations: they may never change.
+	for got, want := range map[caxton.MessageID]caxton.MessageID{
+		a: "831a6e09-3025-5230-94ee-e0a20e6e840b",
+		caxton.DeriveMessageID("0192f3a0-0000-7000-8000-000000000001", 3): "0192f3a0-0000-88fb-9b4b-3e4b16dd5a9f",
+		caxton.DeriveMessageIDFor("m", "a"):                               "afed8f4b-bf6b-5331-937b-2754d98d0f6a",
+		caxton.KeyedMessageID("key"):                                      "0db4075a-1388-5f2b-a760-40c194ec2f6e",
+	} {
+		if got != want {
+			t.Errorf("derived ID %s, want %s", got, want)
+		}
+	}
 }
 
 func TestDerivedIDKeepsTheTime(t *testing.T) {

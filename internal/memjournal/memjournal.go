@@ -40,6 +40,7 @@ type Journal struct {
 
 	mu       sync.Mutex // guards all below
 	convs    map[caxton.ConversationID]*conversation
+	quiet    conversation // head of the ring of all, by their newest record: next is the one quiet longest
 	messages map[caxton.MessageID]place
 	pending  map[caxton.MessageID]*caxton.Delivery
 	blobs    map[string]blob
@@ -60,6 +61,8 @@ type conversation struct {
 	active  int   // pending messages in it
 	closed  bool  // archived
 	log     []entry
+
+	prev, next *conversation // in the ring
 }
 
 // An entry is a record whose body is made only when somebody reads it.
@@ -91,11 +94,13 @@ func New(cfg Config) *Journal {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Journal{
+	j := &Journal{
 		cfg: cfg, convs: map[caxton.ConversationID]*conversation{}, messages: map[caxton.MessageID]place{},
 		pending: map[caxton.MessageID]*caxton.Delivery{}, blobs: map[string]blob{}, tickets: map[ticketKey]caxton.Ticket{},
 		accounts: map[accountKey]caxton.BudgetUse{}, reservations: map[caxton.MessageID]map[string][]caxton.Charge{},
 	}
+	j.quiet.prev, j.quiet.next = &j.quiet, &j.quiet
+	return j
 }
 
 // Accept stores a message and makes it pending for its receiver, once per ID. See
@@ -133,23 +138,46 @@ func (j *Journal) accept(d *caxton.Delivery) {
 	}
 }
 
-// evict forgets the quiet tenth of the conversations, idle ones only.
+// evict forgets the two conversations that were quiet longest, idle ones only. Those that are
+// not idle go to the end of the ring, where they would come anyway when they are; it looks at
+// a few, so that no message waits long for it.
 func (j *Journal) evict() {
-	idle := make([]*conversation, 0, len(j.convs))
-	for _, c := range j.convs {
-		if c.active == 0 {
-			idle = append(idle, c)
+	left := 2
+	for range 8 {
+		c := j.quiet.next
+		switch {
+		case left == 0 || c == &j.quiet:
+			return
+		case c.active > 0:
+			j.stir(c)
+			continue
 		}
-	}
-	slices.SortFunc(idle, func(a, b *conversation) int { return a.last().Compare(b.last()) })
-	for _, c := range idle[:min(len(idle), j.cfg.MaxConversations/10+1)] {
-		for _, e := range c.log {
-			if e.kind == caxton.RecordMessage {
-				delete(j.messages, e.msg)
+		for i := range c.log {
+			if c.log[i].kind == caxton.RecordMessage {
+				delete(j.messages, c.log[i].msg)
 			}
 		}
 		delete(j.convs, c.id)
+		c.leave()
+		left--
 	}
+}
+
+// leave takes c out of the ring.
+func (c *conversation) leave() {
+	if c.prev != nil {
+		c.prev.next, c.next.prev = c.next, c.prev
+	}
+}
+
+// stir moves c to the end of the ring: it is the one that was quiet shortest.
+func (j *Journal) stir(c *conversation) {
+	if j.quiet.prev == c {
+		return
+	}
+	c.leave()
+	c.prev, c.next = j.quiet.prev, &j.quiet
+	c.prev.next, c.next.prev = c, c
 }
 
 // log adds an entry to a conversation's log and tells who listens.
@@ -157,6 +185,7 @@ func (j *Journal) log(c *conversation, e entry) {
 	j.position++
 	e.n = j.position
 	c.log = append(c.log, e)
+	j.stir(c)
 	if j.cfg.Feed == nil || !j.cfg.Feed.Active() {
 		return
 	}
