@@ -77,6 +77,9 @@ type entry struct {
 	body     json.RawMessage     // for all others
 }
 
+// usual is how many records a conversation has when one message was answered.
+const usual = 3
+
 type place struct {
 	conv *conversation
 	pos  int
@@ -126,7 +129,7 @@ func (j *Journal) accept(d *caxton.Delivery) {
 			j.evict()
 		}
 		j.counter++
-		c = &conversation{id: m.ConversationID, created: m.CreatedAt, number: j.counter, parent: m.Parent}
+		c = &conversation{id: m.ConversationID, created: m.CreatedAt, number: j.counter, parent: m.Parent, log: make([]entry, 0, usual)}
 		j.convs[c.id] = c
 	}
 	stored := *d
