@@ -436,6 +436,9 @@ func (db *DB) gather(batch []*job, limit int) []*job {
 func (db *DB) commit(batch []*job) {
 	start := time.Now()
 	db.last = len(batch)
+	if len(db.writing.spans) >= maxSpans {
+		batch = append(batch, &job{fn: db.flushSpans, done: make(chan error, 1)})
+	}
 	answered := false
 	defer func() {
 		if !answered { // a write panicked; the others must not wait for ever

@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,13 +18,10 @@ const flushEvery = 500 * time.Millisecond
 // flush writes what the hot path leaves for later: the times of conversations, and which
 // messages have stayed unsettled. From then on recovery need not look at older messages.
 func (db *DB) flush(*sqlite3.Conn) error {
-	w := &db.writing
-	for c, s := range w.spans {
-		if err := exec(db.stmts.convTouch, string(c), s.first, s.last, string(s.parent)); err != nil {
-			return err
-		}
+	if err := db.flushSpans(nil); err != nil {
+		return err
 	}
-	w.tx.flush = true
+	w := &db.writing
 	bound := idAt(db.cfg.Now().Add(-flushEvery))
 	var late []caxton.MessageID // ordered by time, not quite new, and only in table messages
 	for _, open := range []map[caxton.MessageID]bool{w.open, w.tx.opened} {
@@ -41,6 +40,24 @@ func (db *DB) flush(*sqlite3.Conn) error {
 		w.tx.bound = bound
 		return exec(db.stmts.metaSet, "bound", string(bound))
 	}
+	return nil
+}
+
+// maxSpans is how many conversations may wait for flush. More are written at once, so that
+// no commit has to write those of half a second of many callers.
+const maxSpans = 512
+
+// flushSpans writes the times of conversations, in the order of their IDs: new ones come at
+// the end of the table.
+func (db *DB) flushSpans(*sqlite3.Conn) error {
+	w := &db.writing
+	for _, c := range slices.Sorted(maps.Keys(w.spans)) {
+		s := w.spans[c]
+		if err := exec(db.stmts.convTouch, string(c), s.first, s.last, string(s.parent)); err != nil {
+			return err
+		}
+	}
+	w.tx.flush = true
 	return nil
 }
 
