@@ -22,8 +22,8 @@ type migration struct {
 	sql    string
 }
 
-// migrations returns the numbered SQL files in order. They are never edited once released,
-// and a number below a released one is never filled in later: databases are past it.
+// migrations returns the numbered SQL files in order, without gaps: a number that is filled in
+// later would be passed over by databases that are past it. They are never edited once released.
 func migrations() ([]migration, error) {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
 	if err != nil {
@@ -44,8 +44,8 @@ func migrations() ([]migration, error) {
 	}
 	slices.SortFunc(ms, func(a, b migration) int { return cmp.Compare(a.number, b.number) })
 	for i, m := range ms {
-		if m.number < 1 || i > 0 && m.number == ms[i-1].number {
-			return nil, fmt.Errorf("migration %s needs a number of its own", m.name)
+		if m.number != i+1 {
+			return nil, fmt.Errorf("migration %s should have number %d", m.name, i+1)
 		}
 	}
 	return ms, nil
