@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -40,14 +41,21 @@ func (db *DB) RecordsSince(ctx context.Context, n int64, at time.Time, limit int
 		limit = 1000
 	}
 	var end int64 // of what the flush has made complete: later records may be in conversations that are not noted yet
+	var imported string
 	err := db.write(ctx, func(c *sqlite3.Conn) error {
-		end = db.writing.tx.from - 1
+		end, imported = db.writing.tx.from-1, ""
+		if _, err := one(db.stmts.metaGet, func(st *sqlite3.Stmt) { imported = st.ColumnText(0) }, "imported"); err != nil {
+			return err
+		}
 		return db.flush(c)
 	})
 	if err != nil || end <= n {
 		return nil, err
 	}
-	if !at.IsZero() {
+	switch last, _ := strconv.ParseInt(imported, 10, 64); {
+	case n <= last: // what was brought in has times of its own, which say nothing of its position
+		at = time.Time{}
+	case !at.IsZero():
 		at = at.Add(-feedSlack)
 	}
 	rows, err := db.read.QueryContext(ctx, `SELECT r.conv, r.seq, r.n, r.at, r.kind, r.msg, r.agent, r.body

@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -113,4 +114,48 @@ func TestLateListener(t *testing.T) {
 		t.Error(err)
 	}
 	_ = db.Close()
+}
+
+// TestRecordsSinceImport brings in conversations whose times are no times of this server: long
+// ago, or not yet. Who was before them finds them, who is behind them finds what came later.
+func TestRecordsSinceImport(t *testing.T) {
+	ctx := t.Context()
+	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)
+	now := time.Now()
+	log := func(conv, id string, at time.Time) []caxton.Record {
+		d := journaltest.Delivery(conv, id, 0)
+		d.Message.ReceiverID = "" // to the outside: nothing is open
+		d.Message.CreatedAt = at
+		body, err := json.Marshal(d.Body())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []caxton.Record{{ConversationID: d.Message.ConversationID, At: at, Kind: caxton.RecordMessage, MessageID: d.Message.ID, Body: body}}
+	}
+	for i, tt := range []struct {
+		name string
+		at   time.Time
+	}{{"long ago", now.AddDate(-1, 0, 0)}, {"not yet", now.AddDate(1, 0, 0)}} {
+		before, err := db.Position(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conv := fmt.Sprintf("in%d", i)
+		if _, err := db.Import(ctx, log(conv, fmt.Sprintf("01900000-0000-7000-8000-00000000001%d", i), tt.at)); err != nil {
+			t.Fatal(err)
+		}
+		rs, err := db.RecordsSince(ctx, before, now, 0)
+		if err != nil || len(rs) != 1 || string(rs[0].ConversationID) != conv {
+			t.Errorf("%s: RecordsSince a position before the import = %+v, %v, want its record", tt.name, rs, err)
+			continue
+		}
+		d := journaltest.Delivery(fmt.Sprintf("later%d", i), fmt.Sprintf("01900000-0000-7000-8000-00000000002%d", i), 0)
+		d.Message.CreatedAt = now
+		if _, _, err := db.Accept(ctx, d, true); err != nil {
+			t.Fatal(err)
+		}
+		if rs, err = db.RecordsSince(ctx, rs[0].N, rs[0].At, 0); err != nil || len(rs) != 1 || rs[0].ConversationID != d.Message.ConversationID {
+			t.Errorf("%s: RecordsSince the imported record = %+v, %v, want the record after it", tt.name, rs, err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -77,6 +78,10 @@ func (db *DB) importLog(records []caxton.Record, open []caxton.Delivery) error {
 		if err := db.closeLog(conv); err != nil {
 			return err
 		}
+	}
+	// The times are others than those of the positions: see RecordsSince.
+	if err := exec(db.stmts.metaSet, "imported", strconv.FormatInt(db.writing.next-1, 10)); err != nil {
+		return err
 	}
 	// The index finds conversations by their activity, and this one's may be long ago.
 	for done := false; !done; {
