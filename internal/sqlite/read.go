@@ -160,8 +160,8 @@ func (db *DB) Thread(ctx context.Context, conv caxton.ConversationID, agent caxt
 	var version, depth sql.NullInt64
 	var parent, root sql.NullString
 	err := db.read.QueryRowContext(ctx, `SELECT
-			(SELECT json_extract(body, '$.version') FROM records WHERE conv=?1 AND kind='message' AND agent=?2 ORDER BY seq DESC LIMIT 1),
-			json_extract(body, '$.message.parent'), json_extract(body, '$.message.root'), json_extract(body, '$.message.depth')
+			(SELECT iif(json_valid(body), json_extract(body, '$.version'), NULL) FROM records WHERE conv=?1 AND kind='message' AND agent=?2 ORDER BY seq DESC LIMIT 1),
+			iif(json_valid(body), json_extract(body, '$.message.parent'), NULL), iif(json_valid(body), json_extract(body, '$.message.root'), NULL), iif(json_valid(body), json_extract(body, '$.message.depth'), NULL)
 		FROM records WHERE conv=?1 AND kind='message' ORDER BY seq LIMIT 1`, string(conv), string(agent)).Scan(&version, &parent, &root, &depth)
 	if errors.Is(err, sql.ErrNoRows) {
 		return t, nil
@@ -229,7 +229,7 @@ func (db *DB) Conversations(ctx context.Context, q caxton.ConversationQuery) (pa
 		where, args = append(where, `EXISTS (SELECT 1 FROM records r WHERE r.conv=c.cid AND r.agent=?)`), append(args, string(q.Agent))
 	}
 	if q.Participant != "" {
-		where = append(where, `EXISTS (SELECT 1 FROM records r WHERE r.conv=c.cid AND r.kind='message' AND (json_extract(r.body, '$.message.sender')=? OR json_extract(r.body, '$.message.receiver')=?))`)
+		where = append(where, `EXISTS (SELECT 1 FROM records r WHERE r.conv=c.cid AND r.kind='message' AND (iif(json_valid(r.body), json_extract(r.body, '$.message.sender'), NULL)=? OR iif(json_valid(r.body), json_extract(r.body, '$.message.receiver'), NULL)=?))`)
 		args = append(args, q.Participant, q.Participant)
 	}
 	if !q.Since.IsZero() {
@@ -314,7 +314,7 @@ func scanConversation(rows *sql.Rows) (conversationRow, error) {
 // participants fills in who takes part, from the first hundred messages of each.
 func (db *DB) participants(ctx context.Context, cs []conversationRow) error {
 	for i := range cs {
-		rows, err := db.read.QueryContext(ctx, `SELECT coalesce(json_extract(body, '$.message.sender'), ''), coalesce(json_extract(body, '$.message.receiver'), '')
+		rows, err := db.read.QueryContext(ctx, `SELECT coalesce(iif(json_valid(body), json_extract(body, '$.message.sender'), NULL), ''), coalesce(iif(json_valid(body), json_extract(body, '$.message.receiver'), NULL), '')
 			FROM records WHERE conv=? AND kind='message' ORDER BY seq LIMIT 100`, string(cs[i].ID))
 		if err != nil {
 			return storageError("read participants", err)
@@ -340,7 +340,7 @@ func (db *DB) participants(ctx context.Context, cs []conversationRow) error {
 
 // ToolUses counts the calls of every tool by every agent, over the kept history.
 func (db *DB) ToolUses(ctx context.Context) ([]caxton.AgentTools, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT agent, json_extract(body, '$.tool'), count(*)
+	rows, err := db.read.QueryContext(ctx, `SELECT agent, coalesce(iif(json_valid(body), json_extract(body, '$.tool'), NULL), ''), count(*)
 		FROM records INDEXED BY records_tools WHERE kind='tool_intended' GROUP BY 1, 2 ORDER BY 1, 2`)
 	if err != nil {
 		return nil, storageError("count tool calls", err)

@@ -121,7 +121,7 @@ func (db *DB) recoverNewest(c *sqlite3.Conn) error {
 func (db *DB) recoverConversations(c *sqlite3.Conn, bound caxton.MessageID) error {
 	return db.each(c, `INSERT INTO conversations (cid, created_at, updated_at, parent)
 		SELECT r.conv, coalesce((SELECT f.at FROM records f WHERE f.conv=r.conv AND f.seq=1 AND f.kind='forked'), min(r.at)), max(r.at),
-			coalesce((SELECT coalesce(json_extract(f.body, '$.message.parent'), json_extract(f.body, '$.from')) FROM records f WHERE f.conv=r.conv AND f.seq=1), '')
+			coalesce((SELECT coalesce(iif(json_valid(f.body), json_extract(f.body, '$.message.parent'), NULL), iif(json_valid(f.body), json_extract(f.body, '$.from'), NULL)) FROM records f WHERE f.conv=r.conv AND f.seq=1), '')
 		FROM records r
 		WHERE r.conv IN (SELECT conv FROM messages WHERE id>=?1 UNION SELECT m.conv FROM pending p JOIN messages m ON m.id=p.msg)
 		GROUP BY r.conv

@@ -231,7 +231,7 @@ func (db *DB) Search(ctx context.Context, q caxton.MatchQuery) (page []caxton.Ma
 		add(`EXISTS (SELECT 1 FROM records x WHERE x.conv=r.conv AND x.agent=?)`, string(q.Agent))
 	}
 	if q.Participant != "" {
-		add(`(json_extract(r.body, '$.message.sender')=? OR json_extract(r.body, '$.message.receiver')=?)`, q.Participant, q.Participant)
+		add(`(iif(json_valid(r.body), json_extract(r.body, '$.message.sender'), NULL)=? OR iif(json_valid(r.body), json_extract(r.body, '$.message.receiver'), NULL)=?)`, q.Participant, q.Participant)
 	}
 	if !q.Since.IsZero() {
 		add(`r.at>=?`, micros(q.Since))

@@ -103,7 +103,7 @@ func (db *DB) wake(id caxton.MessageID, how caxton.Wake) (*caxton.Delivery, erro
 // pastOutputs counts the outputs of a message's earlier settlements, so that new ones get
 // other IDs.
 func (db *DB) pastOutputs(d *caxton.Delivery) error {
-	st, _, err := db.writer.Prepare(`SELECT coalesce(json_array_length(body, '$.outputs'), 0), coalesce(json_extract(body, '$.attempt'), 0)
+	st, _, err := db.writer.Prepare(`SELECT coalesce(iif(json_valid(body), json_array_length(body, '$.outputs'), NULL), 0), coalesce(iif(json_valid(body), json_extract(body, '$.attempt'), NULL), 0)
 		FROM records WHERE conv=?1 AND msg=?2 AND kind='settled'`)
 	if err != nil {
 		return err
