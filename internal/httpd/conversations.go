@@ -249,7 +249,7 @@ func (s *Server) exportConversations(ctx context.Context, in *exportInput) (*hum
 	return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // huma hands the request's context over
 		hc.SetHeader("Content-Type", "application/x-ndjson")
 		ctx := hc.Context()
-		if err := s.export(ctx, hc.BodyWriter(), q, first, in.Blobs); err != nil {
+		if err := s.export(ctx, s.pace(hc.BodyWriter()), q, first, in.Blobs); err != nil {
 			s.cfg.Logger.WarnContext(ctx, "export ended early", "request_id", requestID(ctx), "error", err)
 		}
 	}}, nil

@@ -49,7 +49,8 @@ func openShop(t *testing.T, path string, cfg httpd.Config) *shop {
 	go func() { dbDone <- sh.db.Run(dbCtx) }()
 	cfg.Addr = "127.0.0.1:0"
 	sh.http, _, _ = newServerWith(t, cfg, func(d *httpd.Deps) {
-		d.Router = router.New(sh.db, d.Registry.(*house), router.Config{QueueSize: 1 << 30})
+		r := router.New(sh.db, d.Registry.(*house), router.Config{QueueSize: 1 << 30})
+		d.Router, d.Conversations = r, r
 		d.Log, d.Feed = sh.db, sh.feed
 	})
 	ctx, cancel := context.WithCancel(base)
@@ -541,6 +542,49 @@ func TestDeadReader(t *testing.T) {
 		}
 		<-time.After(5 * time.Millisecond)
 	}
+}
+
+// TestDeadExport has somebody ask for an export and never take it: that ends without him too.
+func TestDeadExport(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	sh := openShop(t, filepath.Join(t.TempDir(), "caxton.db"), httpd.Config{StreamTimeout: 50 * time.Millisecond, DrainTimeout: time.Second, Registerer: reg})
+	big, err := json.Marshal(strings.Repeat("x", 512<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		d := journaltest.Delivery("c1", fmt.Sprint("m", i), 0)
+		d.Message.CreatedAt, d.Message.Content = time.Now(), big
+		if _, _, err := sh.db.Accept(t.Context(), d, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{"/api/v1/conversations/export", "/api/v1/conversations/c1/export"} {
+		conn := dial(t, sh.http, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		if _, err := conn.Read(make([]byte, 1)); err != nil { // it has begun
+			t.Fatal(err)
+		}
+		for start := time.Now(); requestsAtWork(t, reg) > 0; {
+			if time.Since(start) > 10*time.Second {
+				t.Fatalf("%s: the export nobody takes goes on", path)
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}
+}
+
+func requestsAtWork(t *testing.T, reg *prometheus.Registry) (sum float64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "caxton_http_active_requests" {
+			sum = f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return sum
 }
 
 func TestConversationDeltas(t *testing.T) {

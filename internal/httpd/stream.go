@@ -145,6 +145,33 @@ func (st *stream) flush() error {
 	return st.err
 }
 
+// pace returns a writer to w by which a reader who takes nothing for a while is left.
+func (s *Server) pace(w io.Writer) io.Writer {
+	rw, ok := w.(http.ResponseWriter)
+	if !ok {
+		return w
+	}
+	return &paced{w, http.NewResponseController(rw), s.cfg.StreamTimeout}
+}
+
+// paced writes with a deadline for each piece.
+type paced struct {
+	w       io.Writer
+	rc      *http.ResponseController
+	timeout time.Duration
+}
+
+// Write writes p, or fails when the reader does not take a piece of it in time.
+func (p *paced) Write(b []byte) (n int, err error) {
+	for len(b) > 0 && err == nil {
+		_ = p.rc.SetWriteDeadline(time.Now().Add(p.timeout)) // a recorder of a test has no connection
+		var m int
+		m, err = p.w.Write(b[:min(len(b), flushAt)])
+		b, n = b[m:], n+m
+	}
+	return n, err
+}
+
 // endTooSlow ends the stream of a reader who still reads, but too slowly.
 func (st *stream) endTooSlow() {
 	st.end("reader_too_slow", "the reader took too long; go on from the last event ID")
