@@ -95,12 +95,15 @@ func CheckLog(records []Record) error {
 		if r.ConversationID != first.ConversationID {
 			return Errorf(Invalid, "log_mixed", "record %d belongs to conversation %s, not %s", i+1, r.ConversationID, first.ConversationID)
 		}
+		if y := r.At.UTC().Year(); y < 1970 || y > 9999 {
+			return Errorf(Invalid, "log_time", "record %d of conversation %s has no time, or one that cannot be", i+1, r.ConversationID)
+		}
 		if r.Kind != RecordMessage {
 			if !known[r.MessageID] {
 				return Errorf(Invalid, "log_order", "record %d of conversation %s is about message %s, which comes later or never", i+1, r.ConversationID, r.MessageID)
 			}
-			if !json.Valid(r.Body) {
-				return Errorf(Malformed, "record_unreadable", "record %d of conversation %s, of kind %s, cannot be read", i+1, r.ConversationID, r.Kind)
+			if err := checkBody(r); err != nil {
+				return err
 			}
 			continue
 		}
@@ -115,6 +118,52 @@ func CheckLog(records []Record) error {
 			return err
 		}
 		known[r.MessageID] = true
+	}
+	return nil
+}
+
+// checkBody returns why nobody could read a record later, or nil.
+func checkBody(r *Record) error {
+	if _, err := ParseRecordKind(string(r.Kind)); err != nil {
+		return err
+	}
+	var b any
+	switch r.Kind {
+	case RecordMessage:
+		b = &MessageBody{}
+	case RecordLeased:
+		b = &LeasedBody{}
+	case RecordReleased:
+		b = &ReleasedBody{}
+	case RecordModelCalled:
+		b = &ModelCalledBody{}
+	case RecordToolIntended:
+		b = &ToolIntendedBody{}
+	case RecordToolReturned:
+		b = &ToolReturnedBody{}
+	case RecordSettled:
+		b = &SettledBody{}
+	case RecordCancelAsked:
+		b = &CancelAskedBody{}
+	case RecordParked:
+		b = &ParkedBody{}
+	case RecordReopened:
+		b = &ReopenedBody{}
+	case RecordApprovalAsked:
+		b = &ApprovalAskedBody{}
+	case RecordDecided:
+		b = &DecidedBody{}
+	case RecordBudgetReserved:
+		b = &BudgetReservedBody{}
+	case RecordBudgetSettled:
+		b = &BudgetSettledBody{}
+	case RecordForked:
+		b = &ForkedBody{}
+	case RecordArchived:
+		b = &ArchivedBody{}
+	}
+	if err := json.Unmarshal(r.Body, b); err != nil {
+		return errRecord(r, err)
 	}
 	return nil
 }
