@@ -207,7 +207,7 @@ func (e *Engine) load(ctx context.Context) error {
 		sum := sha256.Sum256([]byte(w.URL))
 		w.ID, w.Declared, w.CreatedAt, w.N, w.At = "declared-"+hex.EncodeToString(sum[:6]), true, now, end, now
 		if old, ok := all[w.ID]; ok {
-			w.CreatedAt, w.N, w.At = old.CreatedAt, old.N, old.At
+			w.CreatedAt, w.Disabled, w.N, w.At = old.CreatedAt, old.Disabled, old.N, old.At
 		}
 		declared[w.ID], all[w.ID] = true, w
 		if err := e.store.PutWebhook(ctx, w); err != nil {

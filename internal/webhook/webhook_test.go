@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -337,6 +338,32 @@ func TestGone(t *testing.T) {
 		if record < "c1/7" {
 			t.Errorf("told of %s, which came while it was disabled", record)
 		}
+	}
+}
+
+// TestDeclaredGone restarts the server of a declared webhook whose receiver said that it is
+// gone: it stays disabled, and is not told of what came meanwhile.
+func TestDeclaredGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	var back atomic.Bool
+	r := receive(t, func(string, int) (int, string) {
+		if back.Load() {
+			return 200, ""
+		}
+		return 410, ""
+	})
+	cfg := webhook.Config{Concurrency: 1, Declared: []caxton.Webhook{{URL: r.URL, Secrets: []string{"whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"}}}}
+	h := open(t, path, cfg)
+	until(t, "there", func() bool { return len(h.engine.List(t.Context())) == 1 })
+	h.message("c1", "m1")
+	until(t, "disabled", func() bool { return h.engine.List(t.Context())[0].Disabled != "" })
+	h.message("c1", "m2")
+	h.stop()
+	back.Store(true)
+	h = open(t, path, cfg)
+	until(t, "there again", func() bool { return len(h.engine.List(t.Context())) == 1 })
+	if w := h.engine.List(t.Context())[0]; w.Disabled == "" {
+		t.Errorf("after a restart %+v, want it disabled", w)
 	}
 }
 
