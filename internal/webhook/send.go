@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -25,6 +26,7 @@ const (
 	keptAttempts = 20       // of a delivery, for people to look at
 	maxAnswer    = 64 << 10 // bytes of an answer that are read, so that its connection can be used again
 	look         = time.Minute
+	failing      = 5 * time.Second // after an attempt that the store did not keep
 )
 
 // sendAll tries what is due for one webhook, until ctx ends.
@@ -43,10 +45,18 @@ func (e *Engine) sendAll(ctx context.Context, h *hook) {
 			pause = again
 		case len(ds) > 0:
 			var wg sync.WaitGroup
+			var lost atomic.Bool
 			for i := range ds {
-				wg.Go(func() { e.attempt(ctx, h.ID, &ds[i]) })
+				wg.Go(func() {
+					if !e.attempt(ctx, h.ID, &ds[i]) {
+						lost.Store(true)
+					}
+				})
 			}
 			wg.Wait()
+			if lost.Load() { // what was told is told again: not at once
+				wait(ctx, failing)
+			}
 			continue
 		case !next.IsZero():
 			pause = min(look, max(time.Millisecond, next.Sub(now)))
@@ -61,11 +71,11 @@ func (e *Engine) sendAll(ctx context.Context, h *hook) {
 }
 
 // attempt makes one request and keeps what came of it. A request that was broken off because
-// the server stops does not count.
-func (e *Engine) attempt(ctx context.Context, id string, d *caxton.WebhookDelivery) {
+// the server stops does not count. kept is false when the store failed.
+func (e *Engine) attempt(ctx context.Context, id string, d *caxton.WebhookDelivery) (kept bool) {
 	w, err := e.Webhook(ctx, id)
 	if err != nil {
-		return // deleted meanwhile
+		return true // deleted meanwhile
 	}
 	body, err := e.body(ctx, d)
 	var a caxton.WebhookAttempt
@@ -81,7 +91,7 @@ func (e *Engine) attempt(ctx context.Context, id string, d *caxton.WebhookDelive
 		a, after, err = e.request(ctx, &w, d, body)
 	}
 	if ctx.Err() != nil && !good(a.Status) {
-		return
+		return true
 	}
 	d.Count++
 	d.Attempts = append(d.Attempts, a)
@@ -100,12 +110,25 @@ func (e *Engine) attempt(ctx context.Context, id string, d *caxton.WebhookDelive
 		e.cfg.Logger.WarnContext(ctx, "webhook delivery failed", "webhook", id, "delivery", d.ID, "attempts", d.Count, "status", a.Status, "error", err)
 	}
 	e.count.WithLabelValues(result).Inc()
+	kept = true
 	keep := context.WithoutCancel(ctx) // what came of the request is known: it is not to be lost
 	if err := e.store.SaveWebhookDelivery(keep, *d); err != nil {
 		e.cfg.Logger.ErrorContext(ctx, "webhook delivery not kept", "webhook", id, "delivery", d.ID, "error", err)
+		kept = false
 	}
 	if a.Status == http.StatusGone {
 		e.disable(keep, id)
+	}
+	return kept
+}
+
+// wait waits for a while, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 

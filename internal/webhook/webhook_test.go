@@ -367,6 +367,46 @@ func TestDeclaredGone(t *testing.T) {
 	}
 }
 
+// A forgetful store cannot keep what came of a delivery.
+type forgetful struct{ *sqlite.DB }
+
+func (forgetful) SaveWebhookDelivery(context.Context, caxton.WebhookDelivery) error {
+	return caxton.Errorf(caxton.Unavailable, "storage_full", "the disk is full")
+}
+
+// TestNotKept has the store fail: the receiver is not told the same thing without a pause.
+func TestNotKept(t *testing.T) {
+	feed := &event.Feed{}
+	db, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "caxton.db"), Feed: feed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := webhook.New(forgetful{db}, db, feed, webhook.Config{Policy: &egress.Policy{AllowPrivate: true}, Concurrency: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	dbDone, done := make(chan error, 1), make(chan error, 1)
+	dbCtx, stopDB := context.WithCancel(context.WithoutCancel(t.Context()))
+	go func() { dbDone <- db.Run(dbCtx) }()
+	go func() { done <- e.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		stopDB()
+		_, _ = <-done, <-dbDone
+		_ = db.Close()
+	})
+	r := receive(t, func(string, int) (int, string) { return 200, "" })
+	h := &house{t: t, db: db, engine: e}
+	h.create(caxton.Webhook{URL: r.URL})
+	h.message("c1", "m1")
+	until(t, "told", func() bool { _, n := r.count(); return n > 0 })
+	<-time.After(300 * time.Millisecond)
+	if _, n := r.count(); n > 3 {
+		t.Errorf("%d requests in a moment, want a pause after each that was not kept", n)
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{Life: 50 * time.Hour})
 	r := receive(t, func(string, int) (int, string) { return 429, "Retry-After: 7200" })
