@@ -470,6 +470,7 @@ func (db *DB) commit(batch []*job) {
 // transact does a batch in one transaction: all of it or nothing, even if a write panics.
 func (db *DB) transact(batch []*job) (err error) {
 	db.writing.begin(db.feeding())
+	db.searching.begin()
 	done := false
 	defer func() {
 		if !done { // a write panicked
@@ -494,6 +495,7 @@ func (db *DB) inTransaction(batch []*job) error {
 	if err := db.stmts.commit.Exec(); err != nil {
 		return db.rollback(fmt.Errorf("commit: %w", err))
 	}
+	db.searching.commit()
 	if db.writing.tx.flush {
 		db.searching.touched(db.writing.spans)
 	}

@@ -20,9 +20,32 @@ import (
 // at again.
 type searching struct {
 	waiting map[caxton.ConversationID]bool // have messages that are not in the index
-	behind  bool                           // there are more: those active since the place
-	at      int64                          // place: the activity of the last conversation looked at
-	conv    string                         // and its ID
+	more    backlog
+
+	tx struct { // what the transaction at work makes of it, once it is committed
+		done map[caxton.ConversationID]bool // of those waiting
+		more backlog
+	}
+}
+
+// A backlog is how far the index was brought through all conversations.
+type backlog struct {
+	behind bool   // there are more: those active since the place
+	at     int64  // place: the activity of the last conversation looked at
+	conv   string // and its ID
+}
+
+func (x *searching) begin() {
+	clear(x.tx.done)
+	x.tx.more = x.more
+}
+
+// commit has what was indexed count: not before, as a job that shares the transaction may fail.
+func (x *searching) commit() {
+	for c := range x.tx.done {
+		delete(x.waiting, c)
+	}
+	x.more = x.tx.more
 }
 
 const (
@@ -39,8 +62,8 @@ const (
 func (x *searching) touched(spans map[caxton.ConversationID]span) {
 	for c, s := range spans {
 		if len(x.waiting) >= maxWaiting { // too many: found by their activity later on
-			if from := s.first - indexLag.Microseconds(); !x.behind || from < x.at {
-				x.behind, x.at, x.conv = true, min(from, s.last), ""
+			if from := s.first - indexLag.Microseconds(); !x.more.behind || from < x.more.at {
+				x.more = backlog{behind: true, at: min(from, s.last)}
 			}
 			continue
 		}
@@ -49,19 +72,19 @@ func (x *searching) touched(spans map[caxton.ConversationID]span) {
 }
 
 // lags reports whether the index lacks messages.
-func (x *searching) lags() bool { return x.behind || len(x.waiting) > 0 }
+func (x *searching) lags() bool { return x.more.behind || len(x.waiting) > 0 }
 
 // recoverSearch has the conversations looked at that were active since the index was known
 // to be complete.
 func (db *DB) recoverSearch() error {
 	x := &db.searching
-	x.waiting, x.behind = map[caxton.ConversationID]bool{}, true
+	x.waiting, x.tx.more.behind = map[caxton.ConversationID]bool{}, true
 	var mark string
 	if _, err := one(db.stmts.metaGet, func(st *sqlite3.Stmt) { mark = st.ColumnText(0) }, "searched"); err != nil || mark == "" {
 		return err
 	}
 	var err error
-	if x.at, err = strconv.ParseInt(mark, 10, 64); err != nil {
+	if x.tx.more.at, err = strconv.ParseInt(mark, 10, 64); err != nil {
 		return fmt.Errorf("searched %q: %w", mark, err)
 	}
 	return nil
@@ -72,21 +95,27 @@ func (db *DB) index(*sqlite3.Conn) error {
 	x := &db.searching
 	left, some := indexSlice, len(x.waiting) > 0
 	for c := range x.waiting {
+		if x.tx.done[c] {
+			continue
+		}
 		done, n, err := db.indexLog(string(c), left)
 		if err != nil {
 			return err
 		}
 		if done {
-			delete(x.waiting, c) // should the transaction fail, the mark brings it back
+			if x.tx.done == nil {
+				x.tx.done = map[caxton.ConversationID]bool{}
+			}
+			x.tx.done[c] = true
 		}
 		if left -= n + 1; left <= 0 {
 			return nil
 		}
 	}
 	switch {
-	case x.behind:
+	case x.tx.more.behind:
 		return db.indexMore(left)
-	case some && len(x.waiting) == 0:
+	case some && len(x.waiting) == len(x.tx.done):
 		return db.markSearched()
 	}
 	return nil
@@ -94,7 +123,7 @@ func (db *DB) index(*sqlite3.Conn) error {
 
 // indexMore goes on through the conversations by their activity.
 func (db *DB) indexMore(left int) error {
-	x := &db.searching
+	x := &db.searching.tx.more
 	st, _, err := db.writer.Prepare(`SELECT updated_at, cid FROM conversations WHERE (updated_at, cid) > (?1, ?2) ORDER BY updated_at, cid LIMIT ?3`)
 	if err != nil {
 		return err

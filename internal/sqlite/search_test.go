@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -107,4 +108,47 @@ func indexed(t *testing.T, path string) int {
 		t.Fatal(st.Err())
 	}
 	return st.ColumnInt(0)
+}
+
+// TestSearchBesideFailures indexes in transactions that fail because of what else is in them:
+// what was taken back is indexed again.
+func TestSearchBesideFailures(t *testing.T) {
+	ctx := t.Context()
+	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		for range 8 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						if err := db.Archive(ctx, "nowhere", caxton.ArchivedBody{}, time.Now()); caxton.KindOf(err) != caxton.NotFound {
+							t.Errorf("Archive = %v, want NotFound", err)
+							return
+						}
+					}
+				}
+			})
+		}
+	}()
+	for i := range 100 {
+		d := journaltest.Delivery(fmt.Sprintf("c%d", i), fmt.Sprintf("01900000-0000-7000-8000-%012d", i), 0)
+		d.Message.Content = json.RawMessage(fmt.Sprintf(`"word%d"`, i))
+		if _, _, err := db.Accept(ctx, d, true); err != nil {
+			t.Error(err)
+			break
+		}
+		ms, _, err := db.Search(ctx, caxton.MatchQuery{Text: fmt.Sprintf("word%d", i)})
+		if err != nil || len(ms) != 1 {
+			t.Errorf("message %d: found %+v, %v, want it", i, ms, err)
+			break
+		}
+	}
+	close(stop)
+	<-done
 }
