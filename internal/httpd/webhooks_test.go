@@ -53,7 +53,6 @@ func newHooked(t *testing.T, policy *egress.Policy) *httpd.Server {
 // TestWebhookRefusals holds what a request gets that asks for nonsense, and that nothing comes
 // of it.
 func TestWebhookRefusals(t *testing.T) {
-	t.Parallel()
 	s := newHooked(t, &egress.Policy{})
 	w := ask[api.Webhook](t, s, "POST", "/api/v1/webhooks", `{"url": "https://example.com/hook"}`, 201)
 	one := "/api/v1/webhooks/" + w.ID
@@ -123,7 +122,6 @@ func TestWebhookRefusals(t *testing.T) {
 // TestWebhookAddresses holds that nothing is sent to an address that is not public, however it
 // is written, unless the configuration allows it.
 func TestWebhookAddresses(t *testing.T) {
-	t.Parallel()
 	reached := make(chan string, 10) // more than are sent
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reached <- r.Header.Get("webhook-id")
@@ -173,7 +171,6 @@ func TestWebhookAddresses(t *testing.T) {
 // TestWebhookSecrets holds that secrets are in the answer that made a webhook, and in none
 // after it.
 func TestWebhookSecrets(t *testing.T) {
-	t.Parallel()
 	s := newHooked(t, &egress.Policy{})
 	own := ask[api.Webhook](t, s, "POST", "/api/v1/webhooks", `{"url": "https://example.com/1", "events": ["settled"], "agents": ["greeter"], "conversations": ["c1"], "secrets": ["`+ownSecret+`"]}`, 201)
 	if !slices.Equal(own.Secrets, []string{ownSecret}) || own.Status != "active" || own.Declared || !slices.Equal(own.Events, []string{"settled"}) ||
@@ -202,7 +199,6 @@ func TestWebhookSecrets(t *testing.T) {
 
 // TestWebhookDeleted holds that a webhook goes once and for all, and makes room.
 func TestWebhookDeleted(t *testing.T) {
-	t.Parallel()
 	s := newHooked(t, &egress.Policy{})
 	var last api.Webhook
 	for range 4 {
