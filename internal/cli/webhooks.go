@@ -14,7 +14,7 @@ import (
 
 func newWebhooks(env *Env) *cobra.Command {
 	return group("webhooks", "Have addresses elsewhere be told of what happens", newWebhooksList(env), newWebhooksShow(env), newWebhooksCreate(env),
-		newWebhooksDelete(env), newWebhooksTest(env), newWebhooksDeliveries(env))
+		newWebhooksDelete(env), newWebhooksEnable(env), newWebhooksTest(env), newWebhooksDeliveries(env))
 }
 
 func newWebhooksList(env *Env) *cobra.Command {
@@ -106,6 +106,19 @@ func newWebhooksDelete(env *Env) *cobra.Command {
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
+}
+
+func newWebhooksEnable(env *Env) *cobra.Command {
+	return &cobra.Command{
+		Use: "enable ID", Short: "Have a disabled webhook be told of records again, from now on", Args: exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := env.Client().EnableWebhook(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return env.Print(w, func(p *printer) { p.line("%s: %s", w.Status, w.ID) })
+		},
+	}
 }
 
 func newWebhooksTest(env *Env) *cobra.Command {
