@@ -18,7 +18,9 @@ import (
 // over a server and a model that does as its prompt says, and reads the difference.
 func TestForkWithAnotherPrompt(t *testing.T) {
 	model := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var req struct{ Messages []struct{ Role, Content string } }
+		var req struct {
+			Messages []struct{ Role, Content string }
+		}
 		if err := json.NewDecoder(r.Body).Decode(&req); err != nil || len(req.Messages) == 0 {
 			w.WriteHeader(http.StatusBadRequest)
 			return

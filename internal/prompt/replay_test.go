@@ -244,7 +244,7 @@ func (th *theatre) handle(d caxton.Delivery) {
 		u, unknown := errors.AsType[*caxton.UnknownEffects](err)
 		s := caxton.Settlement{Lease: l, Outcome: caxton.OutcomeDone, At: th.now}
 		for i, m := range out {
-			m.ID = caxton.DeriveMessageID(d.Message.ID, d.Outputs+i)
+			m.ID, m.CreatedAt = caxton.DeriveMessageID(d.Message.ID, d.Outputs+i), th.now
 			s.Outputs = append(s.Outputs, caxton.Delivery{Message: m})
 		}
 		switch {
