@@ -273,7 +273,7 @@ func (th *theatre) handle(d caxton.Delivery) {
 				}
 			}
 			m := d.Message.Reply(caxton.Failure, caxton.TextContent("failed"))
-			m.ID = caxton.DeriveMessageID(d.Message.ID, d.Outputs)
+			m.ID, m.CreatedAt = caxton.DeriveMessageID(d.Message.ID, d.Outputs), th.now
 			s.Outputs = []caxton.Delivery{{Message: m}}
 		}
 		th.seen[string(s.Outcome)]++
