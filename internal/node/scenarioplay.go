@@ -204,6 +204,9 @@ func (p *set) play(ctx context.Context, c *scenario.Case, to caxton.AgentID) ([]
 	var turns []scenario.Played
 	var conv caxton.ConversationID
 	for _, t := range c.Sent() {
+		if err := ctx.Err(); err != nil { // a reply may be there already: it would be taken for one that was waited for
+			return turns, fmt.Errorf("turn %d: %w", len(turns)+1, err)
+		}
 		content, err := t.Input.JSON()
 		if err != nil {
 			return turns, err
