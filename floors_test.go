@@ -44,6 +44,7 @@ func floors() map[string]float64 {
 		"internal/llm/scripted":   2,
 		"internal/mcp":            2,
 		"internal/memjournal":     2,
+		"internal/memory":         1,
 		"internal/prompt":         2,
 		"internal/registry":       2,
 		"internal/router":         2,

@@ -1,0 +1,207 @@
+package memory
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/caxton/caxton"
+)
+
+// An Access is what somebody may see and change. The zero Access is nothing.
+type Access struct {
+	All    bool           // everything: an operator
+	Scopes []caxton.Scope // these, and no other
+}
+
+// An AsOf asks for what was true at one time as far as was known at another. The zero AsOf
+// asks for what is true and known now. A search among the past costs more.
+type AsOf struct {
+	Valid time.Time // true at this time; zero: now
+	Known time.Time // known at this time; zero: now
+}
+
+// A Memo is one entity and what is to be remembered about it.
+type Memo struct {
+	Scope        caxton.Scope
+	ID           caxton.EntityID // an entity there is, instead of Scope and Name; or 0
+	Name         string          // an entity of this name in the scope is added to; without one it is made
+	Type         string          // "" for the type it has, or "thing"; another type than it has is a Conflict
+	Importance   *float64
+	Metadata     json.RawMessage // replaces what there is, unless nil
+	Notes        []Note
+	Links        []Link
+	CreateOnly   bool // Conflict when the entity is there
+	ExistingOnly bool // NotFound when it is not
+}
+
+// A Note is one thing to be remembered about an entity.
+type Note struct {
+	Text       string
+	Key        string // see caxton.Observation: a current one of the same key is superseded
+	Confidence *float64
+	Valid      caxton.Span
+	Replaces   caxton.ObservationID // this current observation of the entity is superseded; or 0
+	KnownFrom  time.Time            // for imports: when it was known first; zero: now
+}
+
+// A Link is a relation to be remembered, from the Memo's entity. When there is one of these
+// ends and this type, it is brought up to date.
+type Link struct {
+	To         string          // name of the other entity: in the Memo's scope, else in a wider one that Access shows
+	ToID       caxton.EntityID // or its ID
+	Type       string
+	Strength   *float64
+	Confidence *float64
+	Metadata   json.RawMessage
+	Valid      caxton.Span
+}
+
+// A Remembered tells what became of a Memo.
+type Remembered struct {
+	Entity       caxton.Entity // without observations
+	Created      bool
+	Observations []Noted // in the order of Notes
+	Relations    []caxton.Relation
+}
+
+// A Noted tells what became of a Note.
+type Noted struct {
+	ID         caxton.ObservationID
+	Duplicate  bool                   // the entity had it already: ID is the one there is
+	Superseded []caxton.ObservationID // those it took the place of
+}
+
+// A Passage is a text that is searched: an observation, or the name of an entity that has
+// none. Its ID is the observation's or the entity's.
+type Passage struct {
+	ID       caxton.MemoryID
+	EntityID caxton.EntityID
+	Group    Group
+	Text     string // what is embedded and indexed: name, type and observation
+}
+
+// A Group is a set of passages that are searched together: those of one scope that are
+// current, or those that are not. Group/2 is the Store's number of the scope; odd is past.
+type Group uint32
+
+// A Forgetting says what to forget. Forgetting closes the known time and removes nothing.
+type Forgetting struct {
+	Entities     []caxton.EntityID // with their observations and relations
+	Observations []caxton.ObservationID
+	Relations    []caxton.RelationID
+	By           caxton.Provenance
+}
+
+// A Reversal says which observations and relations to take back, by where they came from. All set
+// fields must agree; at least one must be set. What the reverted had superseded is current again,
+// unless something that is not reverted has superseded it too.
+type Reversal struct {
+	Observations   []caxton.ObservationID
+	Entity         caxton.EntityID
+	ConversationID caxton.ConversationID
+	MessageID      caxton.MessageID
+	AgentID        caxton.AgentID
+	Tool           string
+	By             string
+	Since, Until   time.Time // known from a time in this span
+	DryRun         bool      // tell, change nothing
+	Reason         string
+	Actor          string // who reverts
+}
+
+// Changed counts and names what a write changed, so that the indexes can follow.
+type Changed struct {
+	Entities          []caxton.EntityID
+	Observations      []caxton.ObservationID // that ceased to be current
+	Restored          []caxton.ObservationID // that are current again
+	Relations         []caxton.RelationID    // that ceased to be current
+	RestoredRelations []caxton.RelationID
+}
+
+// A Filter bounds what a search or a list returns. Zero fields bound nothing.
+type Filter struct {
+	Types          []string          // of entities
+	Name           string            // exactly, ignoring case
+	Metadata       map[string]string // these members of the entity's metadata have these values, written as text
+	Since, Until   time.Time         // true within this time
+	AsOf           *AsOf             // nil: now
+	MinImportance  float64
+	ConversationID caxton.ConversationID // where it came from
+	AgentID        caxton.AgentID
+}
+
+// A TextMatch is a passage found by its words.
+type TextMatch struct {
+	ID       caxton.MemoryID
+	EntityID caxton.EntityID
+	Group    Group
+	Score    float64 // BM25, greater is better
+}
+
+// An Edge is a relation as the graph needs it.
+type Edge struct {
+	ID       caxton.RelationID
+	From, To caxton.EntityID
+	Type     string
+	Strength float64
+}
+
+// A ChangeKind says what a Change did.
+type ChangeKind string
+
+// The kinds of change.
+const (
+	EntityCreated   ChangeKind = "created"
+	EntityUpdated   ChangeKind = "updated"
+	EntityForgotten ChangeKind = "forgotten"
+	Observed        ChangeKind = "observed"
+	Superseded      ChangeKind = "superseded"
+	Reverted        ChangeKind = "reverted"
+	Restored        ChangeKind = "restored"
+	Forgotten       ChangeKind = "observation_forgotten"
+	Related         ChangeKind = "related"
+	Unrelated       ChangeKind = "unrelated"
+)
+
+// A Change is one entry of an entity's history, oldest first.
+type Change struct {
+	At          time.Time
+	Kind        ChangeKind
+	Observation *caxton.Observation // of observed, superseded, reverted, restored
+	Relation    *caxton.Relation
+	Detail      string // for people: "type person → employee"
+	Provenance  caxton.Provenance
+}
+
+// A Store keeps the truth. *memdb.DB provides it; memorytest.TestStore is what it must pass.
+// Everything it returns lies within the Access it is given; what lies outside is NotFound.
+// A write that returned is durable, is done wholly or not at all, and is visible to every
+// later read.
+type Store interface {
+	// Remember writes memos in order, in one transaction.
+	Remember(ctx context.Context, a Access, memos []Memo, by caxton.Provenance) ([]Remembered, error)
+	// Forget closes the known time of what it is given.
+	Forget(ctx context.Context, a Access, f Forgetting) (Changed, error)
+	// Revert takes back what came from somewhere.
+	Revert(ctx context.Context, a Access, r Reversal) (Changed, error)
+
+	// Entity returns an entity with its observations as of a time.
+	Entity(ctx context.Context, a Access, id caxton.EntityID, at AsOf) (caxton.Entity, error)
+	// Named returns the entities of a name, ignoring case, narrowest scope first, without observations.
+	Named(ctx context.Context, a Access, name string, at AsOf) ([]caxton.Entity, error)
+	// Entities returns a page of entities without observations, most recently updated first.
+	Entities(ctx context.Context, a Access, f Filter, cursor string, limit int) (page []caxton.Entity, next string, err error)
+	// Relations returns the relations at an entity, or all when id is 0, as of a time.
+	Relations(ctx context.Context, a Access, id caxton.EntityID, at AsOf, cursor string, limit int) (page []caxton.Relation, next string, err error)
+	// History returns everything that happened to an entity, oldest first.
+	History(ctx context.Context, a Access, id caxton.EntityID) ([]Change, error)
+	// Hits returns the entity and the observation behind each passage that a may see and that agrees
+	// with f, in the order of ids. An entity's Observations holds the one found, or nothing.
+	Hits(ctx context.Context, a Access, ids []caxton.MemoryID, f Filter) ([]caxton.Entity, error)
+
+	// Match returns the passages that have words of a query, best first.
+	Match(ctx context.Context, a Access, query string, f Filter, limit int) ([]TextMatch, error)
+	// Groups returns the groups that a may see; the past ones only if past.
+	Groups(ctx context.Context, a Access, past bool) ([]Group, error)
+}

@@ -1,0 +1,109 @@
+package memory
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/caxton/caxton"
+)
+
+// A Vector is the embedding of a passage.
+type Vector struct {
+	ID    caxton.MemoryID // the passage's
+	Group Group
+	Unit  []float32 // of length 1
+}
+
+// VectorStore keeps embeddings beside what they were made from. *memdb.DB provides it.
+type VectorStore interface {
+	// PutVectors writes embeddings made by the named model. One whose passage is gone is left out.
+	PutVectors(ctx context.Context, model string, vectors []Vector) error
+	// Unembedded returns passages that have no embedding by the model, oldest first, with IDs
+	// greater than after.
+	Unembedded(ctx context.Context, model string, after caxton.MemoryID, limit int) ([]Passage, error)
+	// Vectors calls visit with the embeddings of passages by ID, as the model made them, in any
+	// order; those it does not have are left out. The Unit is valid during the call only.
+	Vectors(ctx context.Context, model string, ids []caxton.MemoryID, visit func(Vector) error) error
+	// Load brings the vector index of a model back: first visits the blobs that SaveSegments wrote
+	// last, then every vector and removal that is newer than they, in order.
+	Load(ctx context.Context, model string, segment func(blob []byte) error, put func(Vector) error, remove func(caxton.MemoryID) error) error
+	// SaveSegments replaces blobs of the model's index, by their number, and notes that they hold
+	// everything up to mark, which Mark returned before they were made.
+	SaveSegments(ctx context.Context, model string, mark int64, total int, blobs map[int][]byte) error
+	// Mark returns the number of the last change of vectors.
+	Mark(ctx context.Context) (int64, error)
+	// DropModel removes the embeddings and blobs of a model.
+	DropModel(ctx context.Context, model string) error
+	// Edges visits every relation that is current, in any order.
+	Edges(ctx context.Context, visit func(Edge, Group) error) error
+}
+
+// A Cleaning says what to remove for good. What is removed cannot be reverted.
+type Cleaning struct {
+	OlderThan   time.Time // entities not updated since, that are not important: below MinKeep
+	MinKeep     float64   // importance from which on age does not matter; 0.8
+	Orphaned    bool      // embeddings, relations and index entries whose entity is gone; entities with neither observation nor relation
+	Past        time.Time // what has been superseded, reverted or forgotten before this time
+	Scope       caxton.Scope
+	MaxEntities int // of the Scope at most: the least important, then the oldest, go first; 0 no limit
+	DryRun      bool
+}
+
+// A Cleaned counts what was removed.
+type Cleaned struct {
+	Entities, Observations, Relations, Embeddings, Orphans int64
+	Bytes                                                  int64 // of the file that became free
+}
+
+// Counts tell how much there is.
+type Counts struct {
+	Entities     int64 // current
+	Observations int64 // current
+	Relations    int64 // current
+	Past         int64 // observations that are not
+	Embeddings   int64
+	Unembedded   int64 // current passages that have none by the model
+	ByType       map[string]int64
+	ByScope      map[string]int64
+}
+
+// FileStats tell of the file.
+type FileStats struct {
+	Path          string
+	Bytes         int64   // with its write-ahead log
+	Free          int64   // bytes in it that are unused
+	Fragmentation float64 // Free as a share of Bytes, 0 to 1
+	CacheHitRate  float64 // of pages, 0 to 1
+	CacheBytes    int64
+	CacheLimit    int64
+	Queries       int64
+	AverageQuery  time.Duration
+	P99Query      time.Duration
+}
+
+// A Slow is a sort of query as the statistics see it.
+type Slow struct {
+	Kind    string // "semantic_search", "graph_traversal", "text_match"
+	Count   int64
+	Average time.Duration
+	P99     time.Duration
+	Max     time.Duration
+}
+
+// Keeper is the upkeep of the file. *memdb.DB provides it.
+type Keeper interface {
+	Count(ctx context.Context, model string) (Counts, error)
+	File(ctx context.Context) (FileStats, error)
+	Clean(ctx context.Context, c Cleaning) (Cleaned, error)
+	Vacuum(ctx context.Context) (freed int64, err error)
+	Analyze(ctx context.Context) error
+	// Reindex makes the text index and the SQL indexes anew.
+	Reindex(ctx context.Context, progress func(done, total int64)) error
+	// Check runs SQLite's integrity check and ours: text index, embeddings and relations agree with the entities.
+	Check(ctx context.Context, deep bool) ([]string, error)
+	// Export visits everything there is within an access, entities first, in order of ID, as of one moment.
+	Export(ctx context.Context, a Access, f Filter, past bool, entity func(caxton.Entity) error, relation func(caxton.Relation) error) error
+	// Backup writes a consistent copy of the file.
+	Backup(ctx context.Context, w io.Writer) error
+}
