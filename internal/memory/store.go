@@ -83,7 +83,7 @@ type Passage struct {
 
 // A Group is a set of passages that are searched together: those of one scope that are
 // current, or those that are not. Group/2 is the Store's number of the scope; odd is past.
-type Group uint32
+type Group uint64
 
 // A Forgetting says what to forget. Forgetting closes the known time and removes nothing.
 type Forgetting struct {

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -25,13 +26,14 @@ type VectorStore interface {
 	// Vectors calls visit with the embeddings of passages by ID, as the model made them, in any
 	// order; those it does not have are left out. The Unit is valid during the call only.
 	Vectors(ctx context.Context, model string, ids []caxton.MemoryID, visit func(Vector) error) error
-	// Load brings the vector index of a model back: first visits the blobs that SaveSegments wrote
-	// last, then every vector and removal that is newer than they, in order.
-	Load(ctx context.Context, model string, segment func(blob []byte) error, put func(Vector) error, remove func(caxton.MemoryID) error) error
-	// SaveSegments replaces blobs of the model's index, by their number, and notes that they hold
-	// everything up to mark, which Mark returned before they were made.
-	SaveSegments(ctx context.Context, model string, mark int64, total int, blobs map[int][]byte) error
-	// Mark returns the number of the last change of vectors.
+	// Load brings the vector index of a model back: first visits the blobs that SaveSegments wrote,
+	// then every passage whose vector changed after their mark, as it is now: with its vector, or
+	// with a nil Unit when it has none any more. It returns the mark up to which that is.
+	Load(ctx context.Context, model string, segment func(id uint32, blob []byte) error, changed func(Vector) error) (mark int64, err error)
+	// SaveSegments writes blobs of the model's index in one transaction, a nil one to remove what
+	// is kept under its ID, and notes that together they hold all changes up to mark.
+	SaveSegments(ctx context.Context, model string, mark int64, blobs iter.Seq2[uint32, []byte]) error
+	// Mark returns the number of the last change of vectors and groups.
 	Mark(ctx context.Context) (int64, error)
 	// DropModel removes the embeddings and blobs of a model.
 	DropModel(ctx context.Context, model string) error
