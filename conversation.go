@@ -90,6 +90,8 @@ const (
 	RecordBudgetSettled  RecordKind = "budget_settled"  // what it did cost was booked
 	RecordForked         RecordKind = "forked"          // the conversation begins as a copy of another
 	RecordArchived       RecordKind = "archived"        // the conversation was closed
+	RecordMemoryRecalled RecordKind = "memory_recalled" // what the agent remembers was looked up for the message
+	RecordMemoryWritten  RecordKind = "memory_written"  // what was said in the turn was remembered
 )
 
 // A Record is one thing that happened in a conversation. State is a fold of records.
@@ -210,6 +212,34 @@ type ForkedBody struct {
 type ArchivedBody struct {
 	By     string `json:"by"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// MemoryRecalledBody is the body of RecordMemoryRecalled.
+type MemoryRecalledBody struct {
+	Query    string         `json:"query"`
+	Items    []RecalledItem `json:"items"`              // best first
+	Degraded string         `json:"degraded,omitempty"` // why it was searched by words alone, or not at all
+	Millis   int64          `json:"ms"`
+}
+
+// A RecalledItem is one thing that was recalled.
+type RecalledItem struct {
+	ID       string    `json:"id"` // of the observation, or of the entity when nothing is known about it
+	EntityID EntityID  `json:"entity_id"`
+	Scope    Scope     `json:"scope"`
+	Name     string    `json:"name"`
+	Type     string    `json:"type"`
+	Text     string    `json:"text"`
+	Score    float64   `json:"score"`       // 0 to 1
+	At       time.Time `json:"at,omitzero"` // when it was true or, when that is not known, when it became known
+}
+
+// MemoryWrittenBody is the body of RecordMemoryWritten.
+type MemoryWrittenBody struct {
+	EntityID     EntityID        `json:"entity_id,omitzero"`
+	Observations []ObservationID `json:"observations,omitempty"`
+	Error        string          `json:"error,omitempty"` // why it was not
+	Millis       int64           `json:"ms"`
 }
 
 // ModelCalledBody is the body of RecordModelCalled: enough to repeat the turn without

@@ -55,7 +55,8 @@ func (s *openTurn) add(r *Record) error {
 			return errRecord(r, err)
 		}
 	case RecordMessage, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordCancelAsked, RecordApprovalAsked, RecordDecided,
-		RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived:
+		RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived,
+		RecordMemoryRecalled, RecordMemoryWritten:
 		return nil
 	}
 	s.Attempt = max(s.Attempt, b.Attempt)
@@ -161,6 +162,10 @@ func checkBody(r *Record) error {
 		b = &ForkedBody{}
 	case RecordArchived:
 		b = &ArchivedBody{}
+	case RecordMemoryRecalled:
+		b = &MemoryRecalledBody{}
+	case RecordMemoryWritten:
+		b = &MemoryWrittenBody{}
 	}
 	if err := json.Unmarshal(r.Body, b); err != nil {
 		return errRecord(r, err)

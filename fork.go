@@ -159,7 +159,8 @@ func lateResults(kept, later []Record) ([]Record, error) {
 				settled[b.Call.Key] = true
 			}
 		case RecordMessage, RecordLeased, RecordReleased, RecordModelCalled, RecordSettled, RecordCancelAsked, RecordParked, RecordReopened,
-			RecordApprovalAsked, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived:
+			RecordApprovalAsked, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived,
+			RecordMemoryRecalled, RecordMemoryWritten:
 		}
 	}
 	var late []Record
@@ -219,7 +220,8 @@ func (f Fork) rename(r *Record, ids map[MessageID]MessageID, version int) error 
 		b.Tickets = nil // they stay with the conversation they opened in
 		r.Body, err = json.Marshal(b)
 	case RecordLeased, RecordReleased, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordCancelAsked, RecordParked, RecordReopened,
-		RecordApprovalAsked, RecordDecided, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived:
+		RecordApprovalAsked, RecordDecided, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived,
+		RecordMemoryRecalled, RecordMemoryWritten:
 	}
 	if err != nil {
 		return Errorf(Internal, "record_unprintable", "a record of the fork cannot be written").WithCause(err)

@@ -10,6 +10,7 @@ func RecordKinds() []RecordKind {
 	return []RecordKind{
 		RecordMessage, RecordLeased, RecordReleased, RecordModelCalled, RecordToolIntended, RecordToolReturned, RecordSettled, RecordCancelAsked,
 		RecordParked, RecordReopened, RecordApprovalAsked, RecordDecided, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived,
+		RecordMemoryRecalled, RecordMemoryWritten,
 	}
 }
 

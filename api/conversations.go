@@ -121,6 +121,18 @@ type Imported struct {
 	Blobs         int      `json:"blobs"`
 }
 
+// A WhyMemory is something that the agent remembered when it answered.
+type WhyMemory struct {
+	ID       string    `json:"id" example:"obs_0h2kq4e1vfb3c" doc:"of the observation, or of the entity when nothing is known about it"`
+	EntityID string    `json:"entity_id" example:"ent_0h2kq4e1vfb3b"`
+	Scope    string    `json:"scope" example:"workspace:default"`
+	Name     string    `json:"name" example:"Ann"`
+	Type     string    `json:"type" example:"person"`
+	Text     string    `json:"text" example:"Lives in Porto."`
+	Score    float64   `json:"score" minimum:"0" maximum:"1"`
+	At       time.Time `json:"at,omitzero" doc:"when it was true or became known"`
+}
+
 // A WhyModel is one call of a model behind an answer.
 type WhyModel struct {
 	Step         int             `json:"step"`
@@ -174,22 +186,22 @@ type WhyPrompt struct {
 
 // A Why is the answer of GET /api/v1/why/{message}: all that stands behind an answer.
 type Why struct {
-	MessageID      string            `json:"message_id" doc:"the message that was answered"`
-	ConversationID string            `json:"conversation_id"`
-	Question       Reply             `json:"question"`
-	Answers        []Reply           `json:"answers"`
-	Outcome        string            `json:"outcome,omitempty"`
-	Error          string            `json:"error,omitempty"`
-	Agent          string            `json:"agent"`
-	Attempts       int               `json:"attempts"`
-	Routing        Routing           `json:"routing"`
-	Prompt         WhyPrompt         `json:"prompt"`
-	History        []Reply           `json:"history" doc:"what was said before"`
-	Memories       []json.RawMessage `json:"memories" doc:"what was recalled"`
-	Models         []WhyModel        `json:"models"`
-	Tools          []WhyTool         `json:"tools"`
-	Decisions      []WhyDecision     `json:"decisions"`
-	Budget         []WhyBudget       `json:"budget"`
+	MessageID      string        `json:"message_id" doc:"the message that was answered"`
+	ConversationID string        `json:"conversation_id"`
+	Question       Reply         `json:"question"`
+	Answers        []Reply       `json:"answers"`
+	Outcome        string        `json:"outcome,omitempty"`
+	Error          string        `json:"error,omitempty"`
+	Agent          string        `json:"agent"`
+	Attempts       int           `json:"attempts"`
+	Routing        Routing       `json:"routing"`
+	Prompt         WhyPrompt     `json:"prompt"`
+	History        []Reply       `json:"history" doc:"what was said before"`
+	Memories       []WhyMemory   `json:"memories" doc:"what was recalled, best first"`
+	Models         []WhyModel    `json:"models"`
+	Tools          []WhyTool     `json:"tools"`
+	Decisions      []WhyDecision `json:"decisions"`
+	Budget         []WhyBudget   `json:"budget"`
 }
 
 // A ConversationFilter selects conversations. Empty fields select all.

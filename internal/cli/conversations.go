@@ -382,6 +382,9 @@ func printWhy(p *printer, w *api.Why) {
 	for _, c := range w.Routing.Candidates {
 		p.row("  Candidate:", fmt.Sprintf("%s, score %s (match %s, health %s, load %s)", c.Agent, number(c.Score), number(c.Match), number(c.Health), number(c.Load)))
 	}
+	for _, m := range w.Memories {
+		p.row("Remembered:", short(fmt.Sprintf("%s, score %s: %s: %s", m.ID, number(m.Score), m.Name, m.Text)))
+	}
 	for _, m := range w.Models {
 		p.row("Model:", fmt.Sprintf("%s %s, %d + %d tokens, %d ms: %s", m.Provider, m.Model, m.InputTokens, m.OutputTokens, m.Millis, short(m.Text)))
 	}

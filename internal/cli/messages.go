@@ -227,7 +227,7 @@ func summary(r api.Record) string {
 	case caxton.RecordSettled:
 		return short(strings.TrimSpace(fmt.Sprintf("%s, attempt %d, version %d %s", b.Outcome, b.Attempt, b.Version, b.Error)))
 	case caxton.RecordCancelAsked, caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved,
-		caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
+		caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 		return short(string(r.Body))
 	case caxton.RecordLeased, caxton.RecordReleased, caxton.RecordMessage:
 		return short(strings.TrimSpace(fmt.Sprintf("attempt %d %s", b.Attempt, b.Error)))

@@ -420,7 +420,7 @@ func whyFrom(w *transcript.Why) api.Why {
 	out := api.Why{
 		MessageID: string(w.Message.ID), ConversationID: string(w.Message.ConversationID), Question: replyFrom(&w.Message), Answers: []api.Reply{},
 		Outcome: string(w.Outcome), Error: w.Error, Agent: w.Message.Receiver, Attempts: w.Attempts, Routing: routingFrom(w.Routing),
-		Prompt: api.WhyPrompt{Version: w.Version}, History: []api.Reply{}, Memories: []json.RawMessage{}, Models: []api.WhyModel{}, Tools: []api.WhyTool{},
+		Prompt: api.WhyPrompt{Version: w.Version}, History: []api.Reply{}, Memories: []api.WhyMemory{}, Models: []api.WhyModel{}, Tools: []api.WhyTool{},
 		Decisions: []api.WhyDecision{}, Budget: []api.WhyBudget{},
 	}
 	for i := range w.Answers {
@@ -428,6 +428,11 @@ func whyFrom(w *transcript.Why) api.Why {
 	}
 	for i := range w.History {
 		out.History = append(out.History, replyFrom(&w.History[i]))
+	}
+	for _, m := range w.Memories {
+		out.Memories = append(out.Memories, api.WhyMemory{
+			ID: m.ID, EntityID: m.EntityID.String(), Scope: m.Scope.String(), Name: m.Name, Type: m.Type, Text: m.Text, Score: m.Score, At: m.At,
+		})
 	}
 	for _, m := range w.Models {
 		out.Models = append(out.Models, api.WhyModel{

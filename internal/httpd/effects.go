@@ -134,7 +134,7 @@ func (e *effects) add(r *caxton.Record) error {
 	case caxton.RecordSettled:
 		e.settled(r)
 	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordModelCalled, caxton.RecordCancelAsked, caxton.RecordParked, caxton.RecordReopened,
-		caxton.RecordBudgetReserved, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
+		caxton.RecordBudgetReserved, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 	}
 	return nil
 }

@@ -107,7 +107,8 @@ func progress(m *api.MessageStatus, r *caxton.Record) error {
 			wait(stateWaiting, nil, "")
 		}
 		return err
-	case caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled:
+	case caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled,
+		caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 		wait(stateRunning, nil, "")
 	case caxton.RecordMessage, caxton.RecordCancelAsked, caxton.RecordForked, caxton.RecordArchived:
 	}

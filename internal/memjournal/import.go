@@ -77,7 +77,7 @@ func entryOf(r *caxton.Record) (entry, error) {
 		err = json.Unmarshal(r.Body, e.settled)
 	case caxton.RecordCancelAsked, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned,
 		caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved,
-		caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
+		caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 		e.body = slices.Clone(r.Body)
 	}
 	if err != nil {

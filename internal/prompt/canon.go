@@ -26,7 +26,7 @@ func canonOf(kind caxton.RecordKind, body json.RawMessage) (canon, error) {
 		return c, fmt.Errorf("the body of a record %s: %w", kind, err)
 	}
 	switch kind {
-	case caxton.RecordModelCalled, caxton.RecordToolReturned:
+	case caxton.RecordModelCalled, caxton.RecordToolReturned, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 		delete(c.body, "ms")
 	case caxton.RecordApprovalAsked:
 		forget(c.body["ticket"], "opened_at", "expires_at", "conversation_id", "message_id")
@@ -101,7 +101,7 @@ func (c canon) slot() string {
 	case caxton.RecordApprovalAsked:
 		return c.at("ticket")
 	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordCancelAsked, caxton.RecordParked,
-		caxton.RecordReopened, caxton.RecordForked, caxton.RecordArchived:
+		caxton.RecordReopened, caxton.RecordForked, caxton.RecordArchived, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 	}
 	return ""
 }

@@ -24,6 +24,8 @@ type past struct {
 	effects   map[string]caxton.Decision         // by idempotency key: what a person said of a call of unknown outcome
 	approvals map[string]approvalState           // by ID of the ticket
 	reserved  map[string]caxton.Reservation      // held back and not booked
+	recalled  *caxton.MemoryRecalledBody         // what the agent remembered, or nil
+	written   bool                               // what was said is remembered
 }
 
 // An approvalState is where an approval stands, as far as the log tells.
@@ -108,6 +110,11 @@ func (p *past) add(r caxton.Record) error {
 			return err
 		}
 		delete(p.reserved, b.ID)
+	case caxton.RecordMemoryRecalled:
+		p.recalled = new(caxton.MemoryRecalledBody)
+		return json.Unmarshal(r.Body, p.recalled)
+	case caxton.RecordMemoryWritten:
+		p.written = true
 	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordSettled, caxton.RecordCancelAsked, caxton.RecordParked,
 		caxton.RecordForked, caxton.RecordArchived:
 	}

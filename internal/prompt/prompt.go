@@ -73,6 +73,7 @@ type Config struct {
 	BudgetAnswer int                     // tokens of an answer when a budget counts them and nothing bounds it: 4096
 	Prices       map[string]caxton.Price // by "provider/model" or model
 	Feed         Feed                    // nil for nobody
+	Memory       Memory                  // nil: no agent remembers
 
 	Logger     *slog.Logger          // discards
 	Registerer prometheus.Registerer // a registry of its own
@@ -110,6 +111,7 @@ func New(models Models, tools Tools, log Log, cfg Config) *Handlers {
 // An Agent handles messages for one version of a config agent. It is safe for concurrent use.
 type Agent struct {
 	h         *Handlers
+	version   caxton.AgentVersion
 	def       caxton.Definition
 	slug      string
 	model     llm.Model
@@ -126,7 +128,7 @@ func (h *Handlers) Handler(v caxton.AgentVersion) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		h: h, def: v.Definition, slug: caxton.Slug(v.Definition.Name), model: model,
+		h: h, version: v, def: v.Definition, slug: caxton.Slug(v.Definition.Name), model: model,
 		tools: h.tools.For(&v.Definition), templates: map[caxton.Performative]*template.Template{},
 	}
 	t := v.Definition.Templates
@@ -168,11 +170,18 @@ func (h *Handlers) Preview(ctx context.Context, v caxton.AgentVersion, text stri
 		ID: "preview", Performative: caxton.Request, Sender: "user", Receiver: a.slug,
 		ReceiverID: v.AgentID, Content: caxton.TextContent(text), CreatedAt: h.cfg.Now(),
 	}
-	return a.request(ctx, &m)
+	var known *caxton.MemoryRecalledBody
+	if a.remembers() {
+		if known, err = a.recall(ctx, &m); err != nil {
+			return llm.Request{}, err
+		}
+	}
+	return a.request(ctx, &m, known)
 }
 
-// request assembles the first request of a turn.
-func (a *Agent) request(ctx context.Context, m *caxton.Message) (llm.Request, error) {
+// request assembles the first request of a turn. known is what the agent remembers of the
+// matter, or nil.
+func (a *Agent) request(ctx context.Context, m *caxton.Message, known *caxton.MemoryRecalledBody) (llm.Request, error) {
 	s := &a.def.LLM
 	req := llm.Request{
 		Model: s.Model, System: a.def.SystemPrompt, MaxTokens: cmp.Or(s.MaxTokens, a.h.cfg.MaxTokens),
@@ -189,7 +198,9 @@ func (a *Agent) request(ctx context.Context, m *caxton.Message) (llm.Request, er
 	if err != nil {
 		return req, err
 	}
-	text, err := a.render(m, history)
+	memories := memoryText(known)
+	req.Documents = append(req.Documents, a.memoryDocument(m, memories)...)
+	text, err := a.render(m, history, memories)
 	if err != nil {
 		return req, err
 	}
@@ -250,13 +261,18 @@ func (a *Agent) history(ctx context.Context, m *caxton.Message) ([]llm.Message, 
 // for the frame around it.
 func tokens(s string) int { return len([]rune(s))/4 + 4 }
 
+// templateFor returns the template for messages of a performative, or nil.
+func (a *Agent) templateFor(p caxton.Performative) *template.Template {
+	if t := a.templates[p]; t != nil {
+		return t
+	}
+	return a.fallback
+}
+
 // render returns the text that carries a message to the model: the agent's template for
 // its performative filled in, or the message's own text.
-func (a *Agent) render(m *caxton.Message, history []llm.Message) (string, error) {
-	t := a.templates[m.Performative]
-	if t == nil {
-		t = a.fallback
-	}
+func (a *Agent) render(m *caxton.Message, history []llm.Message, memories string) (string, error) {
+	t := a.templateFor(m.Performative)
 	if t == nil {
 		return m.Text(), nil
 	}
@@ -275,7 +291,7 @@ func (a *Agent) render(m *caxton.Message, history []llm.Message) (string, error)
 	}
 	for k, v := range map[string]any{ // the content may say these otherwise
 		"request": m.Text(), "message": m.Text(), "parameters": a.def.Parameters,
-		"date": m.CreatedAt.UTC().Format(time.DateOnly), "context": "", "memory_context": "",
+		"date": m.CreatedAt.UTC().Format(time.DateOnly), "context": memories,
 	} {
 		if _, own := values[k]; !own {
 			values[k] = v
@@ -284,7 +300,7 @@ func (a *Agent) render(m *caxton.Message, history []llm.Message) (string, error)
 	maps.Copy(values, map[string]any{ // these are facts: the content cannot pretend to be another sender's
 		"message_content": m.Text(), "content": content, "performative": string(m.Performative),
 		"sender": m.Sender, "sender_agent": m.Sender, "capability": m.Capability.String(), "agent": a.def.Name,
-		"conversation_id": string(m.ConversationID), "conversation_history": past,
+		"conversation_id": string(m.ConversationID), "conversation_history": past, "memory_context": memories,
 	})
 	text, err := t.Execute(values)
 	if err != nil {

@@ -59,7 +59,7 @@ func (s *stretch) read(number int) {
 			}
 			continue
 		case caxton.RecordMessage, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordCancelAsked, caxton.RecordReopened,
-			caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
+			caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 			continue
 		}
 		if json.Unmarshal(e.rec.Body, &b) == nil && b.Attempt > 0 {

@@ -57,7 +57,7 @@ func (s *stretch) ticket(kind caxton.TicketKind, id string) (caxton.Ticket, erro
 			}
 		case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordCancelAsked, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned,
 			caxton.RecordSettled, caxton.RecordParked, caxton.RecordReopened, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled,
-			caxton.RecordForked, caxton.RecordArchived:
+			caxton.RecordForked, caxton.RecordArchived, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 		}
 	}
 	if t.ID == "" {
@@ -174,4 +174,37 @@ func (s *stretch) PutBlob(_ context.Context, data []byte, _ string) (string, err
 // Blob is for tools that read earlier results; in a replay none runs.
 func (s *stretch) Blob(_ context.Context, hash string) ([]byte, string, error) {
 	return nil, "", caxton.Errorf(caxton.NotFound, "blob_not_found", "there is no stored result %s in a replay", hash)
+}
+
+// recordedMemory gives what was recalled and remembered according to the log.
+type recordedMemory struct{ s *stretch }
+
+// Recall returns what was recalled.
+func (m recordedMemory) Recall(_ context.Context, _ *caxton.AgentVersion, text string) (caxton.MemoryRecalledBody, error) {
+	b, err := recorded[caxton.MemoryRecalledBody](m.s, caxton.RecordMemoryRecalled)
+	if err == nil {
+		b.Query = text // is compared
+	}
+	return b, err
+}
+
+// Keep returns what was remembered.
+func (m recordedMemory) Keep(context.Context, *caxton.AgentVersion, *caxton.Message, string) (caxton.MemoryWrittenBody, error) {
+	return recorded[caxton.MemoryWrittenBody](m.s, caxton.RecordMemoryWritten)
+}
+
+// recorded returns the body of the next record of a kind. Without one the handler is stopped
+// where the log breaks off, or had no memory.
+func recorded[T any](s *stretch, kind caxton.RecordKind) (T, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b T
+	e := s.next(kind)
+	if e == nil {
+		return b, errUnrecorded
+	}
+	if err := json.Unmarshal(e.rec.Body, &b); err != nil {
+		return b, unreadable(e.rec, err)
+	}
+	return b, nil
 }

@@ -172,7 +172,8 @@ func (l *logged) given() bool {
 		return true
 	}
 	switch l.canon.kind {
-	case caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordApprovalAsked, caxton.RecordBudgetReserved:
+	case caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordApprovalAsked, caxton.RecordBudgetReserved,
+		caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 		return false
 	case caxton.RecordBudgetSettled:
 		return l.canon.body["lost"] == true && l.made == nil // the journal books what a settled message still holds
@@ -289,7 +290,7 @@ func (r *replayer) ends(start, number int) []int {
 				maybe = append(maybe, i)
 			}
 		case caxton.RecordMessage, caxton.RecordModelCalled, caxton.RecordToolIntended, caxton.RecordToolReturned, caxton.RecordCancelAsked, caxton.RecordReopened,
-			caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived:
+			caxton.RecordApprovalAsked, caxton.RecordDecided, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled, caxton.RecordForked, caxton.RecordArchived, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 		}
 		work = work || !e.given()
 	}
@@ -350,7 +351,7 @@ func handle(ctx context.Context, a *Agent, turn caxton.Turn) (outputs []caxton.M
 // are what is recorded.
 func (s *stretch) agent(v caxton.AgentVersion) (*Agent, error) {
 	cfg := s.r.h.cfg
-	cfg.Feed, cfg.Logger, cfg.Now = nil, slog.New(slog.DiscardHandler), s.now
+	cfg.Feed, cfg.Logger, cfg.Now, cfg.Memory = nil, slog.New(slog.DiscardHandler), s.now, recordedMemory{s}
 	h := &Handlers{models: recordedModels{s}, tools: s.r.h.tools, log: s, cfg: cfg, metrics: newMetrics(prometheus.NewRegistry())}
 	a, err := h.Handler(v)
 	if err != nil {

@@ -169,6 +169,12 @@ func newTheatre(t *testing.T, seed uint64) *theatre {
 		t.Fatal(err)
 	}
 	th.cfg = prompt.Config{Now: clock}
+	switch th.r.IntN(4) {
+	case 0:
+		def.Memory.Enabled, th.cfg.Memory = true, &notebook{items: known()}
+	case 1:
+		def.Memory.Enabled, th.cfg.Memory = true, &notebook{err: caxton.Errorf(caxton.Unavailable, "memory_loading", "memory is being loaded")}
+	}
 	th.version = caxton.AgentVersion{AgentID: "a1", Number: 3, Definition: def}
 	th.agent = caxton.Agent{ID: "a1", Slug: "tester", Type: caxton.ConfigAgent, Version: 3}
 	return th

@@ -41,6 +41,9 @@ func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message,
 	if err != nil {
 		return nil, err
 	}
+	if err := t.remember(ctx, text); err != nil {
+		return nil, err
+	}
 	return []caxton.Message{reply(m, text)}, nil
 }
 
@@ -64,7 +67,11 @@ func (t *turnState) run(ctx context.Context) (string, error) {
 	if err := t.approveMessage(ctx); err != nil {
 		return "", err
 	}
-	req, err := t.a.request(ctx, &t.turn.Message)
+	known, err := t.recall(ctx)
+	if err != nil {
+		return "", err
+	}
+	req, err := t.a.request(ctx, &t.turn.Message, known)
 	if err != nil {
 		return "", err
 	}

@@ -91,6 +91,21 @@ func did(r *caxton.Record) (string, time.Duration) {
 			verb = "failed"
 		}
 		return fmt.Sprintf("%s %s: %s", b.Tool, verb, b.Text), time.Duration(b.Millis) * time.Millisecond
+	case caxton.RecordMemoryRecalled:
+		var b caxton.MemoryRecalledBody
+		if json.Unmarshal(r.Body, &b) != nil {
+			return "", 0
+		}
+		return recalled(&b), time.Duration(b.Millis) * time.Millisecond
+	case caxton.RecordMemoryWritten:
+		var b caxton.MemoryWrittenBody
+		if json.Unmarshal(r.Body, &b) != nil {
+			return "", 0
+		}
+		if b.Error != "" {
+			return "did not remember the turn: " + b.Error, 0
+		}
+		return "remembered the turn as " + b.EntityID.String(), time.Duration(b.Millis) * time.Millisecond
 	case caxton.RecordSettled:
 		var b caxton.SettledBody
 		if json.Unmarshal(r.Body, &b) != nil {
@@ -111,6 +126,22 @@ func did(r *caxton.Record) (string, time.Duration) {
 	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled:
 	}
 	return "", 0
+}
+
+// recalled says what was recalled.
+func recalled(b *caxton.MemoryRecalledBody) string {
+	names := make([]string, 0, len(b.Items))
+	for _, it := range b.Items {
+		names = append(names, fmt.Sprintf("%s (%.2f)", it.Name, it.Score))
+	}
+	said := "recalled nothing"
+	if len(names) > 0 {
+		said = "recalled " + strings.Join(names, ", ")
+	}
+	if b.Degraded != "" {
+		said += "; " + b.Degraded
+	}
+	return said
 }
 
 func modelSaid(b *caxton.ModelCalledBody) string {
@@ -177,7 +208,7 @@ func decided(r *caxton.Record) string {
 	case caxton.RecordArchived:
 		return "archived by " + b.By + because
 	case caxton.RecordMessage, caxton.RecordLeased, caxton.RecordReleased, caxton.RecordModelCalled, caxton.RecordToolIntended,
-		caxton.RecordToolReturned, caxton.RecordSettled, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled:
+		caxton.RecordToolReturned, caxton.RecordSettled, caxton.RecordBudgetReserved, caxton.RecordBudgetSettled, caxton.RecordMemoryRecalled, caxton.RecordMemoryWritten:
 	}
 	return ""
 }

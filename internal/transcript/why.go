@@ -16,6 +16,7 @@ type Why struct {
 	Error     string
 	Attempts  int
 	History   []caxton.Message // what was said before
+	Memories  []caxton.RecalledItem
 	Models    []caxton.ModelCalledBody
 	Tools     []ToolUse
 	Approvals []caxton.DecidedBody
@@ -110,6 +111,12 @@ func (w *Why) add(r *caxton.Record, said map[caxton.MessageID]caxton.MessageBody
 			return err
 		}
 		w.returned(&b)
+	case caxton.RecordMemoryRecalled:
+		var b caxton.MemoryRecalledBody
+		if err := decode(r, &b); err != nil {
+			return err
+		}
+		w.Memories = b.Items
 	case caxton.RecordDecided:
 		var b caxton.DecidedBody
 		if err := decode(r, &b); err != nil {
@@ -140,7 +147,7 @@ func (w *Why) add(r *caxton.Record, said map[caxton.MessageID]caxton.MessageBody
 			}
 		}
 	case caxton.RecordMessage, caxton.RecordReleased, caxton.RecordCancelAsked, caxton.RecordParked, caxton.RecordReopened, caxton.RecordApprovalAsked,
-		caxton.RecordForked, caxton.RecordArchived:
+		caxton.RecordForked, caxton.RecordArchived, caxton.RecordMemoryWritten:
 	}
 	return nil
 }
