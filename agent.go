@@ -135,7 +135,8 @@ type LLMSettings struct {
 // MemorySettings say whether and how an agent remembers.
 type MemorySettings struct {
 	Enabled             bool
-	Scope               string // agent, workspace or global; default agent
+	Scope               string // agent, workspace or global: the widest it sees, and where it writes; default agent
+	Workspace           string // the workspace it belongs to; default DefaultWorkspace
 	Backend             string
 	Retention           time.Duration
 	MaxEntities         int

@@ -62,6 +62,7 @@ type llmTable struct {
 type memoryTable struct {
 	Enabled     bool              `key:"enabled" default:"false" doc:"Whether the agent remembers."`
 	Scope       scope             `key:"scope" default:"agent" doc:"Who shares the memory."`
+	Workspace   string            `key:"workspace" max:"128" doc:"The workspace it belongs to; without it default."`
 	Backend     string            `key:"backend" oneof:"embedded,qdrant,neo4j" doc:"Where it is kept; without it where the server keeps it."`
 	Retention   caxton.Duration   `key:"retention" alias:"retention_period" doc:"How long it is kept; without it for ever."`
 	MaxEntities int               `key:"max_entities" alias:"max_entries" min:"1" doc:"How many things it holds."`

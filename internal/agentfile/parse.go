@@ -351,6 +351,10 @@ func (p *parser) decode(body string) caxton.Definition {
 	p.checkTemplate("prompt_templates.request_handler", def.Templates.Request)
 	p.checkTemplate("prompt_templates.query_handler", def.Templates.Query)
 	p.checkTemplate("prompt_templates.inform_handler", def.Templates.Inform)
+	if w := f.Memory.Workspace; w != "" && caxton.CheckID(w) != nil {
+		line, column := p.at("memory.workspace")
+		p.issue(line, column, "memory.workspace", fmt.Sprintf("%.140q is not the name of a workspace", w), "use 1 to 128 printable ASCII characters without spaces and slashes")
+	}
 	if f.Memory.Settings.RetentionDays > 0 && f.Memory.Retention > 0 {
 		line, column := p.at("memory.settings.retention_days")
 		p.issue(line, column, "memory.settings.retention_days", "memory.settings.retention_days and memory.retention mean the same", "keep memory.retention")
@@ -413,6 +417,7 @@ func (f *file) definition() caxton.Definition {
 		Memory: caxton.MemorySettings{
 			Enabled:             f.Memory.Enabled,
 			Scope:               string(f.Memory.Scope),
+			Workspace:           f.Memory.Workspace,
 			Backend:             f.Memory.Backend,
 			Retention:           f.Memory.Retention.Std() + time.Duration(f.Memory.Settings.RetentionDays)*24*time.Hour,
 			MaxEntities:         f.Memory.MaxEntities,

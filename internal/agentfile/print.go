@@ -149,6 +149,7 @@ func (w *printer) llm(s caxton.LLMSettings) {
 func (w *printer) memory(s caxton.MemorySettings) {
 	w.set("memory.enabled", s.Enabled)
 	w.set("memory.scope", s.Scope)
+	w.set("memory.workspace", s.Workspace)
 	w.set("memory.backend", s.Backend)
 	w.duration("memory.retention", s.Retention)
 	w.set("memory.max_entities", int64(s.MaxEntities))

@@ -110,6 +110,7 @@ func definition() *rapid.Generator[caxton.Definition] {
 			},
 			Memory: caxton.MemorySettings{
 				Enabled:             rapid.Bool().Draw(t, "memory"),
+				Workspace:           rapid.SampledFrom([]string{"", "lab"}).Draw(t, "workspace"),
 				Scope:               rapid.SampledFrom([]string{"", "agent", "workspace", "global"}).Draw(t, "scope"),
 				Retention:           duration(t, "retention"),
 				MaxEntities:         rapid.IntRange(0, 100000).Draw(t, "entities"),
