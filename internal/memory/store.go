@@ -42,7 +42,12 @@ type Note struct {
 	Confidence *float64
 	Valid      caxton.Span
 	Replaces   caxton.ObservationID // this current observation of the entity is superseded; or 0
-	KnownFrom  time.Time            // for imports: when it was known first; zero: now
+
+	// For imports. A note whose Known has a To is of the past: it supersedes nothing and is
+	// superseded by nothing.
+	Known      caxton.Span        // when it was taken for true; a zero From is now
+	RevertedBy string             // see caxton.Observation
+	Provenance *caxton.Provenance // nil: that of the whole write
 }
 
 // A Link is a relation to be remembered, from the Memo's entity. When there is one of these
@@ -81,8 +86,19 @@ type Passage struct {
 	Text     string // what is embedded and indexed: name, type and observation
 }
 
+// PassageText returns the text of a passage of an entity: observation is "" when the entity has
+// none.
+func PassageText(name, kind, observation string) string {
+	if observation == "" {
+		return name + " (" + kind + ")"
+	}
+	return name + " (" + kind + "): " + observation
+}
+
 // A Group is a set of passages that are searched together: those of one scope that are
 // current, or those that are not. Group/2 is the Store's number of the scope; odd is past.
+// A passage is past when its known time is closed; whether it is true at a time is told by Hits
+// and Match alone.
 type Group uint64
 
 // A Forgetting says what to forget. Forgetting closes the known time and removes nothing.
@@ -112,7 +128,7 @@ type Reversal struct {
 
 // Changed counts and names what a write changed, so that the indexes can follow.
 type Changed struct {
-	Entities          []caxton.EntityID
+	Entities          []caxton.EntityID      // that were forgotten, or that are current again
 	Observations      []caxton.ObservationID // that ceased to be current
 	Restored          []caxton.ObservationID // that are current again
 	Relations         []caxton.RelationID    // that ceased to be current
@@ -141,10 +157,13 @@ type TextMatch struct {
 
 // An Edge is a relation as the graph needs it.
 type Edge struct {
-	ID       caxton.RelationID
-	From, To caxton.EntityID
-	Type     string
-	Strength float64
+	ID        caxton.RelationID
+	From, To  caxton.EntityID
+	FromGroup Group // who may see From
+	ToGroup   Group // who may see To: nobody sees an edge who does not see both ends
+	Type      string
+	Strength  float64
+	Valid     caxton.Span
 }
 
 // A ChangeKind says what a Change did.
@@ -194,10 +213,13 @@ type Store interface {
 	Entities(ctx context.Context, a Access, f Filter, cursor string, limit int) (page []caxton.Entity, next string, err error)
 	// Relations returns the relations at an entity, or all when id is 0, as of a time.
 	Relations(ctx context.Context, a Access, id caxton.EntityID, at AsOf, cursor string, limit int) (page []caxton.Relation, next string, err error)
+	// Related returns the relations with these IDs that a may see, as of a time, in the order of ids.
+	Related(ctx context.Context, a Access, ids []caxton.RelationID, at AsOf) ([]caxton.Relation, error)
 	// History returns everything that happened to an entity, oldest first.
 	History(ctx context.Context, a Access, id caxton.EntityID) ([]Change, error)
 	// Hits returns the entity and the observation behind each passage that a may see and that agrees
-	// with f, in the order of ids. An entity's Observations holds the one found, or nothing.
+	// with f, in the order of ids. An entity's Observations holds the one found, or nothing. The ID of
+	// an entity is good too when it has observations: nothing is in its Observations then.
 	Hits(ctx context.Context, a Access, ids []caxton.MemoryID, f Filter) ([]caxton.Entity, error)
 
 	// Match returns the passages that have words of a query, best first.

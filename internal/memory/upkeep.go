@@ -19,6 +19,7 @@ type Vector struct {
 // VectorStore keeps embeddings beside what they were made from. *memdb.DB provides it.
 type VectorStore interface {
 	// PutVectors writes embeddings made by the named model. One whose passage is gone is left out.
+	// Their Group does not matter: the store knows it.
 	PutVectors(ctx context.Context, model string, vectors []Vector) error
 	// Unembedded returns passages that have no embedding by the model, oldest first, with IDs
 	// greater than after.
@@ -30,6 +31,11 @@ type VectorStore interface {
 	// then every passage whose vector changed after their mark, as it is now: with its vector, or
 	// with a nil Unit when it has none any more. It returns the mark up to which that is.
 	Load(ctx context.Context, model string, segment func(id uint32, blob []byte) error, changed func(Vector) error) (mark int64, err error)
+	// Changes visits what Load's changed would if the mark of the blobs were since; 0 is before every
+	// change, so that it visits each vector there is.
+	Changes(ctx context.Context, model string, since int64, changed func(Vector) error) (mark int64, err error)
+	// Embedded counts the embeddings of a model by group.
+	Embedded(ctx context.Context, model string) (map[Group]int, error)
 	// SaveSegments writes blobs of the model's index in one transaction, a nil one to remove what
 	// is kept under its ID, and notes that together they hold all changes up to mark.
 	SaveSegments(ctx context.Context, model string, mark int64, blobs iter.Seq2[uint32, []byte]) error
@@ -37,8 +43,8 @@ type VectorStore interface {
 	Mark(ctx context.Context) (int64, error)
 	// DropModel removes the embeddings and blobs of a model.
 	DropModel(ctx context.Context, model string) error
-	// Edges visits every relation that is current, in any order.
-	Edges(ctx context.Context, visit func(Edge, Group) error) error
+	// Edges visits the relations that are known now, in any order: those of ids, or all when it is nil.
+	Edges(ctx context.Context, ids []caxton.RelationID, visit func(Edge) error) error
 }
 
 // A Cleaning says what to remove for good. What is removed cannot be reverted.
@@ -68,6 +74,7 @@ type Counts struct {
 	Unembedded   int64 // current passages that have none by the model
 	ByType       map[string]int64
 	ByScope      map[string]int64
+	ByModel      map[string]int64 // embeddings
 }
 
 // FileStats tell of the file.
