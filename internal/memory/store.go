@@ -227,3 +227,10 @@ type Store interface {
 	// Groups returns the groups that a may see; the past ones only if past.
 	Groups(ctx context.Context, a Access, past bool) ([]Group, error)
 }
+
+// A Written is what a write came to.
+type Written struct {
+	Remembered []Remembered // one for each memo
+	Unembedded int          // passages that are embedded later: until then words alone find them
+	Degraded   string       // why, or ""
+}

@@ -55,7 +55,7 @@ func (d *desk) relate(ctx context.Context, p *memory.Profile, c *tool.Call, a *r
 	if err != nil {
 		return "", nil, err
 	}
-	r := &done[0].Relations[0]
+	r := &done.Remembered[0].Relations[0]
 	return fmt.Sprintf("Remembered: %s %s %s.", line(from.Name), a.Type, line(to.Name)), related{r.ID, from.ID, to.ID}, nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 // A Memory remembers. *engine.Engine provides it.
 type Memory interface {
-	Remember(ctx context.Context, a memory.Access, memos []memory.Memo, by caxton.Provenance) ([]memory.Remembered, error)
+	Remember(ctx context.Context, a memory.Access, memos []memory.Memo, by caxton.Provenance) (memory.Written, error)
 	Search(ctx context.Context, q memory.Query) (memory.Result, error)
 	Named(ctx context.Context, a memory.Access, name string, at memory.AsOf) ([]caxton.Entity, error)
 	Forget(ctx context.Context, a memory.Access, f memory.Forgetting) (memory.Changed, error)

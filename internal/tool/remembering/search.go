@@ -3,7 +3,6 @@ package remembering
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -68,8 +67,8 @@ func (d *desk) search(ctx context.Context, p *memory.Profile, _ *tool.Call, a *s
 	since, err1 := when("since", a.Since)
 	until, err2 := when("until", a.Until)
 	asOf, err3 := when("as_of", a.AsOf)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return "", nil, cmp.Or(err1, err2, err3)
+	if err := cmp.Or(err1, err2, err3); err != nil {
+		return "", nil, err
 	}
 	q.Filter.Since, q.Filter.Until = since, until
 	if !asOf.IsZero() {

@@ -3,7 +3,6 @@ package remembering
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/caxton/caxton"
@@ -56,8 +55,8 @@ func scopes(s *jsonschema.Schema) {
 func (d *desk) store(ctx context.Context, p *memory.Profile, c *tool.Call, a *storeArgs) (string, any, error) {
 	from, err := when("valid_from", a.ValidFrom)
 	to, terr := when("valid_to", a.ValidTo)
-	if err := errors.Join(err, terr); err != nil {
-		return "", nil, cmp.Or(err, terr)
+	if err := cmp.Or(err, terr); err != nil {
+		return "", nil, err
 	}
 	scope := p.Home()
 	if a.Scope != "" {
@@ -72,7 +71,7 @@ func (d *desk) store(ctx context.Context, p *memory.Profile, c *tool.Call, a *st
 	if err != nil {
 		return "", nil, err
 	}
-	r := &done[0]
+	r := &done.Remembered[0]
 	note := r.Observations[0]
 	out := stored{EntityID: r.Entity.ID, ObservationID: note.ID, Created: r.Created, Known: note.Duplicate, Superseded: note.Superseded}
 	switch {
