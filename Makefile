@@ -33,6 +33,7 @@ check: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/goimports
 	go vet $(PACKAGES)
 	$(TOOLS)/golangci-lint run $(PACKAGES)
 	CGO_ENABLED=1 go test -race $(PACKAGES)
+	./scripts/check-size.sh
 	@if GOBIN=$(TOOLS) go install $(GOVULNCHECK) 2>/dev/null; then \
 	  $(TOOLS)/govulncheck $(PACKAGES) || echo "govulncheck: see above, or its database cannot be reached"; \
 	else echo "govulncheck cannot be installed here: skipped"; fi

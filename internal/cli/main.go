@@ -96,6 +96,7 @@ func badFlag(cmd *cobra.Command, err error) error {
 // newRoot returns the whole tree of commands.
 func newRoot(env *Env) *cobra.Command {
 	bare := &serveFlags{values: map[string]*string{}}
+	var version bool
 	root := &cobra.Command{
 		Use:   "caxton",
 		Short: "Application server for AI agents in one binary",
@@ -104,6 +105,10 @@ func newRoot(env *Env) *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true, SuggestionsMinimumDistance: 2,
 		Args: unknown,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version { // cobra's own flag needs templates, which cost 17 MB: see scripts/check-size.sh
+				_, err := fmt.Fprintln(env.Stdout, "caxton", env.Version)
+				return err
+			}
 			if env.flags.config != "" {
 				return serve(cmd, env, bare)
 			}
@@ -112,9 +117,8 @@ func newRoot(env *Env) *cobra.Command {
 			}
 			return cmd.Help()
 		},
-		Version: env.Version,
 	}
-	root.SetVersionTemplate("caxton {{.Version}}\n")
+	root.Flags().BoolVar(&version, "version", false, "print the version of this program")
 	root.CompletionOptions.HiddenDefaultCmd = false
 	f := root.PersistentFlags()
 	f.StringVar(&env.flags.config, "config", "", "configuration `file` (YAML, TOML or JSON)")

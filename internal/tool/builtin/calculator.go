@@ -2,16 +2,11 @@ package builtin
 
 import (
 	"context"
-	"errors"
 	"math"
 	"math/big"
 	"strconv"
 	"strings"
 
-	"github.com/expr-lang/expr/ast"
-	"github.com/expr-lang/expr/conf"
-	"github.com/expr-lang/expr/file"
-	"github.com/expr-lang/expr/parser"
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/caxton/caxton"
@@ -20,7 +15,6 @@ import (
 
 const (
 	maxExpression = 1000    // bytes
-	maxNodes      = 500     // of the parsed expression
 	maxBits       = 1 << 14 // of an exact number, about 5000 digits
 )
 
@@ -75,28 +69,15 @@ func calculate(expression string) (text string, exact bool, err error) {
 		return "", false, caxton.Errorf(caxton.TooLarge, "expression_too_long", "the expression has %d bytes, the limit is %d", len(expression), maxExpression).
 			WithHint("split it and compute the parts")
 	}
-	cfg := &conf.Config{MaxNodes: maxNodes, Disabled: map[string]bool{}}
-	for _, name := range []string{"abs", "ceil", "floor", "round", "max", "min", "mean"} {
-		cfg.Disabled[name] = true // ours are functions like the others
-	}
-	tree, err := parser.ParseWithConfig(expression, cfg)
+	t, err := parseExpression(expression)
 	if err != nil {
-		return "", false, expressionFault(err)
+		return "", false, err
 	}
-	v, err := evaluate(tree.Node)
+	v, err := evaluate(&t)
 	if err != nil {
 		return "", false, err
 	}
 	return v.print()
-}
-
-// expressionFault reports a fault of the parser with its column.
-func expressionFault(err error) error {
-	if fault, ok := errors.AsType[*file.Error](err); ok {
-		return caxton.Errorf(caxton.Invalid, "expression_invalid", "the expression cannot be read: column %d: %s", fault.Column+1, fault.Message).
-			WithHint("write it like (1+2)*3^2").WithCause(err)
-	}
-	return caxton.Errorf(caxton.Invalid, "expression_invalid", "the expression cannot be read").WithHint("write it like (1+2)*3^2").WithCause(err)
 }
 
 // A number is an exact fraction, or a float where there is none.
@@ -159,39 +140,27 @@ func fraction(r *big.Rat) (number, error) {
 	return inexact(f, "the result")
 }
 
-// evaluate walks the parsed expression. What is not arithmetic is refused: nothing of the
-// expression language but its grammar is in use.
-func evaluate(node ast.Node) (number, error) {
-	switch n := node.(type) {
-	case *ast.IntegerNode:
-		return number{rat: new(big.Rat).SetInt64(int64(n.Value))}, nil
-	case *ast.FloatNode:
-		if r, ok := new(big.Rat).SetString(strconv.FormatFloat(n.Value, 'g', -1, 64)); ok {
-			return fraction(r)
-		}
-		return inexact(n.Value, "a number")
-	case *ast.IdentifierNode:
-		return constant(n.Value)
-	case *ast.UnaryNode:
-		return negate(n)
-	case *ast.BinaryNode:
-		left, err := evaluate(n.Left)
-		if err != nil {
-			return number{}, err
-		}
-		right, err := evaluate(n.Right)
-		if err != nil {
-			return number{}, err
-		}
-		return operate(n.Operator, left, right)
-	case *ast.CallNode:
-		if callee, ok := n.Callee.(*ast.IdentifierNode); ok {
-			return apply(callee.Value, n.Arguments)
-		}
-	case *ast.BuiltinNode:
-		return apply(n.Name, n.Arguments)
+// evaluate computes a parsed expression.
+func evaluate(t *term) (number, error) {
+	switch t.op {
+	case "number":
+		return literal(t.name)
+	case "name":
+		return constant(t.name)
+	case "call":
+		return apply(t.name, t.args)
 	}
-	return number{}, caxton.Errorf(caxton.Invalid, "expression_invalid", "only numbers, the operators + - * / %% ^, parentheses and functions can be used")
+	args := make([]number, len(t.args))
+	for i := range t.args {
+		var err error
+		if args[i], err = evaluate(&t.args[i]); err != nil {
+			return number{}, err
+		}
+	}
+	if t.op == "negate" {
+		return negate(args[0]), nil
+	}
+	return operate(t.op, args[0], args[1])
 }
 
 func constant(name string) (number, error) {
@@ -207,27 +176,16 @@ func constant(name string) (number, error) {
 		WithHint("constants are pi, e and tau; put values in place of names")
 }
 
-func negate(n *ast.UnaryNode) (number, error) {
-	v, err := evaluate(n.Node)
-	switch {
-	case err != nil || n.Operator == "+":
-		return v, err
-	case n.Operator != "-":
-		return number{}, caxton.Errorf(caxton.Invalid, "expression_invalid", "the operator %s cannot be used on a number", n.Operator)
-	case v.rat != nil:
-		return number{rat: new(big.Rat).Neg(v.rat)}, nil
+func negate(v number) number {
+	if v.rat != nil {
+		return number{rat: new(big.Rat).Neg(v.rat)}
 	}
-	return number{float: -v.float}, nil
+	return number{float: -v.float}
 }
 
 func operate(op string, a, b number) (number, error) {
-	switch op {
-	case "+", "-", "*", "/", "%":
-	case "^", "**":
+	if op == "^" {
 		return power(a, b)
-	default:
-		return number{}, caxton.Errorf(caxton.Invalid, "expression_invalid", "the operator %s cannot be used", op).
-			WithHint("use + - * / %% and ^ for powers")
 	}
 	if (op == "/" || op == "%") && b.value() == 0 && (b.rat == nil || b.rat.Sign() == 0) {
 		return number{}, domain("division by zero")

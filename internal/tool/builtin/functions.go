@@ -4,16 +4,14 @@ import (
 	"math"
 	"math/big"
 
-	"github.com/expr-lang/expr/ast"
-
 	"github.com/caxton/caxton"
 )
 
 // apply calls a function of the calculator.
-func apply(name string, nodes []ast.Node) (number, error) {
-	args := make([]number, 0, len(nodes))
-	for _, n := range nodes {
-		v, err := evaluate(n)
+func apply(name string, terms []term) (number, error) {
+	args := make([]number, 0, len(terms))
+	for i := range terms {
+		v, err := evaluate(&terms[i])
 		if err != nil {
 			return number{}, err
 		}
