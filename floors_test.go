@@ -31,6 +31,7 @@ func floors() map[string]float64 {
 		"internal/template":   1,
 		"internal/tool":       1,
 		"internal/transcript": 1,
+		"internal/vector":     1,
 		"internal/egress":     1,
 
 		"internal/embedding/bert":     1,
