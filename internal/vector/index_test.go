@@ -480,6 +480,66 @@ func TestSearchSeesOneState(t *testing.T) {
 	}
 }
 
+// TestSearchBreaksTies puts one vector under many ids.
+func TestSearchBreaksTies(t *testing.T) {
+	for _, limit := range []int{1, 50_000} {
+		x := newIndex(t, vector.Config{Dimensions: 64, ScanLimit: limit})
+		vec := newMixture(64, 1, 1).make(1, 1)
+		for id := int64(99); id >= 0; id-- {
+			put(t, x, id*7%100, vector.Group(id%3), vec)
+		}
+		hits, err := x.Search(t.Context(), vec, 5, vector.Options{})
+		for i, h := range hits {
+			if h.ID != int64(i) {
+				t.Errorf("hit %d of equals is %v, want the smaller ids first", i, h)
+			}
+		}
+		if err != nil || len(hits) != 5 {
+			t.Errorf("Search = %v, %v", hits, err)
+		}
+	}
+}
+
+// TestSearchGoesOn lets few of the near vectors and many of the far ones pass, so that the
+// share that passes is not what it is where the search begins.
+func TestSearchGoesOn(t *testing.T) {
+	const dims, n, k = 256, 4000, 30
+	m := newMixture(dims, 9, 1)
+	data, asked := m.make(1, n), m.make(2, 20)
+	x := newIndex(t, vector.Config{Dimensions: dims, ScanLimit: 1})
+	load(t, x, data, dims, 3)
+	for i := range 20 {
+		q := asked[i*dims : (i+1)*dims]
+		near := map[int64]bool{}
+		for _, h := range nearest(data, q, n/4, nil) {
+			near[h.ID] = true
+		}
+		calls := 0
+		keep := func(id int64) bool { return id%20 == 0 || !near[id] && id%20 < 16 }
+		want := nearest(data, q, k, keep)
+		hits, err := x.Search(t.Context(), q, k, vector.Options{Exact: exactFrom(data, dims), Keep: func(id int64) bool {
+			calls++
+			return keep(id)
+		}})
+		if err != nil || len(hits) != k {
+			t.Fatalf("Search found %d: %v", len(hits), err)
+		}
+		seen := map[int64]bool{}
+		for _, h := range hits {
+			if seen[h.ID] || !keep(h.ID) {
+				t.Fatalf("hit %v is there twice or was not to be kept", h)
+			}
+			seen[h.ID] = true
+		}
+		if r := recall(hits, want); r < 0.9 {
+			t.Errorf("recall %.2f, want 0.9", r)
+		}
+		if calls > n+512 {
+			t.Errorf("Keep was called %d times for %d vectors", calls, n)
+		}
+	}
+}
+
 // TestWritersCopyOnlyWhatIsRead holds writers to the rule that makes them cheap.
 func TestWritersCopyOnlyWhatIsRead(t *testing.T) {
 	x := newIndex(t, vector.Config{Dimensions: 64})
@@ -503,9 +563,9 @@ func TestWritersCopyOnlyWhatIsRead(t *testing.T) {
 			if x.RowsOf(3) == before {
 				t.Error("a block was written while it is read")
 			}
-			before := x.RowsOf(3)
+			second := x.RowsOf(3)
 			write(4)
-			if x.RowsOf(3) != before {
+			if x.RowsOf(3) != second {
 				t.Error("a block was copied twice for one search")
 			}
 		}
@@ -514,4 +574,39 @@ func TestWritersCopyOnlyWhatIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestWritersSeeLaterReaders appends beside one search and changes what it appended beside a
+// second, which has seen it.
+func TestWritersSeeLaterReaders(t *testing.T) {
+	x := newIndex(t, vector.Config{Dimensions: 64})
+	data := newMixture(64, 5, 1).make(2, 3)
+	put(t, x, 1, 0, data[:64])
+	depth := 0
+	var search func()
+	search = func() {
+		first := true
+		_, err := x.Search(t.Context(), data[:64], 5, vector.Options{Keep: func(int64) bool {
+			if !first {
+				return true
+			}
+			first = false
+			depth++
+			before := x.RowsOf(1)
+			if depth == 1 {
+				put(t, x, 2, 0, data[64:128])
+				search()
+				return true
+			}
+			put(t, x, 2, 0, data[128:])
+			if x.RowsOf(2) == before {
+				t.Error("a row was written while the second search reads it")
+			}
+			return true
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	search()
 }

@@ -12,11 +12,11 @@ import (
 // TestRecall holds searches to what brute force finds, on clustered vectors: of ten nearest
 // they must find 9.9 on average, whatever part of the index is asked for.
 func TestRecall(t *testing.T) {
-	const dims, queries = 384, 40
-	sizes := []int{100_000}
+	const dims, queries = 384, 20
+	sizes, limit := []int{100_000}, 0
 	switch {
-	case testing.Short():
-		sizes = []int{60_000}
+	case testing.Short() || slow:
+		sizes, limit = []int{10_000}, 2_000
 	case os.Getenv("CAXTON_SOAK") != "":
 		sizes = append(sizes, 1_000_000)
 	}
@@ -24,7 +24,7 @@ func TestRecall(t *testing.T) {
 		for _, clusters := range []int{2000, 20} {
 			m := newMixture(dims, clusters, 7)
 			data, asked := m.make(1, n), m.make(2, queries)
-			x := newIndex(t, vector.Config{})
+			x := newIndex(t, vector.Config{ScanLimit: limit})
 			load(t, x, data, dims, 50)
 			tuned, err := x.Tune(t.Context())
 			if err != nil {

@@ -283,7 +283,7 @@ func (x *Index) scanBits(ctx context.Context, v view, q query, s *scratch, best 
 		kept *= sample(v, keep)
 	}
 	limit, looked, found := -1, 0, 0
-	for aim := enough(v, kept, best.k); ; {
+	for aim := int(float64(enough(v, kept, best.k)) * float64(v.total) / max(kept, 1)); ; {
 		from := limit
 		limit = reach(hist, from, aim)
 		n, f, err := x.rank(ctx, v, q, s, best, keep, from, limit)
@@ -323,7 +323,7 @@ func sample(v view, keep func(int64) bool) float64 {
 
 // enough returns how many of n rows the bits hand on, for a search that is to have k.
 func enough(v view, n float64, k int) int {
-	return int(float64(v.tuning.Oversample) * max(share*n, min(nearest, n/25), 4*float64(k)))
+	return int(float64(v.tuning.Oversample) * max(share*n, min(nearest, n/16), 8*float64(k)))
 }
 
 // reach returns the least distance beyond from within which aim rows lie.

@@ -88,9 +88,6 @@ func (x *Index) Checkpoint(changedOnly bool, write func(iter.Seq[Segment]) error
 	defer x.mu.Unlock()
 	x.stored = v.tuning
 	for _, id := range gone {
-		if b := x.blocks[id]; b != nil {
-			b.saved = 0 // a new block of that id, which the store has not
-		}
 		delete(x.gone, id)
 	}
 	for _, s := range blocks {

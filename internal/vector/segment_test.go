@@ -15,17 +15,21 @@ import (
 	"github.com/caxton/caxton/internal/vector"
 )
 
-// filled returns an index of 64 dimensions with vectors in three groups, 2,600 of them, and
+const segDims = 256
+
+// filled returns an index of segDims dimensions with vectors in three groups, 2,600 of them, and
 // the vectors.
 func filled(tb testing.TB) (*vector.Index, []float32) {
 	tb.Helper()
-	x := newIndex(tb, vector.Config{Dimensions: 64, ScanLimit: 1000})
-	data := newMixture(64, 7, 1).make(2, 2600)
+	x := newIndex(tb, vector.Config{Dimensions: segDims, ScanLimit: 1000})
+	m := newMixture(segDims, 7, 1)
+	m.shift = 0.1 // so that there is a centre
+	data := m.make(2, 2600)
 	for i := range 2600 {
-		put(tb, x, int64(i), vector.Group(min(i/1100, 2)), data[i*64:(i+1)*64])
+		put(tb, x, int64(i), vector.Group(min(i/1100, 2)), data[i*segDims:(i+1)*segDims])
 	}
-	if _, err := x.Tune(tb.Context()); err != nil {
-		tb.Fatal(err)
+	if got, err := x.Tune(tb.Context()); err != nil || got.Oversample == 0 {
+		tb.Fatalf("Tune = %+v, %v, want bits that are used", got, err)
 	}
 	return x, data
 }
@@ -38,8 +42,8 @@ func same(tb testing.TB, a, b *vector.Index, data []float32) {
 		if i%2 == 1 {
 			o.Groups = []vector.Group{vector.Group(i % 3)}
 		}
-		want, err1 := a.Search(tb.Context(), data[i*64:(i+1)*64], 15, o)
-		got, err2 := b.Search(tb.Context(), data[i*64:(i+1)*64], 15, o)
+		want, err1 := a.Search(tb.Context(), data[i*segDims:(i+1)*segDims], 15, o)
+		got, err2 := b.Search(tb.Context(), data[i*segDims:(i+1)*segDims], 15, o)
 		if err1 != nil || err2 != nil || !slices.Equal(got, want) {
 			tb.Fatalf("the restored index finds %v, %v, want %v, %v", got, err2, want, err1)
 		}
@@ -48,7 +52,7 @@ func same(tb testing.TB, a, b *vector.Index, data []float32) {
 
 func restore(tb testing.TB, disk map[uint32][]byte, order []uint32) *vector.Index {
 	tb.Helper()
-	x := newIndex(tb, vector.Config{Dimensions: 64, ScanLimit: 1000})
+	x := newIndex(tb, vector.Config{Dimensions: segDims, ScanLimit: 1000})
 	for _, id := range order {
 		if err := x.Restore(vector.Segment{ID: id, Blob: disk[id]}); err != nil {
 			tb.Fatal(err)
@@ -77,8 +81,16 @@ func TestSegments(t *testing.T) {
 		}
 		back := slices.Clone(order)
 		slices.Reverse(back)
-		same(t, x, restore(t, disk, back), data)
-		at := newIndex(t, vector.Config{Dimensions: 64, ScanLimit: 1000})
+		backwards := restore(t, disk, back)
+		same(t, x, backwards, data)
+		before := backwards.Stats().Segments
+		for g := range 3 {
+			put(t, backwards, int64(9000+g), vector.Group(g), data[:segDims])
+		}
+		if after := backwards.Stats().Segments; after != before {
+			t.Errorf("%d segments became %d though there was room", before, after)
+		}
+		at := newIndex(t, vector.Config{Dimensions: segDims, ScanLimit: 1000})
 		var all sync.WaitGroup
 		for id, blob := range disk {
 			all.Go(func() {
@@ -151,12 +163,14 @@ func TestSegments(t *testing.T) {
 				r.Remove(id) // all of group 2
 			}
 		}
+		put(t, r, 5000, 9, data[:segDims]) // takes the number
+		r.Remove(5000)
 		save(t, r, now, true)
 		if len(now) != len(disk)-1 {
 			t.Errorf("%d segments are left, want %d", len(now), len(disk)-1)
 		}
-		put(t, r, 5000, 9, data[:64])
-		put(t, r, 5001, 8, data[:64])
+		put(t, r, 5000, 9, data[:segDims])
+		put(t, r, 5001, 8, data[:segDims])
 		r.Remove(5000)
 		save(t, r, now, true)
 		same(t, r, restore(t, now, slices.Sorted(maps.Keys(now))), data)
@@ -165,16 +179,16 @@ func TestSegments(t *testing.T) {
 	t.Run("what is written during a checkpoint belongs to the next", func(t *testing.T) {
 		r, now := restore(t, disk, order), maps.Clone(disk)
 		state := restore(t, disk, order)
-		put(t, r, 1, 0, data[64*9:64*10])
-		put(t, state, 1, 0, data[64*9:64*10])
+		put(t, r, 1, 0, data[segDims*9:segDims*10])
+		put(t, state, 1, 0, data[segDims*9:segDims*10])
 		err := r.Checkpoint(false, func(segments iter.Seq[vector.Segment]) error {
 			for id := range int64(2600) {
-				if id >= 2200 {
-					r.Remove(id)
+				if id >= 1100 {
+					r.Remove(id) // three blocks, of which one is made again
 				}
 			}
-			put(t, r, 0, 1, data[64*7:64*8])
-			put(t, r, 7000, 4, data[64*7:64*8])
+			put(t, r, 0, 0, data[segDims*7:segDims*8])
+			put(t, r, 7000, 4, data[segDims*7:segDims*8])
 			for s := range segments {
 				now[s.ID] = s.Blob
 			}
@@ -191,7 +205,7 @@ func TestSegments(t *testing.T) {
 	t.Run("later changes are replayed over them", func(t *testing.T) {
 		a, b := restore(t, disk, order), restore(t, disk, order)
 		for _, r := range []*vector.Index{a, a, b} { // twice is once
-			put(t, r, 5, 2, data[64*100:64*101])
+			put(t, r, 5, 2, data[segDims*100:segDims*101])
 			r.Remove(77)
 			r.Move(78, 1)
 		}
@@ -222,7 +236,7 @@ func TestRestoreRefuses(t *testing.T) {
 		{"empty", 1, []byte{}},
 		{"cut short", 1, disk[1][:len(disk[1])/2]},
 		{"too long", 1, append(bytes.Clone(disk[1]), 0)},
-		{"a row too few", 1, sealed(bytes.Clone(disk[1][:len(disk[1])-4-64-8-12]))},
+		{"a row too few", 1, sealed(bytes.Clone(disk[1][:len(disk[1])-4-segDims-segDims/8-12]))},
 		{"another's number", 2, disk[1]},
 		{"the tuning as a block", 1, disk[0]},
 		{"a block as the tuning", 0, disk[1]},
@@ -246,8 +260,8 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 	check := func(t *testing.T, id uint32, blob []byte) {
 		t.Helper()
-		r := newIndex(t, vector.Config{Dimensions: 64, ScanLimit: 1000})
-		put(t, r, 2000, 6, data[:64]) // an id of none of the segments 1 to 2
+		r := newIndex(t, vector.Config{Dimensions: segDims, ScanLimit: 1000})
+		put(t, r, 2000, 6, data[:segDims]) // an id of none of the segments 1 to 2
 		before := r.Stats()
 		err := r.Restore(vector.Segment{ID: id, Blob: blob})
 		e, ok := errors.AsType[*caxton.Error](err)
@@ -277,9 +291,9 @@ func TestRestoreRefuses(t *testing.T) {
 		}
 	})
 	t.Run("a vector that is there", func(t *testing.T) {
-		r := newIndex(t, vector.Config{Dimensions: 64})
-		put(t, r, 900, 0, data[:64]) // is in segment 1, but its number is
-		put(t, r, 901, 1, data[:64])
+		r := newIndex(t, vector.Config{Dimensions: segDims})
+		put(t, r, 900, 0, data[:segDims]) // is in segment 1, but its number is
+		put(t, r, 901, 1, data[:segDims])
 		r.Remove(900) // not any more
 		if err := r.Restore(vector.Segment{ID: 1, Blob: disk[1]}); caxton.KindOf(err) != caxton.Malformed {
 			t.Errorf("Restore: %v, want Malformed", err)
@@ -292,7 +306,7 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Errorf("Restore after that: %v", err)
 		}
 		for i := range 40 { // numbers of blocks freed before Restore are not given twice
-			put(t, r, int64(10_000+i), vector.Group(100+i), data[:64])
+			put(t, r, int64(10_000+i), vector.Group(100+i), data[:segDims])
 		}
 		if r.Len() != 1024+40 || r.Stats().Segments != 41 {
 			t.Errorf("%d vectors in %d segments, want 1064 in 41", r.Len(), r.Stats().Segments)

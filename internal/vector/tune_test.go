@@ -43,8 +43,8 @@ func TestTune(t *testing.T) {
 	}
 	after := found(x)
 	t.Logf("recall %.3f before, %.3f after: %+v", before, after, tuning)
-	if after < 0.99 || before > 0.97 {
-		t.Errorf("recall %.3f before Tune and %.3f after, want at most 0.97 and at least 0.99", before, after)
+	if after < 0.99 || before > 0.97 || tuning.Oversample != 1 {
+		t.Errorf("recall %.3f before Tune and %.3f after, want at most 0.97 and at least 0.99, and no more candidates than usual", before, after)
 	}
 	if s := x.Stats(); s.TuneDue || s.Tuning != tuning || tuning.Vectors != n {
 		t.Errorf("after Tune: %+v, want %+v and not due", s, tuning)
