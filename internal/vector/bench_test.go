@@ -161,10 +161,10 @@ func BenchmarkSearchWorkers(b *testing.B) {
 func BenchmarkIndex(b *testing.B) {
 	for c := range corpora(b) {
 		b.Run(c.name+"/build", func(b *testing.B) {
-			b.ReportMetric(c.bytes, "B/vector")
 			for b.Loop() {
 				load(b, newIndex(b, vector.Config{}), c.data, benchDims, benchGroups)
 			}
+			b.ReportMetric(c.bytes, "B/vector")
 		})
 		b.Run(c.name+"/tune", func(b *testing.B) {
 			for b.Loop() {

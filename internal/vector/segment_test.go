@@ -103,6 +103,17 @@ func TestSegments(t *testing.T) {
 		same(t, x, at, data)
 	})
 
+	t.Run("without the tuning the bits are made anew", func(t *testing.T) {
+		r, untuned := restore(t, disk, order[1:]), newIndex(t, vector.Config{Dimensions: segDims, ScanLimit: 1000})
+		for i := range 2600 {
+			put(t, untuned, int64(i), vector.Group(min(i/1100, 2)), data[i*segDims:(i+1)*segDims])
+		}
+		same(t, untuned, r, data)
+		if s := r.Stats(); s.Dirty != len(order)-1 || !s.TuneDue {
+			t.Errorf("Stats = %+v, want all segments dirty and Tune due", s)
+		}
+	})
+
 	t.Run("the blob may be used again", func(t *testing.T) {
 		blobs := map[uint32][]byte{}
 		for id, b := range disk {
@@ -181,12 +192,16 @@ func TestSegments(t *testing.T) {
 		state := restore(t, disk, order)
 		put(t, r, 1, 0, data[segDims*9:segDims*10])
 		put(t, state, 1, 0, data[segDims*9:segDims*10])
+		for _, x := range []*vector.Index{r, state} {
+			put(t, x, 8000, 7, data[:segDims]) // in a block the store has not
+		}
 		err := r.Checkpoint(false, func(segments iter.Seq[vector.Segment]) error {
 			for id := range int64(2600) {
 				if id >= 1100 {
 					r.Remove(id) // three blocks, of which one is made again
 				}
 			}
+			r.Remove(8000)
 			put(t, r, 0, 0, data[segDims*7:segDims*8])
 			put(t, r, 7000, 4, data[segDims*7:segDims*8])
 			for s := range segments {
@@ -197,7 +212,7 @@ func TestSegments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, state, restore(t, now, order), data)
+		same(t, state, restore(t, now, slices.Sorted(maps.Keys(now))), data)
 		save(t, r, now, true)
 		same(t, r, restore(t, now, slices.Sorted(maps.Keys(now))), data)
 	})
