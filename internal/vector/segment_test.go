@@ -201,9 +201,9 @@ func TestSegments(t *testing.T) {
 					r.Remove(id) // three blocks, of which one is made again
 				}
 			}
-			r.Remove(8000)
 			put(t, r, 0, 0, data[segDims*7:segDims*8])
 			put(t, r, 7000, 4, data[segDims*7:segDims*8])
+			r.Remove(8000)
 			for s := range segments {
 				now[s.ID] = s.Blob
 			}
