@@ -48,6 +48,7 @@ func floors() map[string]float64 {
 		"internal/llm/openai":       2,
 		"internal/llm/scripted":     2,
 		"internal/mcp":              2,
+		"internal/memdb":            2,
 		"internal/memjournal":       2,
 		"internal/memory":           1,
 		"internal/prompt":           2,
