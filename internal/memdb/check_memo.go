@@ -12,9 +12,9 @@ import (
 	"github.com/caxton/caxton/internal/memory"
 )
 
-// DefaultType is the type of entities of which nobody said one. It gives way to the first that
+// defaultType is the type of entities of which nobody said one. It gives way to the first that
 // somebody says.
-const DefaultType = "thing"
+const defaultType = "thing"
 
 // A fault is what is wrong with a field of a memo.
 func fault(code, format string, args ...any) *caxton.Error {
@@ -95,8 +95,14 @@ func cleanNote(n *memory.Note, now time.Time) *caxton.Error {
 	if err := unit(n.Confidence, "confidence"); err != nil {
 		return err
 	}
-	if n.KnownFrom.After(now) {
-		return fault("known_future", "the observation is said to be known from %s, which is still to come", n.KnownFrom.Format(time.RFC3339))
+	if n.Known.From.After(now) || n.Known.To.After(now) {
+		return fault("known_future", "the observation is said to be known at a time that is still to come")
+	}
+	if n.Known.From.IsZero() && !n.Known.To.IsZero() {
+		return fault("known_open", "the observation is said to be known until %s, and not since when", n.Known.To.Format(time.RFC3339))
+	}
+	if err := span(n.Known); err != nil {
+		return err
 	}
 	return span(n.Valid)
 }

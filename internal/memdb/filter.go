@@ -119,7 +119,7 @@ func (r *reader) hit(id int64, f memory.Filter, at memory.AsOf) (caxton.Entity, 
 	if observed(f) {
 		return e.Entity, false, nil
 	}
-	q = (&query{}).add(`SELECT `+entityColumns+` FROM `+clock+` CROSS JOIN entities e WHERE e.id=? AND e.named=1 AND `+thereAt, r.known, r.valid, id).sees(r.seen, "e.scope")
+	q = (&query{}).add(`SELECT `+entityColumns+` FROM `+clock+` CROSS JOIN entities e WHERE e.id=? AND `+thereAt, r.known, r.valid, id).sees(r.seen, "e.scope")
 	r.filterEntity(q, f)
 	if ok, err = q.one(r.conn, func(st *sqlite3.Stmt) { e = scanEntity(st) }); err != nil || !ok {
 		return e.Entity, false, err

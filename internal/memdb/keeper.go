@@ -11,7 +11,7 @@ import (
 
 // Count tells how much there is.
 func (db *DB) Count(ctx context.Context, model string) (memory.Counts, error) {
-	n := memory.Counts{ByType: map[string]int64{}, ByScope: map[string]int64{}}
+	n := memory.Counts{ByType: map[string]int64{}, ByScope: map[string]int64{}, ByModel: map[string]int64{}}
 	err := db.view(ctx, "count", func(c *conn) error {
 		r := c.reader(seen{all: true}, memory.AsOf{}, db.now())
 		err := c.each(`SELECT type, scope, count(*) FROM entities WHERE forgotten IS NULL GROUP BY type, scope`, nil, func(st *sqlite3.Stmt) error {
@@ -20,6 +20,14 @@ func (db *DB) Count(ctx context.Context, model string) (memory.Counts, error) {
 			n.ByType[st.ColumnText(0)] += st.ColumnInt64(2)
 			n.ByScope[scope.String()] += st.ColumnInt64(2)
 			return err
+		})
+		if err != nil {
+			return err
+		}
+		err = c.each(`SELECT name, vectors FROM models`, nil, func(st *sqlite3.Stmt) error {
+			n.ByModel[st.ColumnText(0)] = st.ColumnInt64(1)
+			n.Embeddings += st.ColumnInt64(1)
+			return nil
 		})
 		if err != nil {
 			return err
@@ -37,7 +45,6 @@ func (db *DB) Count(ctx context.Context, model string) (memory.Counts, error) {
 			{&n.Observations, `SELECT coalesce(sum(current), 0) FROM entities`, nil},
 			{&n.Past, `SELECT count(*) FROM observations`, nil},
 			{&n.Relations, `SELECT count(*) FROM relations WHERE past=0`, nil},
-			{&n.Embeddings, `SELECT coalesce(sum(vectors), 0) FROM models`, nil},
 			{&named, `SELECT count(*) FROM entities WHERE named=1 AND forgotten IS NULL`, nil},
 			{&embedded, `SELECT count(*) FROM embeddings i ` + passageTables + ` WHERE i.model=? AND ` + passageColumns + `&1=0`, []any{m}},
 		} {

@@ -316,7 +316,7 @@ func (r *reader) score(c corpus, terms []term, candidates []candidate, f memory.
 			if st.ColumnInt64(2) == 2 {
 				m.Group |= 1
 			}
-			m.Score = bm25(c, terms, weights, tf, passageText(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5)))
+			m.Score = bm25(c, terms, weights, tf, memory.PassageText(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5)))
 			found = append(found, m)
 		}
 		observation.args[2], name.args[2] = cand.id, cand.id

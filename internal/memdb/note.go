@@ -17,14 +17,22 @@ func (t *tx) note(e *entity, n *memory.Note, alone bool) (memory.Noted, error) {
 	var noted memory.Noted
 	text := normal(n.Text)
 	hash := hashOf(text)
-	o := observation{origin: t.origin}
+	o := observation{}
 	o.Observation = caxton.Observation{Text: n.Text, Key: n.Key, Valid: n.Valid, Known: caxton.Span{From: time.UnixMicro(t.now).UTC()}, Supersedes: n.Replaces}
 	o.Confidence = caxton.DefaultConfidence
 	if n.Confidence != nil {
 		o.Confidence = *n.Confidence
 	}
-	if !n.KnownFrom.IsZero() {
-		o.Known.From = n.KnownFrom
+	if !n.Known.From.IsZero() {
+		o.Known.From = n.Known.From
+	}
+	if n.Provenance != nil {
+		by := t.by
+		t.by = *n.Provenance
+		defer func() { t.by = by }()
+	}
+	if !n.Known.To.IsZero() {
+		return t.bygone(e, n, &o, hash)
 	}
 	if n.Replaces != 0 {
 		if err := t.replace(e, n, &o); err != nil {
@@ -72,6 +80,31 @@ func (t *tx) note(e *entity, n *memory.Note, alone bool) (memory.Noted, error) {
 		err = t.exec(`UPDATE observations SET supersedes=? WHERE id=?`, int64(noted.Superseded[0]), int64(o.ID))
 	}
 	return noted, err
+}
+
+// bygone writes an observation that is not taken for true any more. It is in no line.
+func (t *tx) bygone(e *entity, n *memory.Note, o *observation, hash int64) (memory.Noted, error) {
+	o.Supersedes = 0
+	if err := t.insert(e, o, hash); err != nil {
+		return memory.Noted{}, err
+	}
+	kind := memory.Forgotten
+	if n.RevertedBy != "" {
+		kind = memory.Reverted
+	}
+	origin, err := t.act()
+	if err != nil {
+		return memory.Noted{}, err
+	}
+	err = t.exec(`INSERT INTO endings (at, kind, actor, reason, origin) VALUES (?, ?, ?, '', ?)`, micros(n.Known.To), string(kind), n.RevertedBy, origin)
+	if err == nil {
+		err = t.exec(`UPDATE observations SET gone=?, undone=?, ending=?, line=NULL WHERE id=?`,
+			micros(n.Known.To), micros(n.Known.To), t.LastInsertRowID(), int64(o.ID))
+	}
+	if err == nil {
+		_, err = t.restate(e, int64(o.ID))
+	}
+	return memory.Noted{ID: o.ID}, err
 }
 
 // replace finds what a note says it replaces, and has the new observation join its line.
@@ -178,7 +211,7 @@ func (t *tx) duplicate(e *entity, n *memory.Note, text string, hash int64) (same
 			if normal(o.Text) != text || n.Key != "" && n.Key != o.Key || n.Valid != (caxton.Span{}) && !sameSpan(n.Valid, o.Valid) {
 				return nil
 			}
-			if !n.KnownFrom.IsZero() && n.KnownFrom.Before(o.Known.From) {
+			if !n.Known.From.IsZero() && n.Known.From.Before(o.Known.From) {
 				return nil // it is news that it was known earlier
 			}
 			if !o.Valid.To.IsZero() && !o.Valid.To.After(time.UnixMicro(t.now)) && n.Valid == (caxton.Span{}) {

@@ -239,18 +239,42 @@ func (db *DB) Relations(ctx context.Context, a memory.Access, id caxton.EntityID
 	return page, next, err
 }
 
+// Related returns the relations with these IDs that a may see, as of a time, in the order of ids.
+func (db *DB) Related(ctx context.Context, a memory.Access, ids []caxton.RelationID, at memory.AsOf) (all []caxton.Relation, err error) {
+	err = db.look(ctx, "related", a, at, func(r *reader) error {
+		for _, id := range ids {
+			q := (&query{}).add(`SELECT `+relationColumns+` FROM `+clock+` CROSS JOIN relations r `+relationEnds+` WHERE (r.n=? OR r.id=? AND r.n<>r.id)`,
+				r.known, r.valid, int64(id), int64(id)).sees(r.seen, "r.scope").sees(r.seen, "a.scope").sees(r.seen, "b.scope")
+			var rel relation
+			ok, err := q.add(`AND `+r.forced(at)).one(r.conn, func(st *sqlite3.Stmt) { rel = scanRelation(st) })
+			if err == nil && ok {
+				err = r.completeRelation(&rel)
+				all = append(all, rel.Relation)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// forced is the condition for relations at the reader's time.
+func (r *reader) forced(at memory.AsOf) string {
+	if r.past(at) {
+		return inForce
+	}
+	return inForceNow
+}
+
 func (r *reader) relations(id caxton.EntityID, at memory.AsOf, after int64, limit int) (rows []relation, err error) {
 	q := (&query{}).add(`SELECT `+relationColumns+` FROM `+clock+` CROSS JOIN relations r `+relationEnds+` WHERE r.n>?`, r.known, r.valid, after)
 	if id != 0 {
 		q.add(`AND r.n IN (SELECT n FROM relations WHERE source=? UNION SELECT n FROM relations WHERE target=?)`, int64(id), int64(id))
 	}
 	q.sees(r.seen, "r.scope").sees(r.seen, "a.scope").sees(r.seen, "b.scope")
-	if r.past(at) {
-		q.add(`AND ` + inForce)
-	} else {
-		q.add(`AND ` + inForceNow)
-	}
-	err = q.add(`ORDER BY r.n LIMIT ?`, limit).each(r.conn, func(st *sqlite3.Stmt) error {
+	err = q.add(`AND `+r.forced(at)+` ORDER BY r.n LIMIT ?`, limit).each(r.conn, func(st *sqlite3.Stmt) error {
 		rows = append(rows, scanRelation(st))
 		return nil
 	})

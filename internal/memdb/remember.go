@@ -136,7 +136,7 @@ func (t *tx) create(m *memory.Memo, scope int64) (entity, error) {
 	}
 	e.Known.From = e.CreatedAt
 	if e.Type == "" {
-		e.Type = DefaultType
+		e.Type = defaultType
 	}
 	if m.Importance != nil {
 		e.Importance = *m.Importance
@@ -155,7 +155,7 @@ func (t *tx) create(m *memory.Memo, scope int64) (entity, error) {
 func (t *tx) update(e *entity, m *memory.Memo) error {
 	kind, importance, metadata := e.Type, e.Importance, e.Metadata
 	if m.Type != "" && m.Type != kind {
-		if kind != DefaultType {
+		if kind != defaultType {
 			return caxton.Errorf(caxton.Conflict, "entity_type_differs", "%q is a %s, not a %s", e.Name, kind, m.Type).
 				WithHint("leave the type out to add to it, or choose another name")
 		}
@@ -224,7 +224,7 @@ func (t *tx) rewrite(e *entity) error {
 // addPassage puts a passage into the text index.
 func (t *tx) addPassage(id int64, e *entity, text string) error {
 	t.moved[e.scope]++
-	return t.exec(`INSERT INTO passages (rowid, words) VALUES (?, ?)`, id, indexed(passageText(e.Name, e.Type, text), e.scope))
+	return t.exec(`INSERT INTO passages (rowid, words) VALUES (?, ?)`, id, indexed(memory.PassageText(e.Name, e.Type, text), e.scope))
 }
 
 // dropPassage takes a passage out of the text index and removes its embeddings.

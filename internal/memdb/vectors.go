@@ -114,7 +114,7 @@ func (db *DB) Unembedded(ctx context.Context, model string, after caxton.MemoryI
 			) ORDER BY id LIMIT ?3`, []any{int64(after), m, limit}, func(st *sqlite3.Stmt) error {
 			all = append(all, memory.Passage{
 				ID: caxton.MemoryID(st.ColumnInt64(0)), EntityID: caxton.EntityID(st.ColumnInt64(1)),
-				Group: memory.Group(st.ColumnInt64(2)), Text: passageText(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5)), //nolint:gosec // numbers of scopes are small
+				Group: memory.Group(st.ColumnInt64(2)), Text: memory.PassageText(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5)), //nolint:gosec // numbers of scopes are small
 			})
 			return nil
 		})
@@ -165,23 +165,64 @@ func (db *DB) Load(ctx context.Context, model string, segment func(id uint32, bl
 		if err != nil {
 			return err
 		}
-		var unit []float32
-		row := func(st *sqlite3.Stmt) error {
-			v := memory.Vector{ID: caxton.MemoryID(st.ColumnInt64(0)), Group: memory.Group(st.ColumnInt64(1))} //nolint:gosec // numbers of scopes are small
-			if st.ColumnType(2) != sqlite3.NULL {
-				unit = decode(unit, st.ColumnRawBlob(2))
-				v.Unit = unit
-			}
-			return changed(v)
-		}
 		if segments == 0 {
-			return c.each(`SELECT i.passage, `+passageColumns+`, i.vector FROM embeddings i `+passageTables+` WHERE i.model=? AND `+passageThere, []any{m}, row)
+			from = 0
 		}
-		return c.each(`SELECT i.passage, coalesce(`+passageColumns+`, 0), iif(`+passageThere+`, v.vector, NULL)
-			FROM (SELECT DISTINCT passage FROM vector_log WHERE seq>?) i `+passageTables+`
-			LEFT JOIN embeddings v ON v.passage=i.passage AND v.model=?`, []any{from, m}, row)
+		return c.changes(m, from, changed)
 	})
 	return mark, err
+}
+
+// Changes visits what Load's changed would if the mark of the blobs were since; 0 is before every
+// change.
+func (db *DB) Changes(ctx context.Context, model string, since int64, changed func(memory.Vector) error) (mark int64, err error) {
+	err = db.view(ctx, "changes", func(c *conn) error {
+		if mark, err = c.mark(); err != nil || mark <= since && since > 0 {
+			return err
+		}
+		m, err := c.model(model)
+		if err != nil {
+			return err
+		}
+		return c.changes(m, since, changed)
+	})
+	return mark, err
+}
+
+// changes visits the passages whose vector or group changed after a mark, or each that has a vector when it is 0.
+func (c *conn) changes(m, since int64, changed func(memory.Vector) error) error {
+	var unit []float32
+	row := func(st *sqlite3.Stmt) error {
+		v := memory.Vector{ID: caxton.MemoryID(st.ColumnInt64(0)), Group: memory.Group(st.ColumnInt64(1))} //nolint:gosec // numbers of scopes are small
+		if st.ColumnType(2) != sqlite3.NULL {
+			unit = decode(unit, st.ColumnRawBlob(2))
+			v.Unit = unit
+		}
+		return changed(v)
+	}
+	if since == 0 {
+		return c.each(`SELECT i.passage, `+passageColumns+`, i.vector FROM embeddings i `+passageTables+` WHERE i.model=? AND `+passageThere, []any{m}, row)
+	}
+	return c.each(`SELECT i.passage, coalesce(`+passageColumns+`, 0), iif(`+passageThere+`, v.vector, NULL)
+		FROM (SELECT DISTINCT passage FROM vector_log WHERE seq>?) i `+passageTables+`
+		LEFT JOIN embeddings v ON v.passage=i.passage AND v.model=?`, []any{since, m}, row)
+}
+
+// Embedded counts the embeddings of a model by group.
+func (db *DB) Embedded(ctx context.Context, model string) (map[memory.Group]int, error) {
+	groups := map[memory.Group]int{}
+	err := db.view(ctx, "embedded", func(c *conn) error {
+		m, err := c.model(model)
+		if err != nil {
+			return err
+		}
+		return c.each(`SELECT `+passageColumns+` AS g, count(*) FROM embeddings i `+passageTables+` WHERE i.model=? AND `+passageThere+` GROUP BY g`, []any{m},
+			func(st *sqlite3.Stmt) error {
+				groups[memory.Group(st.ColumnInt64(0))] = st.ColumnInt(1) //nolint:gosec // numbers of scopes are small
+				return nil
+			})
+	})
+	return groups, err
 }
 
 // SaveSegments writes blobs of the model's index in one transaction, a nil one to remove what is
@@ -252,16 +293,26 @@ func (db *DB) DropModel(ctx context.Context, model string) error {
 	return nil
 }
 
-// Edges visits every relation that is current, in any order.
-func (db *DB) Edges(ctx context.Context, visit func(memory.Edge, memory.Group) error) error {
+// Edges visits the relations that are known now, in any order: those of ids, or all when it is nil.
+func (db *DB) Edges(ctx context.Context, ids []caxton.RelationID, visit func(memory.Edge) error) error {
 	return db.view(ctx, "edges", func(c *conn) error {
-		r := c.reader(seen{all: true}, memory.AsOf{}, db.now())
-		return c.each(`SELECT r.id, r.source, r.target, r.type, r.strength, r.scope FROM `+clock+` CROSS JOIN relations r WHERE `+inForceNow,
-			[]any{r.known, r.valid}, func(st *sqlite3.Stmt) error {
-				return visit(memory.Edge{
-					ID: caxton.RelationID(st.ColumnInt64(0)), From: caxton.EntityID(st.ColumnInt64(1)), To: caxton.EntityID(st.ColumnInt64(2)),
-					Type: st.ColumnText(3), Strength: st.ColumnFloat(4),
-				}, memory.Group(st.ColumnInt64(5))<<1) //nolint:gosec // numbers of scopes are small
+		row := func(st *sqlite3.Stmt) error {
+			return visit(memory.Edge{
+				ID: caxton.RelationID(st.ColumnInt64(0)), From: caxton.EntityID(st.ColumnInt64(1)), To: caxton.EntityID(st.ColumnInt64(2)),
+				Type: st.ColumnText(3), Strength: st.ColumnFloat(4), Valid: caxton.Span{From: timeOf(st, 5), To: timeOf(st, 6)},
+				FromGroup: memory.Group(st.ColumnInt64(7)), ToGroup: memory.Group(st.ColumnInt64(8)), //nolint:gosec // numbers of scopes are small
 			})
+		}
+		const edges = `SELECT r.id, r.source, r.target, r.type, r.strength, r.valid_from, r.valid_to, a.scope*2, b.scope*2
+			FROM relations r ` + relationEnds + ` WHERE r.past=0`
+		if ids == nil {
+			return c.each(edges, nil, row)
+		}
+		for _, id := range ids {
+			if err := c.each(edges+` AND (r.n=? OR r.id=? AND r.n<>r.id)`, []any{int64(id), int64(id)}, row); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

@@ -27,14 +27,6 @@ func hashOf(normalised string) int64 {
 	return int64(h.Sum64()) //nolint:gosec // any number will do
 }
 
-// passageText is what is searched of an observation; without one, of an entity.
-func passageText(name, kind, text string) string {
-	if text == "" {
-		return name + " (" + kind + ")"
-	}
-	return name + " (" + kind + "): " + text
-}
-
 // scopeMark begins the word by which the text index knows the scope of a passage. The
 // tokenizer takes private characters for letters, and indexed leaves none in what people write.
 const scopeMark = "\uE000"

@@ -26,8 +26,8 @@ type tx struct {
 	now    int64 // microseconds
 	seen   seen
 	by     caxton.Provenance
-	origin int64 // the number of by, once something was written
-	ending int64 // of the act that takes something back
+	acts   map[caxton.Provenance]int64 // the numbers of those by whom something was written
+	ending int64                       // of the act that takes something back
 	lastID int64
 	moved  map[int64]int // passages by scope that came (+) or went (-)
 }
@@ -119,7 +119,7 @@ func (db *DB) transact(batch []*job) error {
 		if err := w.exec(`SAVEPOINT job`); err != nil {
 			return err
 		}
-		t := &tx{conn: w, db: db, now: now, lastID: lastID, moved: map[int64]int{}}
+		t := &tx{conn: w, db: db, now: now, lastID: lastID, moved: map[int64]int{}, acts: map[caxton.Provenance]int64{}}
 		j.err = j.fn(t)
 		if j.err == nil {
 			j.err = t.finish()
@@ -180,8 +180,8 @@ func (t *tx) id() int64 {
 
 // act returns the number of the provenance, writing it down when it is the first time.
 func (t *tx) act() (int64, error) {
-	if t.origin != 0 {
-		return t.origin, nil
+	if n, ok := t.acts[t.by]; ok {
+		return n, nil
 	}
 	p := t.by
 	var version any
@@ -191,14 +191,15 @@ func (t *tx) act() (int64, error) {
 	err := t.exec(`INSERT INTO origins (first, last, conversation, message, agent, version, tool, by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		t.lastID, t.lastID, textOrNull(string(p.ConversationID)), textOrNull(string(p.MessageID)), textOrNull(string(p.AgentID)), version,
 		textOrNull(p.Tool), textOrNull(p.By))
-	t.origin = t.LastInsertRowID()
-	return t.origin, err
+	n := t.LastInsertRowID()
+	t.acts[p] = n
+	return n, err
 }
 
 // finish writes down what is known at the end of a job.
 func (t *tx) finish() error {
-	if t.origin != 0 {
-		if err := t.exec(`UPDATE origins SET last=? WHERE n=?`, t.lastID, t.origin); err != nil {
+	for _, n := range t.acts {
+		if err := t.exec(`UPDATE origins SET last=? WHERE n=?`, t.lastID, n); err != nil {
 			return err
 		}
 	}

@@ -259,7 +259,7 @@ func future(s *suite) {
 
 func outOfOrder(s *suite) {
 	y := func(n int) time.Time { return time.Date(n, 1, 1, 0, 0, 0, 0, time.UTC) }
-	a := s.remember(memory.Memo{Name: "Bo", Notes: []memory.Note{{Text: "lives in Oslo", Key: "address", Valid: caxton.Span{From: y(2020)}, KnownFrom: y(2020)}}}, by("import"))
+	a := s.remember(memory.Memo{Name: "Bo", Notes: []memory.Note{{Text: "lives in Oslo", Key: "address", Valid: caxton.Span{From: y(2020)}, Known: caxton.Span{From: y(2020)}}}}, by("import"))
 	id := a.Entity.ID
 	r := s.remember(memory.Memo{Name: "Bo", Notes: []memory.Note{{Text: "lived in Rome", Key: "address", Valid: caxton.Span{From: y(2010), To: y(2012)}}}}, by("c"))
 	if len(r.Observations[0].Superseded) != 0 {
@@ -269,10 +269,10 @@ func outOfOrder(s *suite) {
 	s.want("2011", s.texts(id, memory.AsOf{Valid: y(2011)}), []string{"lived in Rome"})
 	s.want("2015", s.texts(id, memory.AsOf{Valid: y(2015)}), []string{})
 	// What was known before goes behind what came later.
-	s.remember(memory.Memo{Name: "Bo", Notes: []memory.Note{{Text: "lives in Bern", Key: "address", Valid: caxton.Span{From: y(2018)}, KnownFrom: y(2018)}}}, by("import"))
+	s.remember(memory.Memo{Name: "Bo", Notes: []memory.Note{{Text: "lives in Bern", Key: "address", Valid: caxton.Span{From: y(2018)}, Known: caxton.Span{From: y(2018)}}}}, by("import"))
 	s.want("now, with older news", s.texts(id, memory.AsOf{}), []string{"lives in Oslo"})
 	s.want("2019", s.texts(id, memory.AsOf{Valid: y(2019)}), []string{"lives in Bern"})
-	_, err := s.Remember(s.ctx, all(), []memory.Memo{{Scope: global(), Name: "Bo", Notes: []memory.Note{{Text: "x", KnownFrom: s.Now().Add(time.Hour)}}}}, by("c"))
+	_, err := s.Remember(s.ctx, all(), []memory.Memo{{Scope: global(), Name: "Bo", Notes: []memory.Note{{Text: "x", Known: caxton.Span{From: s.Now().Add(time.Hour)}}}}}, by("c"))
 	s.wantKind("known in the future", err, caxton.Invalid)
 }
 
