@@ -86,6 +86,9 @@ type Passage struct {
 	Text     string // what is embedded and indexed: name, type and observation
 }
 
+// DefaultType is the type of an entity for which none was given.
+const DefaultType = "thing"
+
 // PassageText returns the text of a passage of an entity: observation is "" when the entity has
 // none.
 func PassageText(name, kind, observation string) string {
