@@ -51,6 +51,7 @@ func floors() map[string]float64 {
 		"internal/memdb":            2,
 		"internal/memjournal":       2,
 		"internal/memory":           1,
+		"internal/memory/exchange":  1.5,
 		"internal/memory/engine":    2,
 		"internal/prompt":           2,
 		"internal/registry":         2,
