@@ -693,22 +693,30 @@ func (f *fake) Backup(context.Context, io.Writer) error                { return 
 
 func (f *fake) Export(_ context.Context, a memory.Access, fl memory.Filter, past bool, entity func(caxton.Entity) error, relation func(caxton.Relation) error) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	var es []caxton.Entity
+	var rs []caxton.Relation
 	for _, id := range slices.Sorted(maps.Keys(f.entities)) {
 		e := *f.entities[id]
 		if !a.Sees(e.Scope) || !past && !e.Known.To.IsZero() || !f.agrees(fl, &e, nil) {
 			continue
 		}
 		e.Observations = slices.DeleteFunc(slices.Clone(e.Observations), func(o caxton.Observation) bool { return !past && !o.Known.To.IsZero() })
+		es = append(es, e)
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.relations)) {
+		if r := f.relations[id]; f.sees(a, r) && (past || r.Known.To.IsZero()) {
+			rs = append(rs, *r)
+		}
+	}
+	f.mu.Unlock()
+	for _, e := range es {
 		if err := entity(e); err != nil {
 			return err
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(f.relations)) {
-		if r := f.relations[id]; f.sees(a, r) && (past || r.Known.To.IsZero()) {
-			if err := relation(*r); err != nil {
-				return err
-			}
+	for _, r := range rs {
+		if err := relation(r); err != nil {
+			return err
 		}
 	}
 	return nil

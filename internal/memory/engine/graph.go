@@ -79,6 +79,22 @@ func (g *graph) size() int {
 	return len(g.edge)
 }
 
+// has reports whether there is a relation of a type from one entity to another.
+func (g *graph) has(from, to caxton.EntityID, kind string) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	at, ok := g.at[from]
+	if !ok {
+		return false
+	}
+	for _, end := range g.nodes[at].ends {
+		if e := &g.edges[end/2]; end&1 == 0 && g.nodes[e.to].id == to && g.types[e.kind] == kind {
+			return true
+		}
+	}
+	return false
+}
+
 // bytes estimates the memory that the graph takes.
 func (g *graph) bytes() int64 {
 	g.mu.RLock()

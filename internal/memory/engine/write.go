@@ -22,6 +22,11 @@ func (e *Engine) Remember(ctx context.Context, a memory.Access, memos []memory.M
 	if err != nil {
 		return memory.Written{}, err
 	}
+	return e.write(ctx, a, memos, by, units, degraded)
+}
+
+// write keeps memos with the embeddings of those passages whose text is in units.
+func (e *Engine) write(ctx context.Context, a memory.Access, memos []memory.Memo, by caxton.Provenance, units map[string][]float32, degraded string) (memory.Written, error) {
 	unlock, err := e.lock(ctx)
 	if err != nil {
 		return memory.Written{}, err
