@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -89,6 +90,9 @@ func (e *Engine) reach(t memory.Traversal, groups []memory.Group) (nodes []place
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	w := g.walk(t, groups, e.cfg.Now())
+	if t.To != 0 && slices.Contains(t.From, t.To) {
+		return []place{{id: t.To}}, nil, false, true // the store tells whether it may be seen
+	}
 	if t.To != 0 {
 		way, ok := g.shortest(t.From, t.To, t.Depth, &w)
 		for i, r := range way {
