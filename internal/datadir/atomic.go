@@ -15,7 +15,7 @@ func AtomicWrite(path string, data []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*.tmp")
 	if err != nil {
-		return explain("write to", dir, dir, err)
+		return Explain("write to", dir, dir, err)
 	}
 	_, err = f.Write(data)
 	if err == nil {
@@ -29,16 +29,16 @@ func AtomicWrite(path string, data []byte, mode os.FileMode) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return explain("write", path, dir, errors.Join(err, os.Remove(f.Name())))
+		return Explain("write", path, dir, errors.Join(err, os.Remove(f.Name())))
 	}
-	if err := syncDir(dir); err != nil {
-		return explain("write to", dir, dir, err)
+	if err := SyncDir(dir); err != nil {
+		return Explain("write to", dir, dir, err)
 	}
 	return nil
 }
 
-// syncDir makes the names in a directory last.
-func syncDir(dir string) error {
+// SyncDir makes the names in a directory last.
+func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // there is no such thing; renames are journalled
 	}

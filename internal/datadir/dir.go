@@ -51,7 +51,7 @@ func Open(ctx context.Context, l Layout, h Holder) (*Dir, error) {
 		// Scripts and other users look at the databases by name; what is secret in here has
 		// a mode of its own.
 		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // see above
-			return nil, explain("make", dir, dir, err)
+			return nil, Explain("make", dir, dir, err)
 		}
 	}
 	for _, dir := range []struct {
@@ -157,18 +157,18 @@ func (d *Dir) Close() error {
 func tryWrite(dir string) error {
 	f, err := os.CreateTemp(dir, ".write-*.tmp")
 	if err != nil {
-		return explain("write to", dir, dir, err)
+		return Explain("write to", dir, dir, err)
 	}
 	_, err = f.Write(make([]byte, 4096))
 	if err = errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
-		return explain("write to", dir, dir, err)
+		return Explain("write to", dir, dir, err)
 	}
 	return nil
 }
 
-// explain turns an error of the file system into one that says what to do. dir is the
+// Explain turns an error of the file system into one that says what to do. dir is the
 // directory that path is, or is in.
-func explain(verb, path, dir string, err error) error {
+func Explain(verb, path, dir string, err error) error {
 	what := fmt.Sprintf("cannot %s %s", verb, path)
 	switch {
 	case full(err):

@@ -38,7 +38,7 @@ func ReadFormat(path string) (f Format, ok bool, err error) {
 		return Format{}, false, nil
 	}
 	if err != nil {
-		return Format{}, false, explain("read", path, filepath.Dir(path), err)
+		return Format{}, false, Explain("read", path, filepath.Dir(path), err)
 	}
 	if err := json.Unmarshal(data, &f); err != nil || f.Version < 1 {
 		return Format{}, false, caxton.Errorf(caxton.Malformed, "data_dir_format", "%s is not the marker of a data directory", path).

@@ -32,7 +32,7 @@ const (
 func acquire(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // it holds no secret, and the commands of others read it
 	if err != nil {
-		return nil, explain("open", path, filepath.Dir(path), err)
+		return nil, Explain("open", path, filepath.Dir(path), err)
 	}
 	if err := wait(ctx, path, f); err != nil {
 		_ = f.Close() // nothing was written
@@ -92,10 +92,10 @@ func (d *Dir) announce() error {
 	}
 	data = append(data, '\n')
 	if _, err := d.lock.WriteAt(data, 0); err != nil {
-		return explain("write", d.Layout.Lock, d.Layout.Data, err)
+		return Explain("write", d.Layout.Lock, d.Layout.Data, err)
 	}
 	if err := d.lock.Truncate(int64(len(data))); err != nil {
-		return explain("write", d.Layout.Lock, d.Layout.Data, err)
+		return Explain("write", d.Layout.Lock, d.Layout.Data, err)
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func ReadLock(path string) (h Holder, held bool, err error) {
 		return Holder{}, false, nil
 	}
 	if err != nil {
-		return Holder{}, false, explain("read", path, filepath.Dir(path), err)
+		return Holder{}, false, Explain("read", path, filepath.Dir(path), err)
 	}
 	defer f.Close() //nolint:errcheck // nothing was written
 	free, err := tryLock(f, false)
