@@ -65,6 +65,8 @@ func floors() map[string]float64 {
 		"internal/schedule":         2,
 		"internal/embedding/wordpiece": 1,
 
+		"internal/embedding/hub": 1.5,
+
 		"internal/agent":          2,
 		"internal/agentdir":       2,
 		"internal/cluster":        2,
