@@ -71,6 +71,7 @@ func floors() map[string]float64 {
 		"internal/agentdir":       2,
 		"internal/cluster":        2,
 		"internal/deploy":         2,
+		"internal/embedding":      2,
 		"internal/httpd":          2,
 		"internal/llm/anthropic":  2,
 		"internal/llm/builtin":    2,

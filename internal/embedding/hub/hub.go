@@ -20,6 +20,7 @@ import (
 // Config says where the hub is. Zero fields mean the defaults given here.
 type Config struct {
 	BaseURL  string         // https://huggingface.co
+	Offline  bool           // nobody is asked; what is there is used
 	Token    string         // for models that are not for everybody; sent to BaseURL's host only
 	Client   *http.Client   // one with the proxy of the environment
 	MaxFile  caxton.Size    // 4 GB; a larger file is refused
@@ -130,6 +131,10 @@ func (h *Hub) Fetch(ctx context.Context, repository, revision string, files []Fi
 	}
 	if s := present(repository, revision, files, dir); s != nil {
 		return s, nil
+	}
+	if h.cfg.Offline {
+		return nil, caxton.Errorf(caxton.Unavailable, "model_hub_offline", "%s is not here, and nothing may be downloaded", repository).
+			WithHint("bring its files here by other means and set memory.embedding_model to their directory; or use the built-in all-MiniLM-L6-v2")
 	}
 	s := &Snapshot{Version: 1, Repository: repository, Revision: revision}
 	at := revision

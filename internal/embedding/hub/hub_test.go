@@ -387,6 +387,14 @@ func TestFetchFails(t *testing.T) {
 			t.Errorf("left in the directory: %v", names)
 		}
 	})
+	t.Run("offline", func(t *testing.T) {
+		t.Parallel()
+		h := newHub(t, hub.Config{Offline: true, BaseURL: serve(t, func(int, http.ResponseWriter, *http.Request) { t.Error("the hub was asked") })})
+		_, err := h.Fetch(t.Context(), repository, revision, pinned(), t.TempDir())
+		if e, ok := errors.AsType[*caxton.Error](err); !ok || e.Kind != caxton.Unavailable || e.Code != "model_hub_offline" {
+			t.Errorf("Fetch: %v, want model_hub_offline", err)
+		}
+	})
 	t.Run("stopped and taken up again", func(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
