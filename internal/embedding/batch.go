@@ -30,18 +30,32 @@ func (p *Provider) some(ctx context.Context, texts []string, out [][]float32) er
 	if err != nil {
 		return err
 	}
+	defer p.leave(items)
+	// Those that are queued come first: while this call waits for one that somebody else is
+	// embedding, a permit may be free.
+	for _, queued := range []bool{true, false} {
+		for _, it := range items {
+			if it == nil || queued && !p.queued(it) {
+				continue // it was in the cache, or comes later
+			}
+			if err := p.wait(ctx, it); err != nil {
+				return err
+			}
+		}
+	}
 	for i, it := range items {
-		if it == nil {
-			continue // it was in the cache
+		if it != nil {
+			copy(out[i], it.vector)
 		}
-		if err := p.wait(ctx, it); err != nil {
-			p.leave(items[i:])
-			return err
-		}
-		p.leave(items[i : i+1])
-		copy(out[i], it.vector)
 	}
 	return nil
+}
+
+// queued reports whether nobody embeds it yet.
+func (p *Provider) queued(it *item) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return it.back == nil
 }
 
 // enter copies what the cache has of texts into out and queues the rest, all of it or nothing.

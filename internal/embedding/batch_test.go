@@ -113,6 +113,28 @@ func TestSameTextAtOnce(t *testing.T) {
 	})
 }
 
+// While a text is being embedded for somebody else, the others of a call do not wait for it.
+func TestQueuedFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, g := gated(t, embedding.Config{})
+		var wg sync.WaitGroup
+		var first, second error
+		ask(t.Context(), &wg, p, &first, "shared")
+		synctest.Wait()
+		ask(t.Context(), &wg, p, &second, "shared", "own")
+		synctest.Wait()
+		if got := g.seen(); len(got) != 2 || !slices.Equal(got[1], []string{"own"}) {
+			t.Errorf("the server was asked for %q", got)
+		}
+		close(g.let)
+		wg.Wait()
+		if err := errors.Join(first, second); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -27,7 +27,7 @@ type Stats struct {
 	Dimensions int
 	MaxTokens  int    // of a text; 0 when not known
 	Kernel     string // which form of the loops computes; "" for a remote model
-	Verified   bool   // its files have digests that somebody promised
+	Verified   bool   // false when its files come from a hub that gave no digests
 	Load       time.Duration
 	Bytes      int64 // of its weights in memory; 0 for a remote model
 
