@@ -225,6 +225,40 @@ func TestLeaderLeaves(t *testing.T) {
 	})
 }
 
+// One whose text another embeds leaves, and then so does the other: nobody wants it any more.
+func TestBothLeave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, g := gated(t, embedding.Config{})
+		var wg sync.WaitGroup
+		fill(t, &wg, p)
+		leads, cancelLeads := context.WithCancel(t.Context())
+		waits, cancelWaits := context.WithCancel(t.Context())
+		var leader, waiter error
+		ask(leads, &wg, p, &leader, "of the leader")
+		synctest.Wait()
+		ask(waits, &wg, p, &waiter, "of the waiter")
+		synctest.Wait()
+		g.let <- struct{}{}
+		synctest.Wait()
+		if got := g.seen(); len(got) != permits+1 || len(got[permits]) != 2 || got[permits][0] != "of the leader" {
+			t.Fatalf("the server was asked for %q", got)
+		}
+		cancelWaits()
+		synctest.Wait()
+		cancelLeads()
+		synctest.Wait()
+		if s := p.Stats(); s.Waiting != 0 {
+			t.Errorf("%d texts wait for nobody", s.Waiting)
+		}
+		close(g.let)
+		wg.Wait()
+		if caxton.KindOf(leader) != caxton.Canceled || caxton.KindOf(waiter) != caxton.Canceled {
+			t.Errorf("leader: %v, waiter: %v", leader, waiter)
+		}
+	})
+}
+
 // One who waits and leaves takes the text along, unless somebody else wants it.
 func TestWaiterLeaves(t *testing.T) {
 	t.Parallel()

@@ -168,7 +168,7 @@ func TestFetchGoesOn(t *testing.T) {
 		etag   string
 		handle func(t *testing.T, n int, w http.ResponseWriter, r *http.Request)
 	}{
-		{"cut three times", nil, "", "", func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
+		{"cut more often than there are attempts", nil, "", "", func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
 			t.Helper()
 			if n == 0 {
 				cut(w, `"v1"`, 100_000)
@@ -176,7 +176,7 @@ func TestFetchGoesOn(t *testing.T) {
 			if got := r.Header.Get("If-Range"); got != `"v1"` {
 				t.Errorf("request %d: If-Range %q", n, got)
 			}
-			if n < 3 {
+			if n < 7 {
 				from, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-"))
 				w.Header().Set("ETag", `"v1"`)
 				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, full-1, full))
@@ -244,6 +244,32 @@ func TestFetchGoesOn(t *testing.T) {
 				w.WriteHeader(http.StatusBadGateway)
 			default:
 				whole(w, r, `"v1"`)
+			}
+		}},
+		{"ends early without a length", nil, "", "", func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
+			t.Helper()
+			if n == 0 {
+				w.Header().Set("ETag", `"v1"`)
+				_ = http.NewResponseController(w).Flush()
+				_, _ = w.Write(content()[:50_000])
+				return
+			}
+			if r.Header.Get("Range") != "bytes=50000-" {
+				t.Errorf("request %d has the range %q", n, r.Header.Get("Range"))
+			}
+			whole(w, r, `"v1"`)
+		}},
+		{"slow but steady", nil, "", "", func(t *testing.T, n int, w http.ResponseWriter, _ *http.Request) {
+			t.Helper()
+			if n > 0 {
+				t.Error("it was given up")
+			}
+			w.Header().Set("Content-Length", strconv.Itoa(full))
+			const pieces = 6
+			for i := range pieces {
+				_, _ = w.Write(content()[i*full/pieces : (i+1)*full/pieces])
+				_ = http.NewResponseController(w).Flush()
+				<-time.After(100 * time.Millisecond) // together longer than may pass without a byte
 			}
 		}},
 		{"silent, then well", nil, "", "", func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
