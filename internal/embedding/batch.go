@@ -15,6 +15,7 @@ type item struct {
 	key     key
 	text    string
 	waiters int
+	bulk    bool          // only calls of several texts wait for it
 	back    chan struct{} // while it is being embedded: closed when it is queued again
 	done    chan struct{} // closed when there is a vector or an error
 	vector  []float32
@@ -38,7 +39,7 @@ func (p *Provider) some(ctx context.Context, texts []string, out [][]float32) er
 			if it == nil || queued && !p.queued(it) {
 				continue // it was in the cache, or comes later
 			}
-			if err := p.wait(ctx, it); err != nil {
+			if err := p.wait(ctx, it, len(items) > 1); err != nil {
 				return err
 			}
 		}
@@ -87,11 +88,12 @@ func (p *Provider) enter(texts []string, out [][]float32) ([]*item, error) {
 			p.counts.shared++
 		} else {
 			p.counts.misses++
-			it = &item{key: k, text: texts[i], done: make(chan struct{})}
+			it = &item{key: k, text: texts[i], bulk: true, done: make(chan struct{})}
 			p.pending[k] = it
 			p.queue = append(p.queue, it)
 		}
 		it.waiters++
+		it.bulk = it.bulk && len(texts) > 1
 		items[i] = it
 	}
 	return items, nil
@@ -116,28 +118,19 @@ func (p *Provider) leave(items []*item) {
 
 // wait returns when it has a vector or an error, or ctx ends. While it is queued, it tries to
 // get a permit, and embeds with that.
-func (p *Provider) wait(ctx context.Context, it *item) error {
+func (p *Provider) wait(ctx context.Context, it *item, bulk bool) error {
 	for {
 		p.mu.Lock()
 		back := it.back
 		p.mu.Unlock()
-		if back != nil {
+		if back == nil {
+			p.lead(ctx, it, bulk)
+		} else {
 			select {
 			case <-it.done:
-				return it.err
 			case <-back:
-				continue
 			case <-ctx.Done():
-				return ended(ctx)
 			}
-		}
-		select {
-		case <-it.done:
-			return it.err
-		case p.permits <- struct{}{}:
-			p.lead(ctx, it)
-		case <-ctx.Done():
-			return ended(ctx)
 		}
 		select {
 		case <-it.done: // rather than ctx, when both
@@ -150,12 +143,33 @@ func (p *Provider) wait(ctx context.Context, it *item) error {
 	}
 }
 
+// hold gets a permit, or false when it is done or ctx has ended.
+func hold(ctx context.Context, it *item, permits chan<- struct{}) bool {
+	select {
+	case permits <- struct{}{}:
+		return true
+	case <-it.done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
 var errUnfinished = errors.New("embedding did not come to an end")
 
-// lead embeds own and what else is queued, and gives the permit back.
-func (p *Provider) lead(ctx context.Context, own *item) {
+// lead embeds own and what else is queued, once it has a permit. A call of several texts needs
+// one of those for bulk as well, which are fewer: a search does not wait behind an import.
+func (p *Provider) lead(ctx context.Context, own *item, bulk bool) {
+	if bulk {
+		if !hold(ctx, own, p.bulk) {
+			return
+		}
+		defer func() { <-p.bulk }()
+	}
+	if !hold(ctx, own, p.permits) {
+		return
+	}
 	defer func() { <-p.permits }()
-	batch := p.take(own)
+	batch := p.take(own, bulk)
 	if len(batch) == 0 {
 		return // somebody else has it
 	}
@@ -170,26 +184,29 @@ func (p *Provider) lead(ctx context.Context, own *item) {
 	p.observe(time.Since(start), len(batch))
 }
 
-// take removes a batch from the queue, own first. It is empty when own is not queued.
-func (p *Provider) take(own *item) []*item {
+// take removes a batch from the queue, own first. Unless it is bulk itself, bulk stays. It is
+// empty when own is not queued.
+func (p *Provider) take(own *item, bulk bool) []*item {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := slices.Index(p.queue, own)
-	if at < 0 {
+	if !slices.Contains(p.queue, own) {
 		return nil
 	}
-	batch := []*item{own}
-	bytes := len(own.text)
-	rest := slices.Delete(p.queue, at, at+1)
-	n := 0
-	for n < len(rest) && len(batch) < p.cfg.BatchSize {
-		if bytes += len(rest[n].text); p.model.batchBytes > 0 && bytes > p.model.batchBytes {
-			break
+	batch, bytes, full := []*item{own}, len(own.text), false
+	p.queue = slices.DeleteFunc(p.queue, func(it *item) bool {
+		if it == own {
+			return true
 		}
-		batch = append(batch, rest[n])
-		n++
-	}
-	p.queue = slices.Delete(rest, 0, n)
+		if full || it.bulk && !bulk {
+			return false
+		}
+		bytes += len(it.text)
+		full = len(batch) == p.cfg.BatchSize || p.model.batchBytes > 0 && bytes > p.model.batchBytes
+		if !full {
+			batch = append(batch, it)
+		}
+		return !full
+	})
 	for _, it := range batch {
 		it.back = make(chan struct{})
 	}

@@ -8,7 +8,8 @@
 // else is waiting for already is waited for too, and whoever holds one of a few permits embeds
 // what is queued, up to the size of a batch, for everybody. So a text that comes alone is not
 // held up, texts that come while others are being embedded go together, and there is no
-// goroutine that would have to be started or stopped. When a caller leaves while it embeds for
+// goroutine that would have to be started or stopped. One permit is kept from calls of several
+// texts, so that a search does not wait behind an import. When a caller leaves while it embeds for
 // others, their texts go back to the head of the queue. The queue is bounded: when it is full,
 // texts are refused with Exhausted.
 //

@@ -66,6 +66,7 @@ type Provider struct {
 	model   loaded
 	cfg     Config
 	permits chan struct{} // held while embedding; as many as the model takes batches at a time
+	bulk    chan struct{} // held with a permit by calls of several texts; one fewer
 	metrics []prometheus.Collector
 	seconds prometheus.Histogram
 	load    time.Duration
@@ -120,7 +121,7 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 }
 
 func newProvider(m loaded, cfg Config) (*Provider, error) {
-	p := &Provider{model: m, cfg: cfg, permits: make(chan struct{}, m.parallel), pending: map[key]*item{}}
+	p := &Provider{model: m, cfg: cfg, permits: make(chan struct{}, m.parallel), bulk: make(chan struct{}, max(1, m.parallel-1)), pending: map[key]*item{}}
 	if cfg.CacheSize > 0 {
 		c, err := simplelru.NewLRU[key, []float32](cfg.CacheSize, nil)
 		if err != nil {

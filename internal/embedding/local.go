@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/caxton/caxton"
@@ -27,8 +28,10 @@ const (
 	// localParallel batches run at a time: a text that comes while a long batch has all
 	// processors shares them instead of waiting.
 	localParallel = 2
-	// localBytes of text, about 2,000 tokens, are a batch: more would not be faster.
-	localBytes = 8 << 10
+	// localBytes of text for each processor are a batch: about 256 tokens, which is what the
+	// model computes in one pass. More would not be faster, and whoever comes next would wait
+	// longer.
+	localBytes = 1 << 10
 )
 
 // A local model runs in this process.
@@ -68,7 +71,7 @@ func (l *local) embed(ctx context.Context, texts []string) ([][]float32, error) 
 func (l *local) loaded(from source, identity string, verified bool) loaded {
 	return loaded{
 		backend: l, identity: identity, source: from, dimensions: l.model.Dimensions(), maxTokens: l.model.MaxTokens(),
-		bytes: weightBytes(l.model.Header()), kernel: l.model.Kernel(), verified: verified, parallel: localParallel, batchBytes: localBytes,
+		bytes: weightBytes(l.model.Header()), kernel: l.model.Kernel(), verified: verified, parallel: localParallel, batchBytes: localBytes * max(2, runtime.GOMAXPROCS(0)),
 	}
 }
 
