@@ -345,3 +345,28 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 }
+
+// Whatever a vocabulary holds: it is refused, or each of its words that is one token for the
+// reference is that token.
+func FuzzRead(f *testing.F) {
+	for _, s := range []string{"[UNK]\n[CLS]\n[SEP]\na\n##a\nab\n", "[UNK]\r\n[CLS]\r\n[SEP]\r\n\xff\r\n", "", "\n\n", "[UNK]\n[UNK]\n[CLS]\n[SEP]\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, vocab string) {
+		tok, err := wordpiece.Read(strings.NewReader(vocab))
+		if err != nil {
+			if caxton.KindOf(err) != caxton.Invalid {
+				t.Fatalf("Read: %v", err)
+			}
+			return
+		}
+		for i, w := range strings.Split(strings.ReplaceAll(vocab, "\r\n", "\n"), "\n") {
+			if len(w) > 100 || w == "" || strings.Trim(w, "abcdefghijklmnopqrstuvwxyz") != "" {
+				continue
+			}
+			if got := tok.Encode(nil, w, 256); len(got) != 3 || got[1] != int32(i) {
+				t.Fatalf("Encode(%q) = %v, want token %d", w, got, i)
+			}
+		}
+	})
+}
