@@ -57,6 +57,7 @@ func floors() map[string]float64 {
 		"internal/memjournal":       2,
 		"internal/memory/engine":    2,
 		"internal/prompt":           2,
+		"internal/recall":           2,
 		"internal/registry":         2,
 		"internal/router":           2,
 		"internal/scenario":         2,
