@@ -10,17 +10,22 @@ import (
 	"github.com/caxton/caxton/internal/recall"
 )
 
-// keywords is a brute-force BM25 search over speaker and text, the baseline that needs no
-// model. It drops words that say nothing and the plainest endings.
+// keywords is a plain BM25 search over speaker and text, the baseline that needs no model.
+// It drops words that say nothing and the plainest endings.
 type keywords struct {
 	ids     []string
 	lengths []float64
-	counts  []map[string]float64
-	in      map[string]float64 // turns that hold a term
+	in      map[string][]posting
 	total   float64
 }
 
-func newKeywords() *keywords { return &keywords{in: map[string]float64{}} }
+// A posting says how often a term is in a turn.
+type posting struct {
+	at    int
+	count float64
+}
+
+func newKeywords() *keywords { return &keywords{in: map[string][]posting{}} }
 
 // terms are the words of a text without their endings.
 func terms(text string) []string {
@@ -47,11 +52,10 @@ func (k *keywords) Add(_ context.Context, turns []recall.Turn) error {
 		for _, w := range all {
 			count[w]++
 		}
-		for w := range count {
-			k.in[w]++
+		for w, n := range count {
+			k.in[w] = append(k.in[w], posting{len(k.ids), n})
 		}
 		k.ids = append(k.ids, t.ID)
-		k.counts = append(k.counts, count)
 		k.lengths = append(k.lengths, float64(len(all)))
 		k.total += float64(len(all))
 	}
@@ -68,15 +72,16 @@ func (k *keywords) Search(_ context.Context, q recall.Query, limit int) ([]strin
 	wanted := terms(q.Text)
 	slices.Sort(wanted)
 	wanted = slices.Compact(wanted)
-	var hits []hit
-	for i, count := range k.counts {
-		score := 0.0
-		for _, w := range wanted {
-			if tf := count[w]; tf > 0 {
-				idf := math.Log(1 + (n-k.in[w]+0.5)/(k.in[w]+0.5))
-				score += idf * tf * (k1 + 1) / (tf + k1*(1-b+b*k.lengths[i]/mean))
-			}
+	scores := make([]float64, len(k.ids))
+	for _, w := range wanted {
+		found := k.in[w]
+		idf := math.Log(1 + (n-float64(len(found))+0.5)/(float64(len(found))+0.5))
+		for _, p := range found {
+			scores[p.at] += idf * p.count * (k1 + 1) / (p.count + k1*(1-b+b*k.lengths[p.at]/mean))
 		}
+	}
+	var hits []hit
+	for i, score := range scores {
 		if score > 0 {
 			hits = append(hits, hit{i, score})
 		}
