@@ -18,8 +18,8 @@
 //
 // Any goroutine may call any method. A search works on the state at its beginning and holds
 // no lock while it scans; a writer copies a block that a search still reads. Search and Tune
-// use up to Config.Workers goroutines and wait for them. internal/memdb fills and restores
-// an Index, internal/memory searches it.
+// use up to Config.Workers goroutines and wait for them. The engine of memory fills, searches
+// and saves an Index; internal/memdb keeps its segments.
 package vector
 
 //go:generate go -C asm run . -pkg vector -out ../kernels_amd64.s -stubs ../kernels_amd64.go
