@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/caxton/caxton"
 )
@@ -198,7 +197,7 @@ func readConfig(dir string) (Header, []byte, error) {
 	if err != nil {
 		return h, nil, caxton.Errorf(caxton.NotFound, "model_not_found", "cannot read %s", path).WithCause(err)
 	}
-	if n := strings.Count(strings.TrimRight(string(vocabulary), "\n"), "\n") + 1; n != h.Words {
+	if n := lines(vocabulary); n != h.Words {
 		return h, nil, damaged(path, "it has %d words, config.json says %d", n, h.Words)
 	}
 	return h, vocabulary, nil

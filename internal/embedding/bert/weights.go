@@ -70,6 +70,9 @@ func Load(file string, data []byte, cfg Config) (*Model, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
+	if n := lines(m.vocabulary); n != h.Words {
+		return nil, damaged(file, "its vocabulary has %d words, want %d", n, h.Words)
+	}
 	return m, m.prepare(cfg)
 }
 
@@ -109,6 +112,15 @@ func open(file string, data []byte) (Header, []byte, error) {
 		return h, nil, err
 	}
 	return h, data[min(aligned(end), len(data)):], nil
+}
+
+// lines counts the lines of a vocabulary, whose last one may lack its end.
+func lines(b []byte) int {
+	n := bytes.Count(b, []byte("\n"))
+	if len(b) > 0 && b[len(b)-1] != '\n' {
+		n++
+	}
+	return n
 }
 
 func aligned(n int) int { return (n + align - 1) / align * align }
