@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -259,30 +261,6 @@ func TestFetchGoesOn(t *testing.T) {
 			}
 			whole(w, r, `"v1"`)
 		}},
-		{"slow but steady", nil, "", "", func(t *testing.T, n int, w http.ResponseWriter, _ *http.Request) {
-			t.Helper()
-			if n > 0 {
-				t.Error("it was given up")
-			}
-			w.Header().Set("Content-Length", strconv.Itoa(full))
-			const pieces = 6
-			for i := range pieces {
-				_, _ = w.Write(content()[i*full/pieces : (i+1)*full/pieces])
-				_ = http.NewResponseController(w).Flush()
-				<-time.After(100 * time.Millisecond) // together longer than may pass without a byte
-			}
-		}},
-		{"silent, then well", nil, "", "", func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
-			t.Helper()
-			if n == 0 {
-				w.Header().Set("Content-Length", strconv.Itoa(full))
-				_, _ = w.Write(content()[:10])
-				_ = http.NewResponseController(w).Flush()
-				<-r.Context().Done()
-				return
-			}
-			whole(w, r, `"v1"`)
-		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -300,7 +278,7 @@ func TestFetchGoesOn(t *testing.T) {
 			if files == nil {
 				files = pinned()
 			}
-			h := newHub(t, hub.Config{BaseURL: url, Stall: 300 * time.Millisecond})
+			h := newHub(t, hub.Config{BaseURL: url})
 			if _, err := h.Fetch(t.Context(), repository, revision, files, dir); err != nil {
 				t.Fatal(err)
 			}
@@ -310,6 +288,65 @@ func TestFetchGoesOn(t *testing.T) {
 			if names := left(t, dir); len(names) != 2 {
 				t.Errorf("left in the directory: %v", names)
 			}
+		})
+	}
+}
+
+// A drip answers with pieces of the content, each after a pause; those of the first answer
+// stop after silentAfter of them.
+type drip struct {
+	pause       time.Duration
+	silentAfter int
+	asked       int
+}
+
+func (d *drip) RoundTrip(r *http.Request) (*http.Response, error) {
+	const pieces = 6
+	d.asked++
+	stop := pieces
+	if d.asked == 1 {
+		stop = d.silentAfter
+	}
+	body, w := io.Pipe()
+	go func() {
+		for i := range stop {
+			select {
+			case <-time.After(d.pause):
+			case <-r.Context().Done():
+			}
+			_, _ = w.Write(content()[i*len(content())/pieces : (i+1)*len(content())/pieces])
+		}
+		if stop < pieces {
+			<-r.Context().Done()
+		}
+		_ = w.CloseWithError(r.Context().Err())
+	}()
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: body, ContentLength: int64(len(content())), Request: r}, nil
+}
+
+func TestFetchStalls(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		drip drip
+		asks int
+	}{
+		{"slow but steady", drip{pause: 20 * time.Second, silentAfter: 6}, 1},
+		{"silent, then well", drip{pause: time.Second, silentAfter: 2}, 2},
+		{"silent from the start, then well", drip{pause: time.Second}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				h := newHub(t, hub.Config{BaseURL: "http://hub.test", Client: &http.Client{Transport: &tt.drip}})
+				dir := t.TempDir()
+				if _, err := h.Fetch(t.Context(), repository, revision, pinned(), dir); err != nil {
+					t.Fatal(err)
+				}
+				if tt.drip.asked != tt.asks || len(left(t, dir)) != 2 {
+					t.Errorf("asked %d times, want %d; left in the directory: %v", tt.drip.asked, tt.asks, left(t, dir))
+				}
+			})
 		})
 	}
 }
