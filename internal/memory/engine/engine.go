@@ -110,7 +110,7 @@ type Engine struct {
 	stale   []uint32            // guarded by writing: segments the store has and the index never had
 	missed  []caxton.RelationID // guarded by writing: changed before the graph was loaded
 
-	writes  atomic.Uint64 // writes begun or ended; see Search
+	writes  atomic.Uint64 // writes begun and writes ended together: odd while one goes on
 	ready   chan struct{} // closed when loaded
 	backlog chan struct{} // room for one: there is something to embed
 	state   state
@@ -230,7 +230,7 @@ func (e *Engine) groups(ctx context.Context, a memory.Access, past bool) ([]memo
 	}
 	e.groupsMu.Lock()
 	defer e.groupsMu.Unlock()
-	if e.writes.Load() == before { // else a scope may have come to be meanwhile
+	if before%2 == 0 && e.writes.Load() == before { // else a scope may have come to be meanwhile
 		if len(e.groupsOf) >= 10_000 {
 			clear(e.groupsOf)
 		}

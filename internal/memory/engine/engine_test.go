@@ -330,8 +330,8 @@ func TestRestartLoadsTheCheckpoint(t *testing.T) {
 	if got := found(t, e, memory.Query{Access: all(), Text: "Cid", Mode: memory.Meaning, Limit: 1}); len(got) != 1 || got[0] != "Cid" {
 		t.Errorf("after a restart: %v", got)
 	}
-	if b.texts != 1 {
-		t.Errorf("%d texts were embedded, want the query only", b.texts)
+	if b.asked() != 1 {
+		t.Errorf("%d texts were embedded, want the query only", b.asked())
 	}
 	stop()
 
@@ -414,16 +414,16 @@ func TestResultsAreKeptUntilAWrite(t *testing.T) {
 	e, _ := start(t, newFake(), b, engine.Config{})
 	remember(t, e, memo(agent("a"), "Ada", "person", "sings"), memo(agent("b"), "Ben", "person", "sings"))
 	q := memory.Query{Access: sees(agent("a")), Text: "who sings"}
-	before := b.texts
+	before := b.asked()
 	found(t, e, q)
 	found(t, e, q)
-	if b.texts != before+1 {
+	if b.asked() != before+1 {
 		t.Errorf("the second search embedded again")
 	}
 	remember(t, e, memo(agent("b"), "Cid", "person", "sings")) // out of sight
-	before = b.texts
+	before = b.asked()
 	found(t, e, q)
-	if b.texts != before {
+	if b.asked() != before {
 		t.Errorf("a write out of sight made the search run again")
 	}
 	remember(t, e, memo(agent("a"), "Dan", "person", "sings"))

@@ -776,6 +776,13 @@ func bagOf(model, text string) []float32 {
 	return sum
 }
 
+// asked returns how many texts were embedded.
+func (b *bag) asked() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.texts
+}
+
 func (b *bag) fail(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

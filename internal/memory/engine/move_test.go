@@ -66,8 +66,8 @@ func TestExportComesBack(t *testing.T) {
 		if d := cmp.Diff(want, counts); d != "" || len(progress) == 0 || progress[len(progress)-1] != counts {
 			t.Errorf("%s: %s%+v", format, d, progress)
 		}
-		if model.texts != 0 {
-			t.Errorf("%s: %d texts embedded again", format, model.texts)
+		if model.asked() != 0 {
+			t.Errorf("%s: %d texts embedded again", format, model.asked())
 		}
 		var before, after []caxton.Observation
 		for _, en := range f.entities {

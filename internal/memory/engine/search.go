@@ -43,17 +43,9 @@ func (e *Engine) searchCached(ctx context.Context, q memory.Query, ttl time.Dura
 		return r, nil
 	}
 	stamp := e.cache.stamp(q.Access)
-	var r memory.Result
-	for range 3 {
-		var gone bool
-		before := e.writes.Load()
-		if r, gone, err = e.search(ctx, q); err != nil {
-			return memory.Result{}, err
-		}
-		// A candidate that is gone may have been superseded by one that was none yet.
-		if !gone || e.writes.Load() == before {
-			break
-		}
+	r, err := e.searchSteady(ctx, q)
+	if err != nil {
+		return memory.Result{}, err
 	}
 	r.Took = time.Since(start)
 	if r.Degraded == "" {
@@ -65,6 +57,26 @@ func (e *Engine) searchCached(ctx context.Context, q memory.Query, ttl time.Dura
 	}
 	e.stats.query(ctx, kind, r.Took, q.Text)
 	return r, nil
+}
+
+// searchSteady searches until no write went on beside it that could have hidden something:
+// a candidate that is gone may have been superseded by one that was none yet. When writes
+// do not stop, it keeps them waiting.
+func (e *Engine) searchSteady(ctx context.Context, q memory.Query) (memory.Result, error) {
+	for range 2 {
+		before := e.writes.Load()
+		r, gone, err := e.search(ctx, q)
+		if err != nil || !gone || e.writes.Load() == before && before%2 == 0 {
+			return r, err
+		}
+	}
+	unlock, err := e.lock(ctx)
+	if err != nil {
+		return memory.Result{}, err
+	}
+	defer unlock()
+	r, _, err := e.search(ctx, q)
+	return r, err
 }
 
 func checkedQuery(q memory.Query) (memory.Query, error) {

@@ -285,7 +285,7 @@ func (e *Engine) embedBacklog(ctx context.Context) {
 func (e *Engine) embedAll(ctx context.Context) error {
 	start, embedded, refused := time.Now(), 0, 0
 	for after := caxton.MemoryID(0); ; {
-		page, err := e.vectors.Unembedded(ctx, e.model, after, backlogPage)
+		page, err := e.unembedded(ctx, after)
 		if err != nil {
 			return err
 		}
@@ -320,6 +320,16 @@ func (e *Engine) embedAll(ctx context.Context) error {
 		return e.dropOtherModels(ctx)
 	}
 	return nil
+}
+
+// unembedded reads passages while nobody writes: a write keeps its vectors after its text.
+func (e *Engine) unembedded(ctx context.Context, after caxton.MemoryID) ([]memory.Passage, error) {
+	unlock, err := e.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return e.vectors.Unembedded(ctx, e.model, after, backlogPage)
 }
 
 func (e *Engine) countBacklog(ctx context.Context) {
