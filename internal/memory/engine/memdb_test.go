@@ -145,7 +145,9 @@ func TestNothingLeaks(t *testing.T) {
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		n++ // others' scopes each time; what is global stays
-		own := func(kind caxton.ScopeKind, name string) caxton.Scope { return caxton.Scope{Kind: kind, Owner: fmt.Sprint(name, n, "x")} }
+		own := func(kind caxton.ScopeKind, name string) caxton.Scope {
+			return caxton.Scope{Kind: kind, Owner: fmt.Sprint(name, n, "x")}
+		}
 		scopes := []caxton.Scope{global(), own(caxton.AgentScope, "aaa"), own(caxton.AgentScope, "bbb"), own(caxton.WorkspaceScope, "www")}
 		var ids []caxton.EntityID
 		var obs []caxton.ObservationID

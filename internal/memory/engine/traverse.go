@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -154,11 +156,18 @@ func (e *Engine) filled(ctx context.Context, a memory.Access, nodes []place, rel
 	for i := range nodes {
 		ids[i] = caxton.MemoryID(nodes[i].id)
 	}
+	var edges []caxton.Relation
+	var edgesErr error
+	var both sync.WaitGroup
+	if len(relations) > 0 {
+		both.Go(func() { edges, edgesErr = e.store.Related(ctx, a, relations, memory.AsOf{}) })
+	}
 	entities, err := e.store.Hits(ctx, a, ids, memory.Filter{})
-	if err != nil {
+	both.Wait()
+	if err := errors.Join(err, edgesErr); err != nil {
 		return memory.Graph{}, err
 	}
-	g := memory.Graph{Nodes: make([]memory.Node, 0, len(nodes))}
+	g := memory.Graph{Edges: edges, Nodes: make([]memory.Node, 0, len(nodes))}
 	there := make(map[caxton.EntityID]caxton.Entity, len(entities))
 	for _, en := range entities {
 		en.Observations = nil
@@ -169,10 +178,7 @@ func (e *Engine) filled(ctx context.Context, a memory.Access, nodes []place, rel
 			g.Nodes = append(g.Nodes, memory.Node{Entity: en, Depth: p.depth, Path: p.path})
 		}
 	}
-	if len(relations) > 0 {
-		g.Edges, err = e.store.Related(ctx, a, relations, memory.AsOf{})
-	}
-	return g, err
+	return g, nil
 }
 
 // Neighbours returns an entity and what is one step away from it, the strongest first.

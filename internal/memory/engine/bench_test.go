@@ -1,0 +1,251 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/memory"
+	"github.com/caxton/caxton/internal/memory/engine"
+)
+
+const (
+	benchWords    = 20_000
+	benchClusters = 2000
+)
+
+// clustered embeds a text near the centre of a cluster that its words choose, so that texts
+// with a word in common are often near each other.
+type clustered struct{ centres [][]float32 }
+
+func newClustered() *clustered {
+	c := &clustered{}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range benchClusters {
+		v := make([]float32, 384)
+		for i := range v {
+			v[i] = float32(rng.NormFloat64())
+		}
+		c.centres = append(c.centres, v)
+	}
+	return c
+}
+
+func (c *clustered) Model() string   { return "clustered" }
+func (c *clustered) Dimensions() int { return 384 }
+
+func (c *clustered) Embed(_ context.Context, texts []string) ([][]float32, error) {
+	units := make([][]float32, len(texts))
+	for i, t := range texts {
+		h := fnv.New64a()
+		h.Write([]byte(t))
+		rng := rand.New(rand.NewPCG(h.Sum64(), 3))
+		h.Reset()
+		h.Write([]byte(longest(t)))
+		centre := c.centres[h.Sum64()%benchClusters]
+		v, n := make([]float32, 384), 0.0
+		for j := range v {
+			v[j] = centre[j] + 0.6*float32(rng.NormFloat64())
+			n += float64(v[j]) * float64(v[j])
+		}
+		for j := range v {
+			v[j] /= float32(math.Sqrt(n))
+		}
+		units[i] = v
+	}
+	return units, nil
+}
+
+// longest returns the rarest word of a text: words are numbered by how common they are.
+func longest(t string) string {
+	best := ""
+	for _, w := range strings.Fields(t) {
+		if len(w) > len(best) {
+			best = w
+		}
+	}
+	return best
+}
+
+func benchText(rng *rand.Rand, zipf *rand.Zipf, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString("w" + strconv.FormatUint(zipf.Uint64(), 10))
+	}
+	return b.String()
+}
+
+func benchSize(b *testing.B) int {
+	b.Helper()
+	if n, err := strconv.Atoi(os.Getenv("CAXTON_BENCH_ENTITIES")); err == nil {
+		return n
+	}
+	return 10_000
+}
+
+func percentiles(b *testing.B, took []time.Duration) {
+	b.Helper()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[(len(took)*99-1)/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkMemory fills a database and times an engine over it: opening, searching, walking.
+// CAXTON_BENCH_ENTITIES says how many entities; each has one observation and four relations.
+func BenchmarkMemory(b *testing.B) {
+	size := benchSize(b)
+	model := newClustered()
+	path := filepath.Join(b.TempDir(), "memory.db")
+	db := openDB(b, path)
+	e, stop := over(b, db, model, engine.Config{CacheResults: -1})
+	rng := rand.New(rand.NewPCG(5, 6))
+	zipf := rand.NewZipf(rng, 1.1, 4, benchWords-1)
+	start := time.Now()
+	var ids []caxton.EntityID
+	for len(ids) < size {
+		var memos []memory.Memo
+		for range min(500, size-len(ids)) {
+			s := global()
+			if n := (len(ids) + len(memos)) % 10; n > 0 {
+				s = agent(fmt.Sprint("a", n))
+			}
+			memos = append(memos, memo(s, fmt.Sprint("entity ", len(ids)+len(memos)), "thing", benchText(rng, zipf, 12)))
+		}
+		w, err := e.Remember(b.Context(), all(), memos, caxton.Provenance{By: "bench"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range w.Remembered {
+			ids = append(ids, w.Remembered[i].Entity.ID)
+		}
+	}
+	filled := time.Since(start)
+	start = time.Now()
+	for n := 0; n < 4*size; n += 1000 {
+		memos := make([]memory.Memo, 0, 250)
+		for range 250 {
+			from := rng.IntN(size)
+			m := memory.Memo{ID: ids[from]}
+			for k := range 4 {
+				strength := rng.Float64()
+				m.Links = append(m.Links, memory.Link{ToID: ids[rng.IntN(size/10)*10+from%10], Type: fmt.Sprint("t", k), Strength: &strength})
+			}
+			memos = append(memos, m)
+		}
+		if _, err := e.Remember(b.Context(), all(), memos, caxton.Provenance{By: "bench"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Logf("%d entities in %v, %d relations in %v", size, filled.Round(time.Millisecond), 4*size, time.Since(start).Round(time.Millisecond))
+	start = time.Now()
+	for {
+		s, err := e.Stats(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if s.Vectors == size {
+			b.Logf("embedded after another %v; index %d B, graph %d B, file %d B an entity", time.Since(start).Round(time.Millisecond),
+				s.IndexBytes/int64(size), s.GraphBytes/int64(size), s.File.Bytes/int64(size))
+			break
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-b.Context().Done():
+		}
+	}
+	stop()
+	if err := db.Close(); err != nil {
+		b.Fatal(err)
+	}
+	runtime.GC()
+
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			start := time.Now()
+			db := openDB(b, path)
+			opened := time.Since(start)
+			e, stop := over(b, db, model, engine.Config{})
+			if _, err := e.Search(b.Context(), memory.Query{Access: all(), Text: "w1"}); err != nil {
+				b.Fatal(err)
+			}
+			b.Logf("file open after %v, searched after %v", opened.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
+			stop()
+			if err := db.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	db = openDB(b, path)
+	defer db.Close()
+	e, stop = over(b, db, model, engine.Config{CacheResults: -1})
+	defer stop()
+	for _, q := range []struct {
+		name  string
+		query memory.Query
+	}{
+		{"hybrid", memory.Query{Access: all()}},
+		{"words", memory.Query{Access: all(), Mode: memory.Words}},
+		{"meaning", memory.Query{Access: all(), Mode: memory.Meaning}},
+		{"one scope", memory.Query{Access: sees(agent("a3"))}},
+	} {
+		b.Run("search/"+q.name, func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(7, 8))
+			zipf := rand.NewZipf(rng, 1.1, 4, benchWords-1)
+			var took []time.Duration
+			for b.Loop() {
+				q.query.Text = benchText(rng, zipf, 6)
+				start := time.Now()
+				if _, err := e.Search(b.Context(), q.query); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(start))
+			}
+			percentiles(b, took)
+		})
+	}
+	b.Run("walk/depth 3", func(b *testing.B) {
+		rng := rand.New(rand.NewPCG(7, 8))
+		var took []time.Duration
+		nodes := 0
+		for b.Loop() {
+			start := time.Now()
+			n, _ := e.Walk(memory.Traversal{Access: all(), From: []caxton.EntityID{ids[rng.IntN(size)]}, Depth: 3, Direction: memory.Both, Limit: 1000})
+			took = append(took, time.Since(start))
+			nodes += n
+		}
+		percentiles(b, took)
+		b.ReportMetric(float64(nodes)/float64(b.N), "nodes")
+	})
+	for _, depth := range []int{1, 2, 3} {
+		b.Run(fmt.Sprint("traverse/depth ", depth), func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(7, 8))
+			var took []time.Duration
+			nodes := 0
+			for b.Loop() {
+				start := time.Now()
+				g, err := e.Traverse(b.Context(), memory.Traversal{Access: all(), From: []caxton.EntityID{ids[rng.IntN(size)]}, Depth: depth})
+				if err != nil && caxton.KindOf(err) != caxton.NotFound {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(start))
+				nodes += len(g.Nodes)
+			}
+			percentiles(b, took)
+			b.ReportMetric(float64(nodes)/float64(b.N), "nodes")
+		})
+	}
+}
