@@ -242,5 +242,10 @@ func (e *Engine) Observe(f func(memory.SlowQuery)) (cancel func()) {
 	}
 }
 
-// ClearCache forgets the results of searches that are kept for the next one.
-func (e *Engine) ClearCache() { e.cache.clear() }
+// ClearCache forgets the results of searches that are kept for the next one, and returns how
+// many there were.
+func (e *Engine) ClearCache() (results int) {
+	_, _, results = e.cache.counts()
+	e.cache.clear()
+	return results
+}
