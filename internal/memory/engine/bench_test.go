@@ -70,7 +70,7 @@ func (c *clustered) Embed(_ context.Context, texts []string) ([][]float32, error
 // longest returns the rarest word of a text: words are numbered by how common they are.
 func longest(t string) string {
 	best := ""
-	for _, w := range strings.Fields(t) {
+	for w := range strings.FieldsSeq(t) {
 		if len(w) > len(best) {
 			best = w
 		}
@@ -78,7 +78,7 @@ func longest(t string) string {
 	return best
 }
 
-func benchText(rng *rand.Rand, zipf *rand.Zipf, n int) string {
+func benchText(zipf *rand.Zipf, n int) string {
 	var b strings.Builder
 	for i := range n {
 		if i > 0 {
@@ -123,7 +123,7 @@ func BenchmarkMemory(b *testing.B) {
 			if n := (len(ids) + len(memos)) % 10; n > 0 {
 				s = agent(fmt.Sprint("a", n))
 			}
-			memos = append(memos, memo(s, fmt.Sprint("entity ", len(ids)+len(memos)), "thing", benchText(rng, zipf, 12)))
+			memos = append(memos, memo(s, fmt.Sprint("entity ", len(ids)+len(memos)), "thing", benchText(zipf, 12)))
 		}
 		w, err := e.Remember(b.Context(), all(), memos, caxton.Provenance{By: "bench"})
 		if err != nil {
@@ -207,7 +207,7 @@ func BenchmarkMemory(b *testing.B) {
 			zipf := rand.NewZipf(rng, 1.1, 4, benchWords-1)
 			var took []time.Duration
 			for b.Loop() {
-				q.query.Text = benchText(rng, zipf, 6)
+				q.query.Text = benchText(zipf, 6)
 				start := time.Now()
 				if _, err := e.Search(b.Context(), q.query); err != nil {
 					b.Fatal(err)

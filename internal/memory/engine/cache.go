@@ -77,7 +77,7 @@ func (c *cache) get(key string, now time.Time) (memory.Result, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if el, ok := c.of[key]; ok {
-		k := el.Value.(*kept) //nolint:errcheck,forcetypeassert // the list holds nothing else
+		k := el.Value.(*kept) // the list holds nothing else
 		if now.Before(k.until) && k.stamp == c.stampOf(k.access) {
 			c.order.MoveToFront(el)
 			c.hits++
@@ -102,7 +102,7 @@ func (c *cache) put(key string, a memory.Access, stamp uint64, r memory.Result, 
 	c.of[key] = c.order.PushFront(&kept{key, a, stamp, until, copied(r)})
 	if c.order.Len() > c.most {
 		el := c.order.Back()
-		delete(c.of, el.Value.(*kept).key) //nolint:errcheck,forcetypeassert // the list holds nothing else
+		delete(c.of, el.Value.(*kept).key) // the list holds nothing else
 		c.order.Remove(el)
 	}
 }

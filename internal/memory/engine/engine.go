@@ -153,7 +153,7 @@ func (e *Engine) newIndex() (*vector.Index, error) {
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.load(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the end was asked for
+			return nil // the end was asked for
 		}
 		e.state.fail(err)
 		return err

@@ -317,7 +317,7 @@ func (failing) Load(context.Context, string, func(uint32, []byte) error, func(me
 func TestRestartLoadsTheCheckpoint(t *testing.T) {
 	f := newFake()
 	e, stop := start(t, f, &bag{}, engine.Config{})
-	for _, n := range strings.Fields("Ada Ben Cid Dan Eve") {
+	for n := range strings.FieldsSeq("Ada Ben Cid Dan Eve") {
 		remember(t, e, memo(global(), n, "person", n+" lives alone"))
 	}
 	found(t, e, memory.Query{Access: all(), Text: "Ada"}) // loaded by then
@@ -400,7 +400,12 @@ func TestScopeIsChecked(t *testing.T) {
 func TestQueriesAreChecked(t *testing.T) {
 	e, _ := start(t, newFake(), &bag{}, engine.Config{})
 	for _, q := range []memory.Query{
-		{Text: " "}, {Text: "x", Mode: "odd"}, {Text: "x", Limit: -1}, {Text: "x", Limit: 1001}, {Text: "x", MinSimilarity: 1.1}, {Text: "x", PerEntity: -1},
+		{Text: " "},
+		{Text: "x", Mode: "odd"},
+		{Text: "x", Limit: -1},
+		{Text: "x", Limit: 1001},
+		{Text: "x", MinSimilarity: 1.1},
+		{Text: "x", PerEntity: -1},
 		{Text: strings.Repeat("x", memory.MaxQuery+1)},
 	} {
 		if _, err := e.Search(t.Context(), q); caxton.KindOf(err) != caxton.Invalid && caxton.KindOf(err) != caxton.TooLarge {
@@ -439,7 +444,7 @@ func TestUpkeep(t *testing.T) {
 			Cleanup: time.Hour, Policies: func() []engine.Policy { return []engine.Policy{{Scope: agent("a"), MaxEntities: 2}} },
 		})
 		defer stop()
-		for _, n := range strings.Fields("Ada Ben Cid Dan") {
+		for n := range strings.FieldsSeq("Ada Ben Cid Dan") {
 			remember(t, e, memo(agent("a"), n, "person", n+" sings"), memo(agent("b"), n, "person", n+" sings"))
 		}
 		time.Sleep(time.Hour + time.Minute)

@@ -267,8 +267,8 @@ func (g *graph) breadth(from []caxton.EntityID, depth, most int, w *walk) visit 
 					v.more = true
 					continue
 				}
-				v.place[s.to] = int32(len(v.list))                                                         //nolint:gosec // at most 10,000
-				v.list = append(v.list, reached{node: s.to, depth: r.depth + 1, up: int32(i), by: s.edge}) //nolint:gosec // the same
+				v.place[s.to] = int32(len(v.list)) //nolint:gosec // at most 10,000
+				v.list = append(v.list, reached{node: s.to, depth: r.depth + 1, up: int32(i), by: s.edge})
 			}
 			if !followed[s.edge] {
 				followed[s.edge] = true
@@ -286,11 +286,11 @@ func (v *visit) deepened() []int32 {
 	var order, todo []int32
 	for i := range v.list {
 		if up := v.list[i].up; up >= 0 {
-			under[up] = append(under[up], int32(i)) //nolint:gosec // at most 10,000
+			under[up] = append(under[up], int32(i))
 		}
 	}
-	for i := len(v.list) - 1; i >= 0; i-- {
-		if v.list[i].up < 0 {
+	for i, v0 := range slices.Backward(v.list) {
+		if v0.up < 0 {
 			todo = append(todo, int32(i)) //nolint:gosec // at most 10,000
 		}
 	}
@@ -338,7 +338,7 @@ func (g *graph) shortest(from []caxton.EntityID, to caxton.EntityID, depth int, 
 		buf = g.steps(buf[:0], r.node, w)
 		for _, s := range buf {
 			product := r.product * float64(g.edges[s.edge].strength)
-			b := best{reached{node: s.to, depth: r.depth + 1, up: int32(i), by: s.edge}, product} //nolint:gosec // memory ends before
+			b := best{reached{node: s.to, depth: r.depth + 1, up: int32(i), by: s.edge}, product}
 			at, seen := place[s.to]
 			switch {
 			case !seen:
@@ -358,7 +358,7 @@ func (g *graph) shortest(from []caxton.EntityID, to caxton.EntityID, depth int, 
 	}
 	slices.Reverse(way)
 	for i := range way {
-		way[i].up = int32(i) - 1 //nolint:gosec // a way is short
+		way[i].up = int32(i) - 1
 	}
 	return way, true
 }

@@ -37,10 +37,10 @@ func (s *state) setDegraded(why string) {
 	s.degraded = why
 }
 
-func (s *state) troubles() (failed error, degraded string) {
+func (s *state) troubles() (degraded string, failed error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.failed, s.degraded
+	return s.degraded, s.failed
 }
 
 func (s *state) progress() string {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"bytes"
-
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/memdb"
 	"github.com/caxton/caxton/internal/memory"
@@ -19,21 +18,21 @@ import (
 	"pgregory.net/rapid"
 )
 
-func openDB(t testing.TB, path string) *memdb.DB {
-	t.Helper()
-	db, err := memdb.Open(t.Context(), memdb.Config{Path: path})
+func openDB(tb testing.TB, path string) *memdb.DB {
+	tb.Helper()
+	db, err := memdb.Open(tb.Context(), memdb.Config{Path: path})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return db
 }
 
 // over runs an engine over a store until stop.
-func over(t testing.TB, db *memdb.DB, b engine.Embedder, cfg engine.Config) (e *engine.Engine, stop func()) {
-	t.Helper()
+func over(tb testing.TB, db *memdb.DB, b engine.Embedder, cfg engine.Config) (e *engine.Engine, stop func()) {
+	tb.Helper()
 	e, err := engine.New(db, db, db, b, cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -43,7 +42,7 @@ func over(t testing.TB, db *memdb.DB, b engine.Embedder, cfg engine.Config) (e *
 		once.Do(func() {
 			cancel()
 			if err := <-ended; err != nil {
-				t.Errorf("Run() = %v", err)
+				tb.Errorf("Run() = %v", err)
 			}
 		})
 	}
@@ -200,6 +199,7 @@ func TestNothingLeaks(t *testing.T) {
 
 // look fails when a shows what it may not.
 func look(t *testing.T, rt *rapid.T, e *engine.Engine, a memory.Access, ids []caxton.EntityID, scopes []caxton.Scope) {
+	t.Helper()
 	ctx := t.Context()
 	entity := func(how string, en *caxton.Entity) {
 		if !a.Sees(en.Scope) {
@@ -275,7 +275,7 @@ func look(t *testing.T, rt *rapid.T, e *engine.Engine, a memory.Access, ids []ca
 	if _, err := e.Export(ctx, &b, memory.ExportOptions{Access: a, Format: memory.JSONL, Past: true}); err != nil {
 		rt.Fatal(err)
 	}
-	for _, line := range strings.Split(b.String(), "\n") {
+	for line := range strings.SplitSeq(b.String(), "\n") {
 		text("Export", line)
 		for _, s := range scopes {
 			if !a.Sees(s) && strings.Contains(line, `"memory_scope":"`+s.String()+`"`) {

@@ -12,7 +12,7 @@ import (
 
 func TestRecallKeepsToItsBudget(t *testing.T) {
 	e, _ := start(t, newFake(), &bag{}, engine.Config{})
-	for _, n := range strings.Fields("Ada Ben Cid Dan Eve Fay") {
+	for n := range strings.FieldsSeq("Ada Ben Cid Dan Eve Fay") {
 		remember(t, e, memo(global(), n, "person", n+" likes cheese "+strings.Repeat("very much and ", 20)))
 	}
 	for _, tokens := range []int{30, 100, 200, 1000} {

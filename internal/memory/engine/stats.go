@@ -169,7 +169,7 @@ func (s *stats) due() bool {
 func (e *Engine) Status() memory.Status {
 	c, _ := e.stats.last()
 	s := memory.Status{State: memory.Loading, Model: e.model, Entities: c.Entities, Relations: c.Relations, Unembedded: e.state.waiting.Load()}
-	failed, degraded := e.state.troubles()
+	degraded, failed := e.state.troubles()
 	switch {
 	case failed != nil:
 		s.State, s.Reason = memory.Failed, failed.Error()

@@ -114,7 +114,7 @@ func (e *Engine) reach(t memory.Traversal, groups []memory.Group) (nodes []place
 	for i, r := range v.list {
 		if r.up >= 0 {
 			up := paths[r.up]
-			paths[i] = append(up[:len(up):len(up)], g.edges[r.by].id)
+			paths[i] = append(slices.Clip(up), g.edges[r.by].id)
 		}
 	}
 	add := func(i int32) {
@@ -133,7 +133,7 @@ func (e *Engine) reach(t memory.Traversal, groups []memory.Group) (nodes []place
 		}
 	} else {
 		for i := range v.list {
-			add(int32(i)) //nolint:gosec // at most 10,000
+			add(int32(i))
 			in[v.list[i].node] = true
 		}
 	}

@@ -136,7 +136,7 @@ func (e *Engine) foresee(ctx context.Context, a memory.Access, memos []memory.Me
 		if ctx.Err() != nil {
 			return nil, "", ended(ctx, "the passages were not embedded in time")
 		}
-		return nil, why(err), nil //nolint:nilerr // the text is remembered without
+		return nil, why(err), nil // the text is remembered without
 	}
 	units = make(map[string][]float32, len(texts))
 	for i, t := range texts {
@@ -167,8 +167,7 @@ func (e *Engine) nameOf(ctx context.Context, a memory.Access, m *memory.Memo) (n
 
 // why says for people why the model did not answer.
 func why(err error) string {
-	var known *caxton.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*caxton.Error](err); ok {
 		return "the embedding model is not available: " + known.Message
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

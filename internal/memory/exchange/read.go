@@ -44,7 +44,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, malformed(1, "it is neither a JSON document nor JSON lines", nil).
 			WithHint("import what caxton memory export wrote, or the JSONL file of an MCP memory server")
 	}
-	key, _ := dec.Token() //nolint:errcheck // what it is will be seen
+	key, _ := dec.Token() // what it is will be seen
 	switch key {
 	case "format", "version", "export_metadata", "metadata", "entities", "relations":
 		d := &document{x: x, lines: &lineCounter{r: b}}
@@ -237,9 +237,8 @@ type document struct {
 }
 
 func (d *document) fail(what string, err error) error {
-	var syntax *json.SyntaxError
 	at := d.dec.InputOffset()
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		at = max(at, syntax.Offset-1)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
