@@ -19,9 +19,10 @@ type Health struct {
 
 // MemoryHealth is the answer of GET /api/v1/health/memory.
 type MemoryHealth struct {
-	Status         string `json:"status" example:"healthy"`
+	Status         string `json:"status" doc:"healthy, loading or failed" example:"healthy"`
 	SQLiteStatus   string `json:"sqlite_status" example:"ok"`
-	EmbeddingModel string `json:"embedding_model" doc:"loaded or not_loaded" example:"not_loaded"`
+	EmbeddingModel string `json:"embedding_model" doc:"loaded or not_loaded" example:"loaded"`
+	Reason         string `json:"reason,omitempty" doc:"why it is not well"`
 }
 
 // Ready is the answer of GET /ready.

@@ -52,6 +52,9 @@ func aliases() []alias {
 		{"capabilities ls", "capabilities list", nil},
 		{"webhooks ls", "webhooks list", nil},
 		{"webhooks rm", "webhooks delete", nil},
+		{"memory ls", "memory list", nil},
+		{"memory rm", "memory forget", nil},
+		{"memory blame", "memory history", nil},
 	}
 }
 

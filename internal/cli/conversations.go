@@ -178,7 +178,7 @@ func newConversationsExport(env *Env) *cobra.Command {
 				})
 			}
 			return writeWhole(env.path(file), func(w io.Writer) error {
-				return env.Client().ExportConversations(cmd.Context(), w, id, since, blobs)
+				return checked(w, func(w io.Writer) error { return env.Client().ExportConversations(cmd.Context(), w, id, since, blobs) })
 			})
 		},
 	}
@@ -228,7 +228,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 			_ = os.Remove(tmp.Name())
 		}
 	}()
-	if err = checked(tmp, write); err != nil {
+	if err = write(tmp); err != nil {
 		return err
 	}
 	if err = errors.Join(tmp.Sync(), tmp.Close()); err == nil {

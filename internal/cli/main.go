@@ -134,7 +134,7 @@ func newRoot(env *Env) *cobra.Command {
 		_ = root.Flags().MarkHidden(name) // the help of serve has it
 	}
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return env.prepare(cmd) }
-	root.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "agents", Title: "Agents:"}, &cobra.Group{ID: "talk", Title: "Messages:"})
+	root.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "agents", Title: "Agents:"}, &cobra.Group{ID: "talk", Title: "Messages:"}, &cobra.Group{ID: "memory", Title: "Memory:"})
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, c := range cmds {
 			c.GroupID = group
@@ -144,6 +144,7 @@ func newRoot(env *Env) *cobra.Command {
 	add("server", newServe(env), group("server", "Start the server"), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env))
 	add("agents", newAgents(env), newTools(env), newCapabilities(env))
 	add("talk", newMessages(env), newChat(env), newConversations(env), newEvents(env), newTrace(env), newWhy(env), newApprovals(env), newEffects(env), newBudgets(env), newWebhooks(env))
+	add("memory", newMemory(env))
 	addAliases(root, env)
 	root.SetFlagErrorFunc(badFlag)
 	root.SetHelpCommand(newHelp())
@@ -243,7 +244,7 @@ func unknown(cmd *cobra.Command, args []string) error {
 func future(cmd *cobra.Command, word string) bool {
 	if cmd == cmd.Root() {
 		switch word {
-		case "memory", "storage", "cluster", "backup", "restore", "audit", "keys", "safe-mode":
+		case "storage", "cluster", "backup", "restore", "audit", "keys", "safe-mode":
 			return true
 		}
 	}

@@ -371,6 +371,8 @@ func (s *source) values() {
 		{"cluster.transport.congestion_control", "bbr", "", "bbr is not available for QUIC here; cubic is used"},
 		{"cluster.transport.congestion_control", "reno", "", "reno is not available for QUIC here; cubic is used"},
 		{"memory.embedding_config.model_device", "cuda", "", "cuda is not available here; cpu is used"},
+		{"memory.backend", "qdrant", "", "qdrant is not in this version; memory is embedded"},
+		{"memory.backend", "neo4j", "", "neo4j is not in this version; memory is embedded"},
 	} {
 		f := s.doc.Lookup(v.path)
 		if f == nil || f.Node.Kind != tree.String || !strings.EqualFold(scalar(f.Node), v.from) {

@@ -152,15 +152,20 @@ type WASM struct {
 
 // Memory says what agents remember and where it is kept.
 type Memory struct {
-	Backend        string    `key:"backend" default:"embedded" oneof:"embedded,qdrant,neo4j" inert:"true" doc:"Where memory is kept."`
-	SQLitePath     string    `key:"sqlite_path" default:"memory.db" inert:"true" doc:"File of the embedded backend; a relative path means the data directory."`
-	EmbeddingModel string    `key:"embedding_model" default:"all-MiniLM-L6-v2" inert:"true" doc:"The model that turns text into vectors."`
-	MaxEntities    int       `key:"max_entities" default:"100000" min:"1" inert:"true" doc:"Entities from which on a warning is given."`
-	SQLite         SQLite    `key:"sqlite_config" inert:"true" doc:"Tuning of the embedded backend."`
-	Embedding      Embedding `key:"embedding_config" inert:"true" doc:"Tuning of the embedding model."`
-	Cleanup        Cleanup   `key:"cleanup" inert:"true" doc:"Regular upkeep of the embedded backend."`
-	Qdrant         Qdrant    `key:"qdrant" inert:"true" doc:"The backend qdrant."`
-	Neo4j          Neo4j     `key:"neo4j" inert:"true" doc:"The backend neo4j."`
+	Backend        string      `key:"backend" default:"embedded" oneof:"embedded,qdrant,neo4j" doc:"Where memory is kept."`
+	SQLitePath     string      `key:"sqlite_path" default:"memory.db" doc:"File of the embedded backend; a relative path means the data directory."`
+	EmbeddingModel string      `key:"embedding_model" default:"all-MiniLM-L6-v2" doc:"The model that turns text into vectors."`
+	Offline        bool        `key:"offline" default:"false" doc:"Whether nothing may be downloaded; what was, is used."`
+	HubURL         string      `key:"hub_url" default:"https://huggingface.co" form:"url" doc:"The hub that models are downloaded from."`
+	HubToken       string      `key:"hub_token" secret:"true" doc:"The hub's token, for models that are not for everybody."`
+	HubTokenFile   string      `key:"hub_token_file" doc:"File that holds the hub's token."`
+	MaxModelSize   caxton.Size `key:"max_model_size" default:"4GB" min:"1" doc:"A larger file of a model is refused."`
+	MaxEntities    int         `key:"max_entities" default:"100000" min:"1" doc:"Entities from which on a warning is given."`
+	SQLite         SQLite      `key:"sqlite_config" doc:"Tuning of the embedded backend."`
+	Embedding      Embedding   `key:"embedding_config" doc:"Tuning of the embedding model."`
+	Cleanup        Cleanup     `key:"cleanup" doc:"Regular upkeep of the embedded backend."`
+	Qdrant         Qdrant      `key:"qdrant" inert:"true" doc:"The backend qdrant."`
+	Neo4j          Neo4j       `key:"neo4j" inert:"true" doc:"The backend neo4j."`
 }
 
 // SQLite tunes the embedded backend of memory.
@@ -176,6 +181,14 @@ type Embedding struct {
 	BatchSize   int    `key:"batch_size" default:"32" min:"1" max:"4096" doc:"Texts at once."`
 	CacheSize   int    `key:"cache_size" default:"10000" min:"0" doc:"Embeddings kept at hand."`
 	ModelDevice string `key:"model_device" default:"cpu" oneof:"cpu,cuda" doc:"Where the model runs; cpu is always used."`
+
+	QueueSize  int             `key:"queue_size" default:"1000" min:"1" doc:"Texts that may wait before more are refused."`
+	BaseURL    string          `key:"base_url" form:"url" doc:"The server of an embedding model openai:NAME; without it OpenAI's own."`
+	APIKey     string          `key:"api_key" secret:"true" doc:"The server's API key."`
+	APIKeyFile string          `key:"api_key_file" doc:"File that holds the API key."`
+	Dimensions int             `key:"dimensions" min:"1" max:"4096" doc:"Dimensions of the server's vectors; without it the server is asked."`
+	Timeout    caxton.Duration `key:"timeout" default:"30s" min:"1ms" doc:"Time for the server to answer."`
+	MaxRetries int             `key:"max_retries" default:"2" min:"0" max:"20" doc:"Further attempts when the server is busy or fails."`
 }
 
 // Cleanup says when the embedded backend is looked after.

@@ -255,7 +255,7 @@ func TestLoadEnvironment(t *testing.T) {
 		{"CAXTON_HOST", "CAXTON_HOST=0.0.0.0", "observability.metrics_address", "0.0.0.0:9090", "default", ""},
 		{"CAXTON_PORT", "CAXTON_PORT=99", "server.port", "99", "", ""},
 		{"CAXTON_METRICS_ENABLED", "CAXTON_METRICS_ENABLED=off", "observability.metrics_enabled", "false", "", ""},
-		{"CAXTON_MEMORY_BACKEND", "CAXTON_MEMORY_BACKEND=qdrant", "memory.backend", "qdrant", "", ""},
+		{"CAXTON_MEMORY_BACKEND", "CAXTON_MEMORY_BACKEND=qdrant", "memory.backend", "qdrant", "", "memory is embedded"},
 		{"QDRANT_URL", "QDRANT_URL=http://qdrant:6333", "memory.qdrant.url", "http://qdrant:6333", "", ""},
 		{"JWT_SECRET", "JWT_SECRET=s", "security.authentication.jwt_secret", "********", "", ""},
 		{"OTLP_ENDPOINT", "OTLP_ENDPOINT=http://jaeger:14268/api/traces", "observability.otlp_endpoint", "http://jaeger:14268/api/traces", "", ""},

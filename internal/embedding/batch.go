@@ -79,7 +79,7 @@ func (p *Provider) enter(texts []string, out [][]float32) ([]*item, error) {
 		if p.cache != nil {
 			if v, ok := p.cache.Get(k); ok {
 				p.counts.hits++
-				copy(out[i], v)
+				copy(out[i], v.unit)
 				continue
 			}
 		}
@@ -252,7 +252,7 @@ func (p *Provider) finish(ctx context.Context, batch []*item, vectors [][]float3
 		if errs[i] == nil {
 			p.counts.embedded++
 			if p.cache != nil {
-				p.cache.Add(it.key, vectors[i])
+				p.keep(it.key, vectors[i], it.text)
 			}
 		} else {
 			p.counts.failed++

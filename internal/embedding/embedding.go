@@ -72,13 +72,23 @@ type Provider struct {
 	load    time.Duration
 
 	mu      sync.Mutex
-	cache   *simplelru.LRU[key, []float32] // nil for none
-	pending map[key]*item                  // queued or being embedded
-	queue   []*item                        // oldest first
+	cache   *simplelru.LRU[key, kept] // nil for none
+	texts   int64                     // bytes of the texts in the cache
+	pending map[key]*item             // queued or being embedded
+	queue   []*item                   // oldest first
 	counts  counts
 }
 
 type key [sha256.Size]byte
+
+// A kept vector is one in the cache, with its text so that it can be made again; without it
+// when that is longer than maxKept.
+type kept struct {
+	unit []float32
+	text string
+}
+
+const maxKept = 4 << 10
 
 // Open makes the model that cfg names ready: it loads it, downloads it first where it must, or
 // asks its server. It fails with Invalid when the name is none or the model is of a kind that
@@ -123,7 +133,7 @@ func Open(ctx context.Context, cfg Config) (*Provider, error) {
 func newProvider(m loaded, cfg Config) (*Provider, error) {
 	p := &Provider{model: m, cfg: cfg, permits: make(chan struct{}, m.parallel), bulk: make(chan struct{}, max(1, m.parallel-1)), pending: map[key]*item{}}
 	if cfg.CacheSize > 0 {
-		c, err := simplelru.NewLRU[key, []float32](cfg.CacheSize, nil)
+		c, err := simplelru.NewLRU(cfg.CacheSize, func(_ key, v kept) { p.texts -= int64(len(v.text)) })
 		if err != nil {
 			return nil, err
 		}

@@ -89,6 +89,35 @@ func (p *Provider) ClearCache() int {
 	return n
 }
 
+// Cached returns the texts whose vectors are kept at hand, those used last first, as far as they
+// are kept with them: long ones are not.
+func (p *Provider) Cached() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cache == nil {
+		return nil
+	}
+	var texts []string
+	for _, v := range slices.Backward(p.cache.Values()) { // the list has the oldest first
+		if v.text != "" {
+			texts = append(texts, v.text)
+		}
+	}
+	return texts
+}
+
+// keep puts a vector into the cache.
+func (p *Provider) keep(k key, unit []float32, text string) {
+	if old, there := p.cache.Peek(k); there {
+		p.texts -= int64(len(old.text))
+	}
+	if len(text) > maxKept {
+		text = ""
+	}
+	p.texts += int64(len(text))
+	p.cache.Add(k, kept{unit, text})
+}
+
 // hitRate is the share of texts that needed no embedding of their own; 0 before the first.
 func (p *Provider) hitRate() float64 {
 	c := &p.counts
@@ -101,7 +130,7 @@ func (p *Provider) hitRate() float64 {
 // cacheBytes is about what the cache holds: the vectors, and what the list and the map need.
 func (p *Provider) cacheBytes() int64 {
 	const entry = 200
-	return int64(p.cache.Len()) * int64(4*p.model.dimensions+entry)
+	return p.texts + int64(p.cache.Len())*int64(4*p.model.dimensions+entry)
 }
 
 // observe counts a batch of n texts that took d.

@@ -86,6 +86,7 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 	s.mcpRoutes(a)
 	s.eventRoutes(a)
 	s.webhookRoutes(a)
+	s.memoryRoutes(a)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")

@@ -121,6 +121,8 @@ type Deps struct {
 	Log           Log
 	Feed          *event.Feed
 	Webhooks      Webhooks
+	Memory        Memory
+	Model         EmbeddingModel
 	Conversations Conversations
 	Blobs         Blobs
 	Drafts        Drafts

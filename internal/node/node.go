@@ -24,7 +24,10 @@ import (
 	"github.com/caxton/caxton/internal/httpd"
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/mcp"
+	"github.com/caxton/caxton/internal/memdb"
 	"github.com/caxton/caxton/internal/memjournal"
+	"github.com/caxton/caxton/internal/memory"
+	"github.com/caxton/caxton/internal/memory/engine"
 	"github.com/caxton/caxton/internal/prompt"
 	"github.com/caxton/caxton/internal/registry"
 	"github.com/caxton/caxton/internal/router"
@@ -34,6 +37,7 @@ import (
 	"github.com/caxton/caxton/internal/tool"
 	"github.com/caxton/caxton/internal/tool/builtin"
 	"github.com/caxton/caxton/internal/tool/messaging"
+	"github.com/caxton/caxton/internal/tool/remembering"
 	"github.com/caxton/caxton/internal/webhook"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -155,6 +159,9 @@ type node struct {
 
 	db       *sqlite.DB
 	journal  journal
+	memdb    *memdb.DB
+	model    *embeddingModel
+	memory   *engine.Engine
 	solo     *cluster.Solo
 	registry *registry.Registry
 	router   *router.Router
@@ -196,6 +203,9 @@ func (n *node) build(ctx context.Context) (err error) {
 	if err = n.registry.Load(ctx); err != nil {
 		return n.abandon(err)
 	}
+	if err = n.openMemory(ctx); err != nil {
+		return n.abandon(err)
+	}
 	n.router = router.New(n.journal, n.registry, router.Config{
 		Strategy: c.Messaging.Strategy, QueueSize: c.Agents.QueueSize, MaxMessage: c.Messaging.MaxMessageSize, MaxDepth: c.Messaging.MaxDepth,
 		Available: n.available, Logger: n.log.Logger, Registerer: n.reg,
@@ -217,7 +227,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	handlers := prompt.New(n.catalog, tools, n.journal, prompt.Config{
 		ModelTimeout: c.LLM.Timeout.Std(), MaxTokens: c.LLM.MaxTokens, Temperature: c.LLM.Temperature,
 		ApproveTools: c.Tools.Approval.Tools, Approval: c.Tools.Approval.Policy(), Budgets: c.Agents.Budget.Caps(), Prices: c.LLM.PriceTable(),
-		Feed: feed, Logger: n.log.Logger, Registerer: n.reg,
+		Feed: feed, Memory: recollection{n.memory}, Logger: n.log.Logger, Registerer: n.reg,
 	})
 	n.agents = agent.New(n.router, n.registry, func(_ context.Context, v caxton.AgentVersion) (agent.Handler, error) {
 		return handlers.Handler(v)
@@ -244,7 +254,7 @@ func (n *node) build(ctx context.Context) (err error) {
 			return handlers.ReplayConversation(ctx, n.registry, records)
 		},
 		Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
-		Schedules: n.schedule, Log: n.journal, Feed: feed, Webhooks: n.hooks,
+		Schedules: n.schedule, Log: n.journal, Feed: feed, Webhooks: n.hooks, Memory: n.memory, Model: n.model,
 		Status: n.status, Health: n.health, Shutdown: n.stop,
 		Metrics: newTicketMetrics(n.router, n.log.Logger, n.reg, time.Now).before(
 			promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)})),
@@ -259,7 +269,12 @@ func (n *node) build(ctx context.Context) (err error) {
 }
 
 // abandon closes what build opened.
-func (n *node) abandon(err error) error { return errors.Join(err, n.db.Close()) }
+func (n *node) abandon(err error) error {
+	if n.memdb != nil {
+		err = errors.Join(err, n.memdb.Close())
+	}
+	return errors.Join(err, n.db.Close())
+}
 
 // available lets the router ask a supervisor that is built after it.
 func (n *node) available(id caxton.AgentID) bool { return n.agents.Available(id) }
@@ -267,7 +282,7 @@ func (n *node) available(id caxton.AgentID) bool { return n.agents.Available(id)
 func (n *node) tools() (*tool.Set, error) {
 	cfg := toolConfig(n.c)
 	cfg.File.Root = n.layout.Files
-	all, err := ownTools(cfg, n.router)
+	all, err := ownTools(cfg, n.router, n.memory, profiles{n.registry})
 	if err != nil {
 		return nil, err
 	}
@@ -287,15 +302,19 @@ func (n *node) tools() (*tool.Set, error) {
 	return set, nil
 }
 
-// ownTools returns the tools that the program has itself. Without mail those that need it
-// can be described and not called.
-func ownTools(cfg builtin.Config, mail messaging.Mail) ([]tool.Tool, error) {
+// ownTools returns the tools that the program has itself. Without mail and memory those that
+// need them can be described and not called.
+func ownTools(cfg builtin.Config, mail messaging.Mail, mem remembering.Memory, who remembering.Profiles) ([]tool.Tool, error) {
 	all, err := builtin.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	talk, err := messaging.New(mail, messaging.Config{Now: cfg.Now})
-	return append(all, talk...), err
+	if err != nil {
+		return nil, err
+	}
+	remember, err := remembering.New(mem, who)
+	return slices.Concat(all, talk, remember), err
 }
 
 // toolConfig returns what the configuration says of the built-in tools.
@@ -352,7 +371,21 @@ func (n *node) health(ctx context.Context) (api.MemoryHealth, error) {
 	if err := n.db.Check(ctx); err != nil {
 		return api.MemoryHealth{}, err
 	}
-	return api.MemoryHealth{Status: "healthy", SQLiteStatus: "ok", EmbeddingModel: "not_loaded"}, nil
+	h := api.MemoryHealth{Status: "healthy", SQLiteStatus: "ok", EmbeddingModel: "not_loaded"}
+	if _, err := n.memdb.File(ctx); err != nil {
+		return h, err
+	}
+	if n.model.provider != nil {
+		h.EmbeddingModel = "loaded"
+	}
+	switch st := n.memory.Status(); st.State {
+	case memory.Ready:
+	case memory.Loading:
+		h.Status = string(memory.Loading)
+	case memory.Failed:
+		h.Status, h.Reason = string(memory.Failed), st.Reason
+	}
+	return h, nil
 }
 
 // stop begins the clean stop of the server; turns in flight may take as long as timeout.
@@ -379,6 +412,9 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 		}},
 		{"agent logs", func(ctx context.Context) error { return n.log.Run(ctx, n.db.LogAgent) }, nil},
 		{"registry", func(ctx context.Context) error { return n.solo.Run(ctx, n.registry) }, nil},
+		{"memory database", n.memdb.Run, nil},
+		{"embedding model", n.model.Run, nil},
+		{"memory", n.memory.Run, nil},
 		{"router", n.router.Run, func(ctx context.Context) (err error) {
 			info.Resumed, err = n.router.Recover(ctx)
 			return err
@@ -548,7 +584,7 @@ func KnownTool(name string) (known bool, nearest string) {
 	if canonical := (caxton.ToolGrant{Name: name}).Canonical(); strings.HasPrefix(canonical, caxton.MCPPrefix) {
 		return true, "" // only the server knows its MCP servers, and will say
 	}
-	all, err := ownTools(builtin.Config{}, nil)
+	all, err := ownTools(builtin.Config{}, nil, nil, nil)
 	if err != nil {
 		return true, "" // the server will say
 	}

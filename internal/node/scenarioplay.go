@@ -58,7 +58,7 @@ func suiteTools(s *scenario.Suite, c *config.Config, mail messaging.Mail) ([]too
 	cfg := toolConfig(c)
 	cfg.File.Root = s.Beside(cmp.Or(s.Files.Value, "."))
 	cfg.Now = clock(s.Now)
-	return ownTools(cfg, mail)
+	return ownTools(cfg, mail, nil, forgetful{})
 }
 
 // clock returns the time, or a clock that shows begin now and goes on from there.
