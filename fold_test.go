@@ -2,6 +2,8 @@ package caxton_test
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +36,32 @@ func TestCheckLog(t *testing.T) {
 		err := caxton.CheckLog([]caxton.Record{message, r})
 		if (err == nil) != (tt.want == "") || err != nil && caxton.KindOf(err) != tt.want {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
+}
+
+// TestCheckLogSize gives it more than is stored in one step.
+func TestCheckLogSize(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	message := caxton.Record{
+		ConversationID: "c1", At: now, Kind: caxton.RecordMessage, MessageID: "m1",
+		Body: json.RawMessage(`{"message":{"message_id":"m1","conversation_id":"c1","performative":"inform","content":"hi","created_at":"2026-05-01T12:00:00Z"}}`),
+	}
+	leased := caxton.Record{ConversationID: "c1", At: now, Kind: caxton.RecordLeased, MessageID: "m1", Body: json.RawMessage(`{}`)}
+	large := leased
+	large.Body = json.RawMessage(`{"x":"` + strings.Repeat("x", caxton.MaxLogBytes/2) + `"}`)
+	for name, tt := range map[string]struct {
+		more []caxton.Record
+		want caxton.Kind
+	}{
+		"as many records as may be": {slices.Repeat([]caxton.Record{leased}, caxton.MaxLogRecords-1), ""},
+		"one record more":           {slices.Repeat([]caxton.Record{leased}, caxton.MaxLogRecords), caxton.TooLarge},
+		"one large record":          {[]caxton.Record{large}, ""},
+		"two large records":         {[]caxton.Record{large, large}, caxton.TooLarge},
+	} {
+		if got := caxton.KindOf(caxton.CheckLog(append([]caxton.Record{message}, tt.more...))); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
 }

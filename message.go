@@ -14,6 +14,9 @@ const (
 	DefaultPriority = 5
 )
 
+// MaxTreeDepth is the most conversations that can be above one, whatever a server is set to.
+const MaxTreeDepth = 1000
+
 // A Message is one typed utterance in a conversation. The fields are those of FIPA ACL
 // (SC00061G) with JSON content. It is addressed by Receiver or by Capability.
 type Message struct {

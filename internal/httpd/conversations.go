@@ -355,17 +355,12 @@ func (s *Server) importConversations(ctx context.Context, in *importInput) (*out
 		if err != nil {
 			return nil, err
 		}
-		if p.Records != nil {
-			if err := caxton.CheckLog(p.Records); err != nil {
-				return nil, err
-			}
-		}
 		parts = append(parts, p)
 	}
 	out := api.Imported{Conversations: []string{}, Known: []string{}}
 	for i := range parts {
 		if err := s.importPart(ctx, &parts[i], &out); err != nil {
-			return nil, err
+			return nil, parts[i].Fault(err)
 		}
 	}
 	return &output[api.Imported]{out}, nil

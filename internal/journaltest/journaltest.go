@@ -112,6 +112,7 @@ func TestJournal(t *testing.T, open func(t *testing.T) Journal) {
 		{"budgets under parallel callers", testBudgetParallel},
 		{"threads of conversations", testThread},
 		{"a log brought in", testImport},
+		{"a log brought in below others", testImportTree},
 		{"an archived conversation", testArchive},
 		{"selects conversations", testConversationFilters},
 		{"finds messages by their words", testSearch},

@@ -120,6 +120,66 @@ func testImport(t *testing.T, j Journal) {
 	wantKind(t, "Import without a beginning", err, caxton.Invalid)
 }
 
+// testImportTree brings in conversations that say what they came out of.
+func testImportTree(t *testing.T, j Journal) {
+	t.Helper()
+	accept(t, j, Delivery("root", "m-root", 0))
+	child := Delivery("child", "m-child", 1)
+	child.Message.Parent, child.Message.Root, child.Message.Depth = "root", "root", 1
+	accept(t, j, child)
+	orphan := Delivery("orphan", "m-orphan", 2) // what is above it is not there
+	orphan.Message.Parent, orphan.Message.Root, orphan.Message.Depth = "gone", "far", 2
+	accept(t, j, orphan)
+	tests := []struct {
+		name         string
+		parent, root caxton.ConversationID
+		depth        int
+		want         caxton.Kind
+	}{
+		{"below one that is there", "child", "root", 2, ""},
+		{"below one that is not", "nowhere", "nobody", 2, ""},
+		{"below one that is not, in a tree that is there", "nowhere", "root", 2, ""},
+		{"below an orphan", "orphan", "far", 3, ""},
+		{"another tree than its parent's", "child", "nobody", 2, caxton.Invalid},
+		{"another depth than its parent's", "child", "root", 5, caxton.Invalid},
+		{"a root that came out of another", "nowhere", "child", 2, caxton.Invalid},
+		{"a root without a parent", "", "root", 0, caxton.Invalid},
+		{"a depth below none", "root", "root", -1, caxton.Invalid},
+		{"a depth that cannot be", "nowhere", "root", caxton.MaxTreeDepth + 1, caxton.Invalid},
+		{"out of itself", "new", "new", 1, caxton.Invalid},
+	}
+	for _, tt := range tests {
+		d := Delivery("new", "m-new", 3)
+		if tt.want == "" {
+			d = Delivery(string(caxton.KeyedMessageID("c "+tt.name)), string(caxton.KeyedMessageID(tt.name)), 3)
+		}
+		d.Message.Parent, d.Message.Root, d.Message.Depth = tt.parent, tt.root, tt.depth
+		_, err := j.Import(t.Context(), begun(t, d))
+		if got := caxton.KindOf(err); got != tt.want {
+			t.Errorf("%s: Import: kind %q (%v), want %q", tt.name, got, err, tt.want)
+		}
+	}
+	circle := Delivery("far", "m-far", 4)
+	circle.Message.Parent, circle.Message.Root, circle.Message.Depth = "orphan", "far", 3
+	_, err := j.Import(t.Context(), begun(t, circle))
+	wantKind(t, "Import of a root that came out of its tree", err, caxton.Invalid)
+	circle = Delivery("gone", "m-gone", 4)
+	circle.Message.Parent, circle.Message.Root, circle.Message.Depth = "orphan", "far", 3
+	_, err = j.Import(t.Context(), begun(t, circle))
+	wantKind(t, "Import of a conversation that came out of one below it", err, caxton.Invalid)
+	_, err = j.Conversation(t.Context(), "gone")
+	wantKind(t, "Conversation after a refused import", err, caxton.NotFound)
+}
+
+// begun returns the log of a conversation that begins with d.
+func begun(t *testing.T, d caxton.Delivery) []caxton.Record {
+	t.Helper()
+	body, err := json.Marshal(d.Body())
+	must(t, err)
+	m := &d.Message
+	return []caxton.Record{{ConversationID: m.ConversationID, At: m.CreatedAt, Kind: caxton.RecordMessage, MessageID: m.ID, AgentID: m.ReceiverID, Body: body}}
+}
+
 // compact returns a record whose body has no space that means nothing.
 func compact(r caxton.Record) caxton.Record {
 	var v any

@@ -35,6 +35,12 @@ func (j *Journal) Import(_ context.Context, records []caxton.Record) ([]caxton.D
 			return nil, caxton.Errorf(caxton.Conflict, "message_known", "there is a message %s already", entries[i].msg)
 		}
 	}
+	if err := caxton.CheckPlace(records, func(id caxton.ConversationID) (caxton.Thread, bool, error) {
+		c := j.convs[id]
+		return c.thread(""), c != nil, nil
+	}); err != nil {
+		return nil, err
+	}
 	if len(j.convs) >= j.cfg.MaxConversations {
 		j.evict()
 	}

@@ -463,12 +463,15 @@ func (j *Journal) Message(_ context.Context, id caxton.MessageID) (caxton.Messag
 
 // Thread returns what a message that continues a conversation needs to know of it. See
 // sqlite.DB.Thread.
-func (j *Journal) Thread(_ context.Context, conv caxton.ConversationID, agent caxton.AgentID) (t caxton.Thread, err error) {
+func (j *Journal) Thread(_ context.Context, conv caxton.ConversationID, agent caxton.AgentID) (caxton.Thread, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	c := j.convs[conv]
+	return j.convs[conv].thread(agent), nil
+}
+
+func (c *conversation) thread(agent caxton.AgentID) (t caxton.Thread) {
 	if c == nil {
-		return t, nil
+		return t
 	}
 	for i := range c.log {
 		if d := c.log[i].delivery; d != nil {
@@ -482,7 +485,7 @@ func (j *Journal) Thread(_ context.Context, conv caxton.ConversationID, agent ca
 			break
 		}
 	}
-	return t, nil
+	return t
 }
 
 // Conversation returns one conversation, or NotFound.

@@ -22,10 +22,25 @@ func (db *DB) Import(ctx context.Context, records []caxton.Record) ([]caxton.Del
 	if err != nil {
 		return nil, err
 	}
-	return open, db.write(ctx, func(*sqlite3.Conn) error { return db.importLog(records, open) })
+	return open, db.write(ctx, func(c *sqlite3.Conn) error { return db.importLog(c, records, open) })
 }
 
-func (db *DB) importLog(records []caxton.Record, open []caxton.Delivery) error {
+// above returns the place of a conversation in its tree, as the writer sees it, and whether
+// there is such a conversation.
+func (db *DB) above(c *sqlite3.Conn, id caxton.ConversationID) (caxton.Thread, bool, error) {
+	var body []byte
+	known := false
+	err := db.first(c, `SELECT body FROM records WHERE conv=?1 AND kind='message' ORDER BY seq LIMIT 1`, string(id), func(st *sqlite3.Stmt) {
+		body, known = append(body, st.ColumnRawText(0)...), true
+	})
+	if err != nil || !known {
+		return caxton.Thread{}, false, err
+	}
+	d, err := decodeDelivery(body)
+	return caxton.Thread{Parent: d.Message.Parent, Root: d.Message.Root, Depth: d.Message.Depth}, true, err
+}
+
+func (db *DB) importLog(c *sqlite3.Conn, records []caxton.Record, open []caxton.Delivery) error {
 	conv := records[0].ConversationID
 	last := int64(0)
 	if _, err := one(db.stmts.seqMax, func(st *sqlite3.Stmt) { last = st.ColumnInt64(0) }, string(conv)); err != nil {
@@ -33,6 +48,9 @@ func (db *DB) importLog(records []caxton.Record, open []caxton.Delivery) error {
 	}
 	if last > 0 {
 		return caxton.Errorf(caxton.Conflict, "conversation_known", "there is a conversation %s already", conv)
+	}
+	if err := caxton.CheckPlace(records, func(id caxton.ConversationID) (caxton.Thread, bool, error) { return db.above(c, id) }); err != nil {
+		return err
 	}
 	waits := map[caxton.MessageID]bool{}
 	for i := range open {

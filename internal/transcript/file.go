@@ -110,19 +110,32 @@ func Blobs(records []caxton.Record) []string {
 	return all
 }
 
-// A Part is what a Reader reads: the records of one conversation, or a blob.
+// A Part is what a Reader reads: the records of one conversation, which caxton.CheckLog has
+// nothing against, or a blob.
 type Part struct {
+	Line      int // where it begins, from 1
 	Records   []caxton.Record
 	Blob      string
 	MediaType string
 	Data      []byte
 }
 
+// Fault returns err, which is about the part, with the line at which the part begins.
+func (p *Part) Fault(err error) error {
+	e, ok := errors.AsType[*caxton.Error](err)
+	if !ok || e.Kind == caxton.Internal {
+		return fmt.Errorf("import what begins in line %d: %w", p.Line, err)
+	}
+	c := *e
+	c.Message = fmt.Sprintf("line %d and after: %s", p.Line, e.Message)
+	return &c
+}
+
 // A Reader reads a file of conversations. It is for one goroutine.
 type Reader struct {
 	in   *bufio.Reader
 	n    int   // lines read
-	next *line // read, and belongs to the part that comes next
+	next *line // line n: read, and belongs to the part that comes next
 	end  end
 }
 
@@ -194,7 +207,8 @@ func (r *Reader) parse() (*line, error) {
 	return &l, nil
 }
 
-// Next returns the next part, and io.EOF after the last one. Errors: Malformed, TooLarge.
+// Next returns the next part, and io.EOF after the last one. Errors: Malformed, TooLarge, and
+// those of caxton.CheckLog.
 func (r *Reader) Next() (Part, error) {
 	l, err := r.parse()
 	if err != nil {
@@ -209,18 +223,23 @@ func (r *Reader) Next() (Part, error) {
 		return Part{}, io.EOF
 	case l.Blob != "":
 		r.end.Blobs++
-		return Part{Blob: l.Blob, MediaType: l.MediaType, Data: l.Data}, nil
+		return Part{Line: r.n, Blob: l.Blob, MediaType: l.MediaType, Data: l.Data}, nil
 	case l.ConversationID == "" || l.Seq != 1:
 		return Part{}, r.fault("a conversation begins with its record 1")
 	}
-	p := Part{}
+	p := Part{Line: r.n}
 	conv := l.ConversationID
+	size := 0
 	for l.ConversationID == conv && l.End == nil && l.Blob == "" {
 		if l.Seq != int64(len(p.Records))+1 {
 			return Part{}, r.fault("record %d of conversation %s is missing", len(p.Records)+1, conv)
 		}
 		if l.Kind == "" || !json.Valid(l.Body) {
 			return Part{}, r.fault("a record has a kind and a body")
+		}
+		if size += len(l.Body); len(p.Records) == caxton.MaxLogRecords || size > caxton.MaxLogBytes {
+			return Part{}, caxton.Errorf(caxton.TooLarge, "log_too_large", "line %d: the records of conversation %s are more than %d, or have more than %d bytes",
+				r.n, conv, caxton.MaxLogRecords, caxton.MaxLogBytes).WithHint("leave this conversation out: it is stored in one step")
 		}
 		p.Records = append(p.Records, caxton.Record{
 			ConversationID: l.ConversationID, Seq: l.Seq, At: l.At, Kind: l.Kind, MessageID: l.MessageID, AgentID: l.AgentID, Body: l.Body,
@@ -230,6 +249,9 @@ func (r *Reader) Next() (Part, error) {
 		}
 	}
 	r.next = l
+	if err := caxton.CheckLog(p.Records); err != nil {
+		return Part{}, p.Fault(err)
+	}
 	r.end.Conversations++
 	r.end.Records += len(p.Records)
 	return p, nil

@@ -117,7 +117,7 @@ func TestFileIsReadAsItWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []transcript.Part{{Records: s.rs}, {Blob: "b10b", MediaType: "text/plain", Data: []byte("a receipt")}}
+	want := []transcript.Part{{Line: 2, Records: s.rs}, {Line: len(s.rs) + 2, Blob: "b10b", MediaType: "text/plain", Data: []byte("a receipt")}}
 	asText := cmp.Transformer("text", func(b json.RawMessage) string {
 		var v any
 		_ = json.Unmarshal(b, &v)
@@ -146,20 +146,35 @@ func TestReaderRefuses(t *testing.T) {
 		{"a record is missing", strings.Join(append(append([]string{}, lines[:4]...), lines[5:]...), ""), caxton.Malformed},
 		{"the beginning is missing", strings.Join(append(append([]string{}, lines[:1]...), lines[2:]...), ""), caxton.Malformed},
 		{"counted wrongly", strings.Replace(good, `"records":13`, `"records":14`, 1), caxton.Malformed},
+		{"more records than are stored in one step", lines[0] + lines[1] + leases(caxton.MaxLogRecords), caxton.TooLarge},
+		{"a place in a tree that cannot be", strings.Replace(good, `"message":{`, `"message":{"parent":"p","root":"p","depth":-7,`, 1), caxton.Invalid},
 		{"not JSON", lines[0] + "hello\n", caxton.Malformed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := read(strings.NewReader(tt.in)); caxton.KindOf(err) != tt.want {
-				t.Errorf("%v, want %s", err, tt.want)
+			_, err := read(strings.NewReader(tt.in))
+			if caxton.KindOf(err) != tt.want {
+				t.Fatalf("%v, want %s", err, tt.want)
+			}
+			if tt.name != "a later version" && !strings.Contains(err.Error(), "line ") {
+				t.Errorf("%v does not name the line", err)
 			}
 		})
 	}
 }
 
+// leases returns lines with n records that follow on record 1 of the conversation.
+func leases(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"conversation_id":%q,"seq":%d,"at":"2026-05-01T12:00:00Z","kind":"leased","message_id":%q,"body":{}}`+"\n", "c1", i+2, "m1")
+	}
+	return b.String()
+}
+
 // FuzzReader reads anything: what it takes can be written and read again.
 func FuzzReader(f *testing.F) {
-	f.Add([]byte(`{"format":"caxton.conversations","version":1}` + "\n" + `{"conversation_id":"c","seq":1,"kind":"message","body":{}}` + "\n" + `{"end":{"conversations":1,"records":1}}`))
+	f.Add([]byte(`{"format":"caxton.conversations","version":1}` + "\n" + `{"conversation_id":"c","seq":1,"at":"2026-05-01T12:00:00Z","kind":"message","message_id":"m","body":{"message":{"message_id":"m","conversation_id":"c","content":1}}}` + "\n" + `{"end":{"conversations":1,"records":1}}`))
 	f.Add([]byte(`{"format":"caxton.conversations","version":1}` + "\n" + `{"end":{"conversations":0,"records":0}}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		parts, err := read(bytes.NewReader(in))
