@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -89,6 +90,7 @@ func TestJournal(t *testing.T, open func(t *testing.T) Journal) {
 		{"life of a message", testLife},
 		{"accepts an ID once", testDuplicate},
 		{"settles once", testSettleOnce},
+		{"an output does not replace a message", testOutputTaken},
 		{"keeps attempts over a release", testRelease},
 		{"lease is recorded only while pending", testLeased},
 		{"a lease written late changes nothing", testLateLease},
@@ -223,6 +225,38 @@ func testSettleOnce(t *testing.T, j Journal) {
 	must(t, err)
 	if len(rs) != 3 {
 		t.Errorf("%d records, want 3: a refused settlement must leave none", len(rs))
+	}
+}
+
+func testOutputTaken(t *testing.T, j Journal) {
+	t.Helper()
+	ctx := t.Context()
+	d := Delivery("c1", "m1", 0)
+	accept(t, j, d)
+	s := Done(Lease(d), "hi")
+	accept(t, j, Delivery("c2", string(s.Outputs[0].Message.ID), 1))
+	err := j.Settle(ctx, s)
+	if e, ok := errors.AsType[*caxton.Error](err); !ok || e.Code != "message_known" {
+		t.Errorf("Settle with an output whose ID is taken: %v, want message_known", err)
+	}
+	st, err := j.Message(ctx, s.Outputs[0].Message.ID)
+	must(t, err)
+	if st.Message.ConversationID != "c2" {
+		t.Errorf("Message = %+v, want the one that was there", st.Message)
+	}
+	if got, want := kindsOf(t, j, "c1"), "message "; got != want {
+		t.Errorf("records %s, want %s", got, want)
+	}
+	if ds, err := j.Pending(ctx); err != nil || len(ds) != 2 {
+		t.Errorf("Pending = %+v, %v, want both messages", ds, err)
+	}
+	s.Outputs = append(s.Outputs, s.Outputs[0])
+	s.Outputs[0].Message.ID, s.Outputs[1].Message.ID = "o1", "o1"
+	wantKind(t, "Settle with two outputs of one ID", j.Settle(ctx, s), caxton.Conflict)
+	s.Outputs[1].Message.ID = "o2"
+	must(t, j.Settle(ctx, s))
+	if st, err = j.Message(ctx, "m1"); err != nil || len(st.Replies) != 2 {
+		t.Errorf("Message = %+v, %v, want it settled with two outputs", st, err)
 	}
 }
 

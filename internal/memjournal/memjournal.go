@@ -317,6 +317,11 @@ func (j *Journal) Settle(_ context.Context, s caxton.Settlement) error {
 	if j.pending[id] == nil {
 		return errSettled(id)
 	}
+	for i, out := range sb.Outputs {
+		if _, known := j.messages[out]; known || slices.Contains(sb.Outputs[:i], out) {
+			return caxton.Errorf(caxton.Conflict, "message_known", "message %s was accepted before", out)
+		}
+	}
 	delete(j.pending, id)
 	j.convs[s.Lease.Message.ConversationID].active--
 	for i := range s.Outputs {

@@ -230,6 +230,32 @@ func TestSettleConflicts(t *testing.T) {
 	}
 }
 
+// TestSettleOutputTaken has a caller send a message under the ID that an answer would have.
+func TestSettleOutputTaken(t *testing.T) {
+	r, _, _ := newRouter(router.Config{}, helper("a1", "Ann", "", 0))
+	rc := send(t, r, to("ann", "x"))
+	l := next(t, r, "a1")
+	taken := to("ann", "mine")
+	taken.ID = caxton.DeriveMessageID(rc.MessageID, 0)
+	send(t, r, taken)
+	err := r.Settle(t.Context(), caxton.Settlement{
+		Lease: l, Outcome: caxton.OutcomeDone, Outputs: []caxton.Delivery{{Message: l.Message.Reply(caxton.Inform, caxton.TextContent("hi"))}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := r.Await(t.Context(), rc.MessageID)
+	if err != nil || m.Text() != "hi" || m.ID == taken.ID {
+		t.Errorf("Await = %+v, %v, want the answer under another ID", m, err)
+	}
+	if st, err := r.Status(t.Context(), rc.MessageID); err != nil || len(st.Replies) != 1 || st.Replies[0].ID != m.ID {
+		t.Errorf("Status = %+v, %v", st, err)
+	}
+	if st, err := r.Status(t.Context(), taken.ID); err != nil || st.Message.Text() != "mine" {
+		t.Errorf("Status of the other message = %+v, %v", st, err)
+	}
+}
+
 // What a person sends back to work has no deadline any more.
 func TestReplayAfterDeadline(t *testing.T) {
 	now := time.Now()

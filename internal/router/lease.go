@@ -59,7 +59,7 @@ func (r *Router) Past(ctx context.Context, l caxton.Lease) ([]caxton.Record, err
 }
 
 // Settle ends a lease. The router completes the outputs: each gets an ID that follows from
-// the input's, and those for agents are queued. Settling twice is a Conflict and changes nothing.
+// the input's, unless somebody else took that, and those for agents are queued. Settling twice is a Conflict and changes nothing.
 func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	in := &s.Lease.Message
 	s.At = r.cfg.Now()
@@ -82,7 +82,16 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 		}
 	}
 	err := r.journal.Settle(ctx, s)
-	if err != nil && !alreadySettled(err) {
+	if hasCode(err, "message_known") && len(s.Outputs) > 0 {
+		// Somebody else said something under an ID that follows from this message's. What the
+		// agent says is said all the same: only the settlement tells what came of what.
+		r.cfg.Logger.WarnContext(ctx, "ID of an output was taken", "message_id", in.ID, "conversation_id", in.ConversationID, "error", err)
+		for i := range s.Outputs {
+			s.Outputs[i].Message.ID = caxton.MessageID(r.cfg.NewID())
+		}
+		err = r.journal.Settle(ctx, s)
+	}
+	if err != nil && !hasCode(err, "already_settled") {
 		return err // the lease stays open: the caller may try again
 	}
 	r.mu.Lock()
@@ -128,11 +137,11 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	return err
 }
 
-// alreadySettled reports whether err says that the message is settled in the log. There are
-// other conflicts, an output whose ID is taken for one: after those it is not.
-func alreadySettled(err error) bool {
+// hasCode reports whether err has the code. There are several conflicts: only after
+// already_settled the message is settled in the log.
+func hasCode(err error, code string) bool {
 	e, ok := errors.AsType[*caxton.Error](err)
-	return ok && e.Code == "already_settled"
+	return ok && e.Code == code
 }
 
 // complete fills in what the router knows of an output.
