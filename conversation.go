@@ -288,6 +288,7 @@ type ToolReturnedBody struct {
 	BlobHash  string          `json:"blob,omitempty"` // SHA-256 of the full result kept beside the log, hex
 	MediaType string          `json:"media_type,omitempty"`
 	IsError   bool            `json:"is_error,omitempty"`
+	NotRun    bool            `json:"not_run,omitempty"` // the turn ended before the tool was called: another attempt calls it
 	Millis    int64           `json:"ms"`
 }
 

@@ -135,7 +135,7 @@ type ToolEffect struct {
 	MessageID  string          `json:"message_id" doc:"the message whose handling made the call"`
 	AgentID    string          `json:"agent_id"`
 	Agent      string          `json:"agent" doc:"slug, or the ID of an agent that was removed"`
-	Outcome    string          `json:"outcome" enum:"waiting,running,done,failed,unknown,denied" doc:"waiting: for approval; running: begun and not back"`
+	Outcome    string          `json:"outcome" enum:"waiting,running,done,failed,unknown,denied,not_run" doc:"waiting: for approval; running: begun and not back; not_run: the turn ended before the call was made"`
 	Times      int             `json:"times" doc:"how often it was begun"`
 	IntendedAt *time.Time      `json:"intended_at,omitempty" doc:"when it was begun first"`
 	ReturnedAt *time.Time      `json:"returned_at,omitempty"`

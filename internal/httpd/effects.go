@@ -57,6 +57,7 @@ const (
 	callFailed  = "failed"
 	callUnknown = "unknown"
 	callDenied  = "denied"
+	callNotRun  = "not_run"
 )
 
 // An effectKey names a tool call of a conversation. The model chooses the ID of a call, so
@@ -112,6 +113,9 @@ func (e *effects) add(r *caxton.Record) error {
 		o.Tool, o.Text, o.Data, o.Blob, o.Millis, o.ReturnedAt = b.Tool, b.Text, b.Data, b.BlobHash, b.Millis, at(r.At)
 		switch {
 		case o.Outcome == callDenied:
+		case b.NotRun:
+			o.Outcome = callNotRun
+			o.Times--
 		case b.IsError:
 			o.Outcome = callFailed
 		default:

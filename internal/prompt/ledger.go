@@ -74,6 +74,10 @@ func (p *past) add(r caxton.Record) error {
 		if err := json.Unmarshal(r.Body, &b); err != nil {
 			return err
 		}
+		if b.NotRun { // as if it had not been intended
+			delete(p.intents, b.CallID)
+			return nil
+		}
 		p.returns[b.CallID] = b
 	case caxton.RecordApprovalAsked:
 		var b caxton.ApprovalAskedBody
@@ -350,13 +354,19 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 		return toolMessage(r), nil
 	}
 	h := t.a.h
+	if ctx.Err() != nil {
+		return t.notRun(ctx, &b, held)
+	}
 	within, cancel := held.within(ctx)
 	defer cancel()
 	start := time.Now()
 	res, err := t.a.tools.Call(within, b.Tool, t.toolCall(&b))
 	took := time.Since(start)
-	if errors.Is(err, errCut) {
+	switch {
+	case errors.Is(err, errCut):
 		return llm.Message{}, err
+	case errors.Is(err, errNotRun):
+		return t.notRun(ctx, &b, held)
 	}
 	status := "ok"
 	if err != nil {
@@ -391,6 +401,21 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 		return llm.Message{}, t.lost(ctx, &b, err)
 	}
 	return toolMessage(*r), nil
+}
+
+// notRun records that a call was not made because the turn ended while it waited for others
+// of its step: nothing came of it, whoever settles the message now.
+func (t *turnState) notRun(ctx context.Context, b *caxton.ToolIntendedBody, held reservation) (llm.Message, error) {
+	rec, err := t.record(caxton.RecordToolReturned, caxton.ToolReturnedBody{
+		CallID: b.CallID, Tool: b.Tool, IsError: true, NotRun: true, Text: "the turn ended before the call was made",
+	})
+	if err == nil {
+		err = t.book(context.WithoutCancel(ctx), held, held.waitCost(0), rec)
+	}
+	if err != nil {
+		return llm.Message{}, t.lost(ctx, b, err)
+	}
+	return llm.Message{}, caxton.Errorf(caxton.Timeout, "turn_timeout", "the turn ended before the tool %s ran", b.Tool).WithCause(ctx.Err())
 }
 
 // lost is the error of a call that has begun and whose result is not in the log, because of

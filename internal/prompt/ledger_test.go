@@ -296,6 +296,53 @@ func TestCallsGetIDsOfTheirOwn(t *testing.T) {
 	}
 }
 
+// TestCallsThatDidNotRun ends the turn while calls of a step wait for others: only those that
+// may have run are of unknown outcome, and the others run in the next attempt.
+func TestCallsThatDidNotRun(t *testing.T) {
+	for name, tt := range map[string]struct {
+		breaks bool // the call at work does not come to its end
+		want   string
+	}{
+		"the call at work returns":    {false, ""},
+		"the call at work breaks off": {true, "first (c)"},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		first := &doer{name: "first", do: func(ctx context.Context, _ tool.Call) (tool.Result, error) {
+			cancel()
+			if tt.breaks {
+				return tool.Result{}, ctx.Err()
+			}
+			return tool.Result{Text: "ok"}, nil
+		}}
+		pay, look := &counter{name: "pay"}, &counter{name: "look", idempotent: true}
+		d := newDesk(t, caxton.Definition{}, []llm.Response{calls("first", "{}", "pay", "{}", "look", "{}"), says("done")})
+		def := caxton.Definition{Budget: caxton.Budgets{Conversation: caxton.Budget{ToolCalls: 9}}}
+		d.with(def, d.journal, prompt.Config{ParallelCalls: 1}, first, pay, look)
+		_, err := d.agent.Handle(ctx, caxton.Turn{Message: d.message, Agent: caxton.Agent{ID: "a1", Slug: "tester"}, Attempt: 1})
+		cancel()
+		u, unknown := errors.AsType[*caxton.UnknownEffects](err)
+		if unknown != tt.breaks || unknown && u.Names() != tt.want {
+			t.Errorf("%s: %v, want %q to be unknown", name, err, tt.want)
+		}
+		if e, ok := errors.AsType[*caxton.Error](err); !tt.breaks && (!ok || e.Code != "turn_timeout") {
+			t.Errorf("%s: %v, want turn_timeout", name, err)
+		}
+		if len(pay.keys)+len(look.keys) != 0 {
+			t.Errorf("%s: calls %v, %v were made after the turn had ended", name, pay.keys, look.keys)
+		}
+		if tt.breaks {
+			continue
+		}
+		if got, want := d.accounts(), "tree/c tool_calls 1+0/9; "; got != want {
+			t.Errorf("%s: accounts %q, want %q: what did not run costs nothing", name, got, want)
+		}
+		answer, err := d.handle(d.turn())
+		if err != nil || answer != "done" || len(pay.keys) != 1 || len(look.keys) != 1 {
+			t.Errorf("%s: the next attempt: %q, %v, calls %v and %v, want each once", name, answer, err, pay.keys, look.keys)
+		}
+	}
+}
+
 func TestParallelCallsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

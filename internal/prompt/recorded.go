@@ -22,6 +22,7 @@ var (
 	errDiverged = errors.New("the replay and the log differ")
 	errCut      = errors.New("the log breaks off here")
 	errLost     = errors.New("the call was lost")
+	errNotRun   = errors.New("the call was not made")
 )
 
 // A stretch is one attempt at a turn as the log has it. It is the log, the model and the
@@ -120,7 +121,7 @@ func (s *stretch) next(kind caxton.RecordKind) *logged {
 // find returns the record of a kind and slot that the replay has not made yet.
 func (s *stretch) find(kind caxton.RecordKind, slot string) *logged {
 	for i := range s.expected {
-		if e := &s.expected[i]; e.canon.kind == kind && e.made == nil && e.canon.slot() == slot {
+		if e := &s.expected[i]; e.canon.kind == kind && e.made == nil && !e.late && e.canon.slot() == slot {
 			return e
 		}
 	}
@@ -514,6 +515,9 @@ func recordedResult(e *logged) (tool.Result, error) {
 	var b caxton.ToolReturnedBody
 	if err := json.Unmarshal(e.rec.Body, &b); err != nil {
 		return tool.Result{}, unreadable(e.rec, err)
+	}
+	if b.NotRun {
+		return tool.Result{}, errNotRun
 	}
 	if b.IsError {
 		return tool.Result{}, caxton.Errorf(caxton.Invalid, "recorded", "%s", b.Text)

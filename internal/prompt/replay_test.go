@@ -40,7 +40,7 @@ func (w *wheel) Generate(_ context.Context, req llm.Request) (llm.Response, erro
 	case n < 13 && len(req.Tools) > 0:
 		res.Stop, res.Text = llm.StopTools, "I look"
 		for range 1 + w.r.IntN(3) {
-			name := []string{"look", "pay", "ask", "fail", "unsure", "made_up", "wait"}[w.r.IntN(7)]
+			name := []string{"look", "pay", "ask", "fail", "unsure", "made_up", "wait", "end"}[w.r.IntN(8)]
 			res.ToolCalls = append(res.ToolCalls, llm.ToolCall{ID: fmt.Sprint("c", w.r.IntN(3)), Name: name, Arguments: fmt.Appendf(nil, `{"n":%d}`, w.r.IntN(5))})
 		}
 		return res, nil
@@ -112,6 +112,7 @@ type theatre struct {
 	version caxton.AgentVersion
 	agent   caxton.Agent
 	seen    map[string]int
+	end     context.CancelFunc // ends the attempt at work
 	conv    caxton.ConversationID
 }
 
@@ -152,6 +153,10 @@ func newTheatre(t *testing.T, seed uint64) *theatre {
 		}
 		return tool.Result{Text: "waited"}, nil
 	}})
+	tools = append(tools, &doer{name: "end", do: func(context.Context, tool.Call) (tool.Result, error) {
+		th.end()
+		return tool.Result{Text: "ended"}, nil
+	}})
 	def := caxton.Definition{Name: "Tester", SystemPrompt: "Be kind.", LLM: caxton.LLMSettings{MaxTokens: 200}}
 	for _, x := range tools {
 		def.Tools = append(def.Tools, caxton.ToolGrant{Name: x.Spec().Name, Approval: x.Spec().Name == "ask"})
@@ -168,7 +173,7 @@ func newTheatre(t *testing.T, seed uint64) *theatre {
 	if th.set, err = tool.NewSet(nil, tools...); err != nil {
 		t.Fatal(err)
 	}
-	th.cfg = prompt.Config{Now: clock}
+	th.cfg = prompt.Config{Now: clock, ParallelCalls: 1 + th.r.IntN(3)}
 	switch th.r.IntN(4) {
 	case 0:
 		def.Memory.Enabled, th.cfg.Memory = true, &notebook{items: known()}
@@ -231,7 +236,10 @@ func (th *theatre) handle(d caxton.Delivery) {
 		}
 		a, err := th.handlers().Handler(th.version)
 		th.must(err)
-		out, err := a.Handle(ctx, caxton.Turn{Message: d.Message, Agent: th.agent, Version: th.version, Attempt: l.Attempt, Past: past})
+		within, cancel := context.WithCancel(ctx)
+		th.end = cancel
+		out, err := a.Handle(within, caxton.Turn{Message: d.Message, Agent: th.agent, Version: th.version, Attempt: l.Attempt, Past: past})
+		cancel()
 		crashed := th.log.died
 		th.log.left, th.log.died = -1, false
 		if crashed {
@@ -262,7 +270,7 @@ func (th *theatre) handle(d caxton.Delivery) {
 			d.Attempt, d.Parked = l.Attempt, d.Parked+1
 			th.decide(p.Until)
 			continue
-		case !unknown && caxton.KindOf(err) == caxton.Unavailable && l.Attempt-d.Parked < 6:
+		case !unknown && (caxton.KindOf(err) == caxton.Unavailable || caxton.KindOf(err) == caxton.Timeout) && l.Attempt-d.Parked < 6:
 			th.seen["released"]++
 			th.must(th.journal.Release(ctx, l, err.Error(), th.now))
 			d.Attempt = l.Attempt
@@ -362,7 +370,7 @@ func show(rs []caxton.Record) string {
 // and approvals, and replays each: the same records must come of it.
 func TestReplayOfAnyConversation(t *testing.T) {
 	seen := map[string]int{}
-	turns, records, tampered, forks := 0, 0, 0, 0
+	turns, records, tampered, forks, notRun := 0, 0, 0, 0, 0
 	for seed := range uint64(1000) {
 		th := newTheatre(t, seed)
 		th.play()
@@ -382,11 +390,15 @@ func TestReplayOfAnyConversation(t *testing.T) {
 			turns++
 			records += v.Records
 		}
+		notRun += strings.Count(show(rs), `"not_run":true`)
 		for k, n := range th.seen {
 			seen[k] += n
 		}
 		tampered += th.tamper(seed, rs)
 		forks += th.fork(seed, rs)
+	}
+	if notRun == 0 {
+		t.Error("no call was left out: the test tests less than it says")
 	}
 	if forks < 500 {
 		t.Errorf("%d conversations were forked, want most", forks)

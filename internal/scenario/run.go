@@ -50,6 +50,7 @@ type Called struct {
 func (p *Played) Read(records []caxton.Record) error {
 	p.Records = records
 	byID := map[string]int{}
+	notRun := map[int]bool{}
 	for _, r := range records {
 		var err error
 		switch string(r.Kind) { // kinds that tell nothing here are passed over
@@ -70,6 +71,7 @@ func (p *Played) Read(records []caxton.Record) error {
 			if i, ok := byID[b.CallID]; ok {
 				c := &p.Calls[i]
 				c.Returned, c.Failed, c.Result = true, b.IsError, b.Text
+				notRun[i] = b.NotRun
 			}
 		case string(caxton.RecordSettled):
 			var b caxton.SettledBody
@@ -80,6 +82,13 @@ func (p *Played) Read(records []caxton.Record) error {
 			return caxton.Errorf(caxton.Internal, "journal_unreadable", "a record of the turn cannot be read").WithCause(err)
 		}
 	}
+	made := p.Calls[:0]
+	for i := range p.Calls {
+		if !notRun[i] {
+			made = append(made, p.Calls[i])
+		}
+	}
+	p.Calls = made
 	return nil
 }
 

@@ -433,3 +433,26 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// TestPlayedCallsThatDidNotRun reads a turn that ended before one of its calls was made.
+func TestPlayedCallsThatDidNotRun(t *testing.T) {
+	t.Parallel()
+	intended := caxton.Record{Kind: caxton.RecordToolIntended, Body: json.RawMessage(`{"call_id":"1","tool":"pay","arguments":{}}`)}
+	returned := func(body string) caxton.Record {
+		return caxton.Record{Kind: caxton.RecordToolReturned, Body: json.RawMessage(body)}
+	}
+	notRun, ran := returned(`{"call_id":"1","tool":"pay","text":"","is_error":true,"not_run":true}`), returned(`{"call_id":"1","tool":"pay","text":"paid"}`)
+	for name, tt := range map[string]struct {
+		records []caxton.Record
+		want    int
+	}{
+		"not made":          {[]caxton.Record{intended, notRun}, 0},
+		"made by a later":   {[]caxton.Record{intended, notRun, intended, ran}, 1},
+		"made by the first": {[]caxton.Record{intended, ran}, 1},
+	} {
+		var p scenario.Played
+		if err := p.Read(tt.records); err != nil || len(p.Calls) != tt.want {
+			t.Errorf("%s: Read: %d calls, %v, want %d", name, len(p.Calls), err, tt.want)
+		}
+	}
+}

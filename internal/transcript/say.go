@@ -87,7 +87,10 @@ func did(r *caxton.Record) (string, time.Duration) {
 			return "", 0
 		}
 		verb := "returned"
-		if b.IsError {
+		switch {
+		case b.NotRun:
+			verb = "did not run"
+		case b.IsError:
 			verb = "failed"
 		}
 		return fmt.Sprintf("%s %s: %s", b.Tool, verb, b.Text), time.Duration(b.Millis) * time.Millisecond
