@@ -52,7 +52,7 @@ func (db *DB) DeleteWebhook(ctx context.Context, id string) error {
 
 // QueueWebhooks keeps new deliveries and moves the places of webhooks to a position, all in
 // one step, so that nothing is skipped and nothing queued twice. A delivery of a webhook
-// that is gone is not kept.
+// that is gone or disabled is not kept.
 func (db *DB) QueueWebhooks(ctx context.Context, ids []string, n int64, at time.Time, ds []caxton.WebhookDelivery) error {
 	bodies := make([][]byte, len(ds))
 	for i := range ds {
@@ -66,7 +66,7 @@ func (db *DB) QueueWebhooks(ctx context.Context, ids []string, n int64, at time.
 		for i := range ds {
 			d := &ds[i]
 			if err := execSQL(c, `INSERT OR IGNORE INTO webhook_deliveries (id, webhook, n, state, due, created_at, body)
-				SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE EXISTS (SELECT 1 FROM webhooks WHERE id=?2)`,
+				SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE EXISTS (SELECT 1 FROM webhooks WHERE id=?2 AND coalesce(body->>'$.disabled', '')='')`,
 				d.ID, d.Webhook, d.N, string(d.State), micros(d.Due), micros(d.CreatedAt), bodies[i]); err != nil {
 				return err
 			}
@@ -95,14 +95,15 @@ func (db *DB) DueWebhooks(ctx context.Context, id string, now time.Time, limit i
 	return ds, fromMicros(due.Int64), storageError("read webhook deliveries", err)
 }
 
-// SaveWebhookDelivery keeps how far a delivery is.
+// SaveWebhookDelivery keeps how far a delivery is. One that was given up meanwhile is not to
+// be tried again.
 func (db *DB) SaveWebhookDelivery(ctx context.Context, d caxton.WebhookDelivery) error {
 	body, err := json.Marshal(d)
 	if err != nil {
 		return err
 	}
 	return db.write(ctx, func(c *sqlite3.Conn) error {
-		return execSQL(c, `UPDATE webhook_deliveries SET state=?2, due=?3, body=?4 WHERE id=?1`, d.ID, string(d.State), micros(d.Due), body)
+		return execSQL(c, `UPDATE webhook_deliveries SET state=?2, due=?3, body=?4 WHERE id=?1 AND (state='pending' OR ?2<>'pending')`, d.ID, string(d.State), micros(d.Due), body)
 	})
 }
 
@@ -148,9 +149,17 @@ func scanWebhookDelivery(rows *sql.Rows) (d caxton.WebhookDelivery, err error) {
 	return d, json.Unmarshal(body, &d)
 }
 
-// FailWebhook gives up whatever a webhook is still to be told.
-func (db *DB) FailWebhook(ctx context.Context, id string) error {
+// DisableWebhook keeps a webhook that is told of nothing any more, and gives up whatever it
+// is still to be told, in one step.
+func (db *DB) DisableWebhook(ctx context.Context, w caxton.Webhook) error {
+	body, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
 	return db.write(ctx, func(c *sqlite3.Conn) error {
-		return execSQL(c, `UPDATE webhook_deliveries SET state='failed', body=json_set(body, '$.state', 'failed') WHERE webhook=?1 AND state='pending'`, id)
+		if err := execSQL(c, `UPDATE webhooks SET body=?2 WHERE id=?1`, w.ID, body); err != nil {
+			return err
+		}
+		return execSQL(c, `UPDATE webhook_deliveries SET state='failed', body=json_set(body, '$.state', 'failed') WHERE webhook=?1 AND state='pending'`, w.ID)
 	})
 }

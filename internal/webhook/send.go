@@ -48,7 +48,7 @@ func (e *Engine) sendAll(ctx context.Context, h *hook) {
 			var lost atomic.Bool
 			for i := range ds {
 				wg.Go(func() {
-					if !e.attempt(ctx, h.ID, &ds[i]) {
+					if !e.attempt(ctx, h, &ds[i]) {
 						lost.Store(true)
 					}
 				})
@@ -72,10 +72,11 @@ func (e *Engine) sendAll(ctx context.Context, h *hook) {
 
 // attempt makes one request and keeps what came of it. A request that was broken off because
 // the server stops does not count. kept is false when the store failed.
-func (e *Engine) attempt(ctx context.Context, id string, d *caxton.WebhookDelivery) (kept bool) {
-	w, err := e.Webhook(ctx, id)
-	if err != nil {
-		return true // deleted meanwhile
+func (e *Engine) attempt(ctx context.Context, h *hook, d *caxton.WebhookDelivery) (kept bool) {
+	id := h.ID
+	w, ok := e.at(h)
+	if !ok {
+		return true // deleted or disabled meanwhile
 	}
 	body, err := e.body(ctx, d)
 	var a caxton.WebhookAttempt
@@ -117,7 +118,7 @@ func (e *Engine) attempt(ctx context.Context, id string, d *caxton.WebhookDelive
 		kept = false
 	}
 	if a.Status == http.StatusGone {
-		e.disable(keep, id)
+		e.disable(keep, h)
 	}
 	return kept
 }
@@ -143,23 +144,33 @@ func (e *Engine) pause(count int) time.Duration {
 	return p/2 + rand.N(p/2+1) //nolint:gosec // spreads requests, guards nothing
 }
 
-// disable ends a webhook whose receiver said that it is gone.
-func (e *Engine) disable(ctx context.Context, id string) {
+// at returns a webhook as it is now, while h is still what works for it.
+func (e *Engine) at(h *hook) (caxton.Webhook, bool) {
 	e.mu.Lock()
-	h := e.hooks[id]
-	if h == nil || h.Disabled != "" {
+	defer e.mu.Unlock()
+	return h.Webhook, e.hooks[h.ID] == h
+}
+
+// disable ends a webhook whose receiver said that it is gone. An answer to a request that was
+// under way when somebody enabled it again says nothing about it any more.
+func (e *Engine) disable(ctx context.Context, h *hook) {
+	err := e.change(ctx, func() error {
+		e.mu.Lock()
+		if e.hooks[h.ID] != h {
+			e.mu.Unlock()
+			return nil
+		}
+		w := h.Webhook
+		w.Disabled = "the receiver answered 410 Gone"
+		e.hooks[h.ID] = &hook{w, make(chan struct{}, 1)}
 		e.mu.Unlock()
-		return
+		e.cfg.Logger.WarnContext(ctx, "webhook disabled", "webhook", h.ID, "url", w.URL)
+		e.changed()
+		return e.store.DisableWebhook(ctx, w)
+	})
+	if err != nil {
+		e.cfg.Logger.ErrorContext(ctx, "disabled webhook not kept", "webhook", h.ID, "error", err)
 	}
-	w := h.Webhook
-	w.Disabled = "the receiver answered 410 Gone"
-	e.hooks[id] = &hook{w, make(chan struct{}, 1)}
-	e.mu.Unlock()
-	e.cfg.Logger.WarnContext(ctx, "webhook disabled", "webhook", id, "url", w.URL)
-	if err := errors.Join(e.store.PutWebhook(ctx, w), e.store.FailWebhook(ctx, id)); err != nil {
-		e.cfg.Logger.ErrorContext(ctx, "disabled webhook not kept", "webhook", id, "error", err)
-	}
-	e.changed()
 }
 
 // body returns what a delivery says. It is the same in every attempt.

@@ -28,7 +28,7 @@ type Store interface {
 	Webhooks(ctx context.Context) ([]caxton.Webhook, error)
 	PutWebhook(ctx context.Context, w caxton.Webhook) error
 	DeleteWebhook(ctx context.Context, id string) error
-	FailWebhook(ctx context.Context, id string) error
+	DisableWebhook(ctx context.Context, w caxton.Webhook) error
 	QueueWebhooks(ctx context.Context, ids []string, n int64, at time.Time, ds []caxton.WebhookDelivery) error
 	DueWebhooks(ctx context.Context, id string, now time.Time, limit int) (ds []caxton.WebhookDelivery, next time.Time, err error)
 	SaveWebhookDelivery(ctx context.Context, d caxton.WebhookDelivery) error
@@ -74,6 +74,7 @@ type Engine struct {
 
 	collecting chan struct{} // capacity 1: the collector looks at the webhooks again
 	tending    chan struct{} // capacity 1: Run does
+	changing   chan struct{} // capacity 1: held by who changes a webhook here and in the store
 
 	mu    sync.Mutex // guards all below
 	hooks map[string]*hook
@@ -132,7 +133,7 @@ func New(store Store, log Log, feed *event.Feed, cfg Config) (*Engine, error) {
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		collecting: make(chan struct{}, 1), tending: make(chan struct{}, 1), hooks: map[string]*hook{},
+		collecting: make(chan struct{}, 1), tending: make(chan struct{}, 1), changing: make(chan struct{}, 1), hooks: map[string]*hook{},
 	}, nil
 }
 
@@ -290,6 +291,17 @@ func ring(c chan struct{}) {
 	}
 }
 
+// change runs do while nobody else changes a webhook.
+func (e *Engine) change(ctx context.Context, do func() error) error {
+	select {
+	case e.changing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-e.changing }()
+	return do()
+}
+
 func errNoWebhook(id string) error {
 	return caxton.Errorf(caxton.NotFound, "webhook_not_found", "there is no webhook %s", id)
 }
@@ -329,37 +341,42 @@ func (e *Engine) Create(ctx context.Context, w caxton.Webhook) (caxton.Webhook, 
 	if err := check(&w); err != nil {
 		return w, err
 	}
-	e.mu.Lock()
-	full := len(e.hooks) >= e.cfg.MaxWebhooks
-	e.mu.Unlock()
-	if full {
-		return w, caxton.Errorf(caxton.Exhausted, "too_many_webhooks", "there are %d webhooks, which is the limit", e.cfg.MaxWebhooks).WithHint("delete one first")
-	}
 	w.ID, w.Declared, w.Disabled, w.CreatedAt = "wh_"+strings.ToLower(rand.Text()), false, "", e.cfg.Now()
-	return w, e.begin(ctx, w)
+	return w, e.change(ctx, func() error {
+		e.mu.Lock()
+		full := len(e.hooks) >= e.cfg.MaxWebhooks
+		e.mu.Unlock()
+		if full {
+			return caxton.Errorf(caxton.Exhausted, "too_many_webhooks", "there are %d webhooks, which is the limit", e.cfg.MaxWebhooks).WithHint("delete one first")
+		}
+		return e.begin(ctx, w)
+	})
 }
 
 // Enable has a disabled webhook be told of records again, from now on.
-func (e *Engine) Enable(ctx context.Context, id string) (caxton.Webhook, error) {
-	w, err := e.Webhook(ctx, id)
-	if err != nil || w.Disabled == "" {
-		return w, err
-	}
-	w.Disabled = ""
-	return w, e.begin(ctx, w)
+func (e *Engine) Enable(ctx context.Context, id string) (w caxton.Webhook, err error) {
+	err = e.change(ctx, func() error {
+		if w, err = e.Webhook(ctx, id); err != nil || w.Disabled == "" {
+			return err
+		}
+		w.Disabled = ""
+		return e.begin(ctx, w)
+	})
+	return w, err
 }
 
-// begin puts a webhook to work from now on.
+// begin puts a webhook to work from now on. Its place is moved first: should the process die
+// in between, it is not told of what was before. e.changing is held.
 func (e *Engine) begin(ctx context.Context, w caxton.Webhook) error {
 	n, err := e.log.Position(ctx)
 	if err != nil {
 		return err
 	}
 	w.N, w.At = n, e.cfg.Now()
-	if err := e.store.PutWebhook(ctx, w); err != nil {
+	if err := e.store.QueueWebhooks(ctx, []string{w.ID}, w.N, w.At, nil); err != nil {
 		return err
 	}
-	if err := e.store.QueueWebhooks(ctx, []string{w.ID}, w.N, w.At, nil); err != nil {
+	if err := e.store.PutWebhook(ctx, w); err != nil {
 		return err
 	}
 	e.mu.Lock()
@@ -380,14 +397,16 @@ func (e *Engine) Delete(ctx context.Context, id string) error {
 	if w.Declared {
 		return caxton.Errorf(caxton.Conflict, "webhook_declared", "the configuration declares the webhook %s", id).WithHint("remove it from messaging.webhooks and restart the server")
 	}
-	if err := e.store.DeleteWebhook(ctx, id); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	delete(e.hooks, id)
-	e.mu.Unlock()
-	e.changed()
-	return nil
+	return e.change(ctx, func() error {
+		if err := e.store.DeleteWebhook(ctx, id); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		delete(e.hooks, id)
+		e.mu.Unlock()
+		e.changed()
+		return nil
+	})
 }
 
 // Deliveries returns a page of a webhook's deliveries, newest first.

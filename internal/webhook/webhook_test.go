@@ -44,6 +44,12 @@ type house struct {
 
 func open(t *testing.T, path string, cfg webhook.Config) *house {
 	t.Helper()
+	return openOn(t, path, cfg, func(db *sqlite.DB) webhook.Store { return db })
+}
+
+// openOn opens a house whose engine keeps its things in the store.
+func openOn(t *testing.T, path string, cfg webhook.Config, store func(*sqlite.DB) webhook.Store) *house {
+	t.Helper()
 	h := &house{t: t, path: path}
 	feed := &event.Feed{}
 	var err error
@@ -55,7 +61,7 @@ func open(t *testing.T, path string, cfg webhook.Config) *house {
 	}
 	cfg.Named = func(id caxton.AgentID, ref string) bool { return id == "a1" && ref == "greeter" }
 	cfg.RetryInitial, cfg.RetryMax = 5*time.Millisecond, 20*time.Millisecond
-	if h.engine, err = webhook.New(h.db, h.db, feed, cfg); err != nil {
+	if h.engine, err = webhook.New(store(h.db), h.db, feed, cfg); err != nil {
 		t.Fatal(err)
 	}
 	base := context.WithoutCancel(t.Context())
@@ -338,6 +344,85 @@ func TestGone(t *testing.T) {
 		if record < "c1/7" {
 			t.Errorf("told of %s, which came while it was disabled", record)
 		}
+	}
+}
+
+// A hesitant store takes its time to keep that a webhook is disabled.
+type hesitant struct {
+	*sqlite.DB
+	begun, hold chan struct{}
+}
+
+func (s hesitant) DisableWebhook(ctx context.Context, w caxton.Webhook) error {
+	close(s.begun)
+	<-s.hold
+	return s.DB.DisableWebhook(ctx, w)
+}
+
+// TestEnabledWhileGone has somebody enable a webhook while it is being disabled: what is kept
+// is what is in force.
+func TestEnabledWhileGone(t *testing.T) {
+	s := hesitant{begun: make(chan struct{}), hold: make(chan struct{})}
+	h := openOn(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{Concurrency: 1}, func(db *sqlite.DB) webhook.Store {
+		s.DB = db
+		return s
+	})
+	r := receive(t, func(string, int) (int, string) { return 410, "" })
+	w := h.create(caxton.Webhook{URL: r.URL, Events: []caxton.RecordKind{caxton.RecordSettled}})
+	h.message("c1", "m1")
+	<-s.begun
+	enabled := make(chan error, 1)
+	go func() {
+		_, err := h.engine.Enable(t.Context(), w.ID)
+		enabled <- err
+	}()
+	select {
+	case err := <-enabled:
+		enabled <- err
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(s.hold)
+	if err := <-enabled; err != nil {
+		t.Fatal(err)
+	}
+	got, err := h.engine.Webhook(t.Context(), w.ID)
+	kept, kerr := h.db.Webhooks(t.Context())
+	if err != nil || kerr != nil || got.Disabled != "" || len(kept) != 1 || kept[0].Disabled != "" {
+		t.Errorf("in force %+v, %v, kept %+v, %v, want both enabled", got, err, kept, kerr)
+	}
+}
+
+// TestGivenUpStaysSo keeps, and queues, deliveries of a webhook that is disabled: none waits.
+func TestGivenUpStaysSo(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{})
+	h.pause()
+	ctx, now := t.Context(), time.Now()
+	w := caxton.Webhook{ID: "w", URL: "https://example.com/", CreatedAt: now}
+	d := func(id string, n int64) caxton.WebhookDelivery {
+		return caxton.WebhookDelivery{ID: id, Webhook: "w", N: n, State: caxton.WebhookPending, CreatedAt: now, Due: now}
+	}
+	first, told, late := d("first", 1), d("told", 2), d("late", 3)
+	for _, err := range []error{
+		h.db.PutWebhook(ctx, w), h.db.QueueWebhooks(ctx, []string{"w"}, 2, now, []caxton.WebhookDelivery{first, told}),
+		func() error { w.Disabled = "gone"; return h.db.DisableWebhook(ctx, w) }(),
+		h.db.SaveWebhookDelivery(ctx, first), // it was under way, and failed
+		func() error { told.State = caxton.WebhookDelivered; return h.db.SaveWebhookDelivery(ctx, told) }(),
+		h.db.QueueWebhooks(ctx, []string{"w"}, 3, now, []caxton.WebhookDelivery{late}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ds, _, err := h.db.DueWebhooks(ctx, "w", now.Add(time.Hour), 9); err != nil || len(ds) != 0 {
+		t.Errorf("due %+v, %v, want none", ds, err)
+	}
+	all, _, err := h.db.WebhookDeliveries(ctx, "w", "", 0, "")
+	states := map[string]caxton.WebhookState{}
+	for i := range all {
+		states[all[i].ID] = all[i].State
+	}
+	if err != nil || len(states) != 2 || states["first"] != caxton.WebhookFailed || states["told"] != caxton.WebhookDelivered {
+		t.Errorf("deliveries %v, %v, want the first failed and the second delivered", states, err)
 	}
 }
 
