@@ -1,6 +1,7 @@
 package caxton
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -21,12 +22,27 @@ type Webhook struct {
 }
 
 // Wants reports whether the webhook is told of a record; named tells whether a name is that of
-// the record's agent. What it names no kinds, agents or conversations of, it wants all of.
-func (w *Webhook) Wants(r *Record, named func(ref string) bool) bool {
-	return w.Disabled == "" &&
-		(len(w.Events) == 0 || slices.Contains(w.Events, r.Kind)) &&
-		(len(w.Agents) == 0 || slices.Contains(w.Agents, string(r.AgentID)) || slices.ContainsFunc(w.Agents, named)) &&
-		(len(w.Conversations) == 0 || slices.Contains(w.Conversations, r.ConversationID))
+// an agent. What it names no kinds, agents or conversations of, it wants all of. A message is
+// one of the agent that it goes to and of the agent that sent it.
+func (w *Webhook) Wants(r *Record, named func(id AgentID, ref string) bool) bool {
+	if w.Disabled != "" || len(w.Events) > 0 && !slices.Contains(w.Events, r.Kind) ||
+		len(w.Conversations) > 0 && !slices.Contains(w.Conversations, r.ConversationID) {
+		return false
+	}
+	if len(w.Agents) == 0 || w.names(r.AgentID, named) {
+		return true
+	}
+	var b struct {
+		Message struct {
+			SenderID AgentID `json:"sender_id"`
+		} `json:"message"`
+	}
+	return r.Kind == RecordMessage && json.Unmarshal(r.Body, &b) == nil && w.names(b.Message.SenderID, named)
+}
+
+// names reports whether the webhook names an agent.
+func (w *Webhook) names(id AgentID, named func(id AgentID, ref string) bool) bool {
+	return id != "" && (slices.Contains(w.Agents, string(id)) || slices.ContainsFunc(w.Agents, func(ref string) bool { return named(id, ref) }))
 }
 
 // A WebhookState says how far a WebhookDelivery is.

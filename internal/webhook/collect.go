@@ -128,7 +128,7 @@ func (e *Engine) queue(ctx context.Context, rs []caxton.Record, save bool) error
 		h := &hs[i]
 		ids = append(ids, h.ID)
 		for i := range rs {
-			if r := &rs[i]; r.N > h.N && r.Kind != "" && h.Wants(r, func(ref string) bool { return e.cfg.Named(r.AgentID, ref) }) {
+			if r := &rs[i]; r.N > h.N && r.Kind != "" && h.Wants(r, e.cfg.Named) {
 				ds = append(ds, caxton.WebhookDelivery{
 					ID: deliveryID(h.ID, r), Webhook: h.ID, Kind: string(r.Kind), ConversationID: r.ConversationID, Seq: r.Seq, N: r.N,
 					State: caxton.WebhookPending, CreatedAt: now, Due: now,

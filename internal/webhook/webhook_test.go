@@ -301,7 +301,7 @@ func TestSlowReceiver(t *testing.T) {
 	for i := range 30 {
 		h.message(fmt.Sprint("c", i%2), fmt.Sprint("m", i))
 	}
-	until(t, "the fast one has all", func() bool { return len(fast.told()) == 15*2 })
+	until(t, "the fast one has all", func() bool { return len(fast.told()) == 15*3 })
 	if ds, _, err := h.engine.Deliveries(t.Context(), w.ID, caxton.WebhookPending, 200, ""); err != nil || len(ds) != 90 {
 		t.Errorf("%d wait for the slow one, %v, want 90", len(ds), err)
 	}
