@@ -283,9 +283,13 @@ func parseCursor(s string) (at int64, id string, err error) {
 		at, err = strconv.ParseInt(a, 10, 64)
 	}
 	if err != nil {
-		return 0, "", caxton.Errorf(caxton.Invalid, "cursor_invalid", "%q is not a cursor", s).WithHint("use the \"next\" of the page before")
+		return 0, "", errCursor(s)
 	}
 	return at, id, nil
+}
+
+func errCursor(s string) error {
+	return caxton.Errorf(caxton.Invalid, "cursor_invalid", "%q is not a cursor", s).WithHint("use the \"next\" of the page before")
 }
 
 type conversationRow struct {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -120,14 +121,18 @@ func (db *DB) WebhookDeliveries(ctx context.Context, id string, state caxton.Web
 	if limit <= 0 || limit > 200 {
 		limit = 50
 	}
-	at, last := int64(1)<<62, ""
+	at, n := int64(1)<<62, int64(0) // those of one time were queued together, in the order of their records
 	if cursor != "" {
-		if at, last, err = parseCursor(cursor); err != nil {
-			return nil, "", err
+		var last string
+		if at, last, err = parseCursor(cursor); err == nil {
+			n, err = strconv.ParseInt(last, 10, 64)
+		}
+		if err != nil {
+			return nil, "", errCursor(cursor)
 		}
 	}
 	rows, err := db.read.QueryContext(ctx, `SELECT body FROM webhook_deliveries
-		WHERE webhook=?1 AND (created_at, id)<(?2, ?3) AND (?4='' OR state=?4) ORDER BY created_at DESC, id DESC LIMIT ?5`, id, at, last, string(state), limit+1)
+		WHERE webhook=?1 AND created_at<=?2 AND (created_at, n)<(?2, ?3) AND (?4='' OR state=?4) ORDER BY created_at DESC, n DESC LIMIT ?5`, id, at, n, string(state), limit+1)
 	if err != nil {
 		return nil, "", storageError("read webhook deliveries", err)
 	}
@@ -136,7 +141,7 @@ func (db *DB) WebhookDeliveries(ctx context.Context, id string, state caxton.Web
 	}
 	if len(ds) > limit {
 		ds = ds[:limit]
-		next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", micros(ds[limit-1].CreatedAt), ds[limit-1].ID))
+		next = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%d", micros(ds[limit-1].CreatedAt), ds[limit-1].N))
 	}
 	return ds, next, nil
 }

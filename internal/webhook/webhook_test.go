@@ -426,6 +426,46 @@ func TestGivenUpStaysSo(t *testing.T) {
 	}
 }
 
+// TestDeliveriesInOrder lists deliveries that were queued at once, in pages.
+func TestDeliveriesInOrder(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{})
+	h.pause()
+	ctx, now := t.Context(), time.Now()
+	var ds []caxton.WebhookDelivery
+	for i := range int64(10) {
+		ds = append(ds, caxton.WebhookDelivery{
+			ID: fmt.Sprint("d", (i*7)%10), Webhook: "w", N: 100 + i, Seq: i, State: caxton.WebhookPending, CreatedAt: now, Due: now,
+		})
+	}
+	older := caxton.WebhookDelivery{ID: "z", Webhook: "w", N: 500, Seq: -1, State: caxton.WebhookPending, CreatedAt: now.Add(-time.Hour), Due: now}
+	for _, err := range []error{
+		h.db.PutWebhook(ctx, caxton.Webhook{ID: "w"}), h.db.QueueWebhooks(ctx, []string{"w"}, 110, now, append(ds, older)),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []int64
+	for cursor := ""; ; {
+		page, next, err := h.db.WebhookDeliveries(ctx, "w", "", 4, cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range page {
+			got = append(got, page[i].Seq)
+		}
+		if cursor = next; next == "" {
+			break
+		}
+	}
+	if want := "[9 8 7 6 5 4 3 2 1 0 -1]"; fmt.Sprint(got) != want {
+		t.Errorf("deliveries %v, want %s", got, want)
+	}
+	if _, _, err := h.db.WebhookDeliveries(ctx, "w", "", 4, "MTIu"); caxton.KindOf(err) != caxton.Invalid {
+		t.Errorf("a cursor that is none: %v", err)
+	}
+}
+
 // TestDeclaredGone restarts the server of a declared webhook whose receiver said that it is
 // gone: it stays disabled, and is not told of what came meanwhile.
 func TestDeclaredGone(t *testing.T) {
