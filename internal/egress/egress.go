@@ -161,6 +161,22 @@ func (p *Policy) CheckName(host, port string) (string, error) {
 	return host, nil
 }
 
+// CheckLiteral returns why a host may not be asked for, as far as that is known before its name
+// is looked up: CheckName, and CheckAddr when the host is an address, or localhost.
+func (p *Policy) CheckLiteral(host, port string) error {
+	name, err := p.CheckName(host, port)
+	if err != nil {
+		return err
+	}
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // always this machine (RFC 6761)
+		return p.CheckAddr(name, port, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	}
+	if ip, err := netip.ParseAddr(name); err == nil {
+		return p.CheckAddr(name, port, ip)
+	}
+	return nil
+}
+
 // CheckAddr returns why the address that host resolved to may not be connected to, or nil.
 func (p *Policy) CheckAddr(host, port string, ip netip.Addr) error {
 	ip = ip.WithZone("").Unmap()

@@ -90,15 +90,15 @@ type hook struct {
 // New returns an Engine. It starts nothing; Run does. A declared webhook that is none is
 // Invalid.
 func New(store Store, log Log, feed *event.Feed, cfg Config) (*Engine, error) {
-	for i := range cfg.Declared {
-		if err := check(&cfg.Declared[i]); err != nil {
-			return nil, err
-		}
-	}
 	if cfg.Policy == nil {
 		cfg.Policy = &egress.Policy{}
 	}
 	cfg.Policy.Setting = cmp.Or(cfg.Policy.Setting, "messaging.webhook_allowed_hosts")
+	for i := range cfg.Declared {
+		if err := check(&cfg.Declared[i], cfg.Policy); err != nil {
+			return nil, err
+		}
+	}
 	cfg.MaxWebhooks = cmp.Or(cfg.MaxWebhooks, 100)
 	cfg.Concurrency = cmp.Or(cfg.Concurrency, 4)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
@@ -231,12 +231,17 @@ func (e *Engine) load(ctx context.Context) error {
 	return nil
 }
 
-// check refuses what is no webhook.
-func check(w *caxton.Webhook) error {
+// check refuses what is no webhook, and what could never be told: an address that requests
+// must not go to. What a name stands for is looked at with each request.
+func check(w *caxton.Webhook, policy *egress.Policy) error {
 	u, err := url.Parse(w.URL)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || len(w.URL) > 2000 {
 		return caxton.Errorf(caxton.Invalid, "webhook_url_invalid", "%.200q is no address for a webhook", w.URL).
 			WithHint("write it like https://example.com/hook, without a user")
+	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	if err := policy.CheckLiteral(u.Hostname(), port); err != nil {
+		return err
 	}
 	for _, s := range w.Secrets {
 		if _, err := secret(s); err != nil {
@@ -338,7 +343,7 @@ func (e *Engine) Create(ctx context.Context, w caxton.Webhook) (caxton.Webhook, 
 		_, _ = rand.Read(key) // never fails
 		w.Secrets = []string{"whsec_" + base64.StdEncoding.EncodeToString(key)}
 	}
-	if err := check(&w); err != nil {
+	if err := check(&w, e.cfg.Policy); err != nil {
 		return w, err
 	}
 	w.ID, w.Declared, w.Disabled, w.CreatedAt = "wh_"+strings.ToLower(rand.Text()), false, "", e.cfg.Now()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -554,9 +555,23 @@ func TestGivenUp(t *testing.T) {
 	})
 }
 
+// A loopback resolver says of every name that it is this machine's.
+type loopback struct{}
+
+func (loopback) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+}
+
 func TestRefusals(t *testing.T) {
-	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{Policy: &egress.Policy{}, MaxWebhooks: 2})
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{Policy: &egress.Policy{}, MaxWebhooks: 2, Resolver: loopback{}})
 	r := receive(t, nil)
+	if _, err := h.engine.Create(t.Context(), caxton.Webhook{URL: r.URL}); caxton.KindOf(err) != caxton.Forbidden {
+		t.Errorf("Create(%s): %v, want Forbidden", r.URL, err)
+	}
+	declared := webhook.Config{Declared: []caxton.Webhook{{URL: r.URL, Secrets: []string{"a secret that is long enough"}}}}
+	if _, err := webhook.New(h.db, h.db, &event.Feed{}, declared); caxton.KindOf(err) != caxton.Forbidden {
+		t.Errorf("New with %s declared: %v, want Forbidden", r.URL, err)
+	}
 	for _, w := range []caxton.Webhook{
 		{URL: "ftp://example.com/"},
 		{URL: "example.com"},
@@ -568,7 +583,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("Create(%s, %v): %v, want Invalid", w.URL, w.Secrets, err)
 		}
 	}
-	w := h.create(caxton.Webhook{URL: r.URL})
+	w := h.create(caxton.Webhook{URL: "http://here.example" + r.URL[strings.LastIndex(r.URL, ":"):]})
 	if !strings.HasPrefix(w.Secrets[0], "whsec_") {
 		t.Errorf("made the secret %q", w.Secrets[0])
 	}
