@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -155,14 +156,15 @@ func (s *Server) serveOnce(mux *http.ServeMux, w *recorder, r *http.Request, key
 	defer func() { // a panic comes by here as well
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endKey)
 		defer cancel()
-		s.endKey(ctx, w, key, done)
+		s.endKey(ctx, w, r.Pattern, key, done)
 	}()
 	mux.ServeHTTP(w, r.WithContext(ctx))
 	done = true
 }
 
-// endKey keeps the answer under the key, or gives the key up.
-func (s *Server) endKey(ctx context.Context, w *recorder, key string, done bool) {
+// endKey keeps the answer under the key, or gives the key up. What is told only once, a secret
+// that was made, is not kept: the answer comes again without it.
+func (s *Server) endKey(ctx context.Context, w *recorder, pattern, key string, done bool) {
 	status := w.status
 	if status == 0 {
 		status = http.StatusOK
@@ -173,7 +175,7 @@ func (s *Server) endKey(ctx context.Context, w *recorder, key string, done bool)
 	} else {
 		var answer []byte
 		if !w.copy.long {
-			answer, err = json.Marshal(keptAnswer{status, w.Header().Get("Content-Type"), w.copy.b.Bytes()})
+			answer, err = json.Marshal(keptAnswer{status, w.Header().Get("Content-Type"), withoutSecrets(pattern, w.copy.b.Bytes())})
 		}
 		if err == nil {
 			err = s.deps.Keys.StoreKey(ctx, key, answer)
@@ -182,6 +184,23 @@ func (s *Server) endKey(ctx context.Context, w *recorder, key string, done bool)
 	if err != nil { // the caller has his answer; a second request finds the key taken until the restart
 		s.cfg.Logger.ErrorContext(ctx, "answer not kept under its idempotency key", "request_id", requestID(ctx), "error", err)
 	}
+}
+
+// withoutSecrets returns the answer to a request by which secrets are made without them.
+func withoutSecrets(pattern string, body []byte) []byte {
+	if !strings.HasPrefix(pattern, "POST /api/v1/webhooks") {
+		return body
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return body
+	}
+	delete(fields, "secrets")
+	b, err := json.Marshal(fields)
+	if err != nil {
+		return body // cannot be: it was read from JSON
+	}
+	return b
 }
 
 // tie makes a key stand for a message that has an ID of the caller's own.

@@ -3,6 +3,7 @@ package httpd_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -183,6 +184,15 @@ func TestWebhookSecrets(t *testing.T) {
 	made := ask[api.Webhook](t, s, "POST", "/api/v1/webhooks", `{"url": "https://example.com/2"}`, 201)
 	if len(made.Secrets) != 1 || !strings.HasPrefix(made.Secrets[0], "whsec_") || len(made.Secrets[0]) != len("whsec_")+44 {
 		t.Fatalf("made without a secret: %+v, want one of 32 bytes", made)
+	}
+	keyed := call(s, "POST", "/api/v1/webhooks", `{"url": "https://example.com/3"}`, "Idempotency-Key", "k")
+	replayed := call(s, "POST", "/api/v1/webhooks", `{"url": "https://example.com/3"}`, "Idempotency-Key", "k")
+	var first, second api.Webhook
+	if err := errors.Join(json.Unmarshal(keyed.Body.Bytes(), &first), json.Unmarshal(replayed.Body.Bytes(), &second)); err != nil {
+		t.Fatal(err)
+	}
+	if len(first.Secrets) != 1 || replayed.Code != 201 || replayed.Header().Get("Idempotency-Replayed") != "true" || second.ID != first.ID || second.Secrets != nil {
+		t.Errorf("under a key %s, and again %d %s, want the same webhook without its secret", keyed.Body, replayed.Code, replayed.Body)
 	}
 	again := ask[api.Webhook](t, s, "POST", "/api/v1/webhooks", `{"url": "https://example.com/2"}`, 201)
 	if again.ID == made.ID || again.Secrets[0] == made.Secrets[0] {
