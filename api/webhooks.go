@@ -17,11 +17,17 @@ type NewWebhook struct {
 	Conversations []string `json:"conversations,omitempty" maxItems:"100" doc:"only these"`
 }
 
+// A RotateWebhook is the body of POST /api/v1/webhooks/{id}/rotate.
+type RotateWebhook struct {
+	Secret       string `json:"secret,omitempty" doc:"the new secret; one is made when there is none"`
+	DropPrevious bool   `json:"drop_previous,omitempty" doc:"do not sign with the one before as well"`
+}
+
 // A Webhook is an address that is told of records.
 type Webhook struct {
 	ID            string    `json:"id"`
 	URL           string    `json:"url"`
-	Secrets       []string  `json:"secrets,omitempty" doc:"only in the answer that created it"`
+	Secrets       []string  `json:"secrets,omitempty" doc:"only in the answer that made them"`
 	Events        []string  `json:"events"`
 	Agents        []string  `json:"agents"`
 	Conversations []string  `json:"conversations"`
@@ -123,6 +129,11 @@ func (c *Client) DeleteWebhook(ctx context.Context, id string) error {
 // EnableWebhook has a disabled webhook be told of records again, from now on.
 func (c *Client) EnableWebhook(ctx context.Context, id string) (Webhook, error) {
 	return do[Webhook](ctx, c, post(path("webhooks", id, "enable"), nil, nil))
+}
+
+// RotateWebhook gives a webhook another secret.
+func (c *Client) RotateWebhook(ctx context.Context, id string, r RotateWebhook) (Webhook, error) {
+	return do[Webhook](ctx, c, post(path("webhooks", id, "rotate"), nil, r))
 }
 
 // TestWebhook sends a webhook one request, and tells what came of it.

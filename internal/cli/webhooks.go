@@ -14,7 +14,7 @@ import (
 
 func newWebhooks(env *Env) *cobra.Command {
 	return group("webhooks", "Have addresses elsewhere be told of what happens", newWebhooksList(env), newWebhooksShow(env), newWebhooksCreate(env),
-		newWebhooksDelete(env), newWebhooksEnable(env), newWebhooksTest(env), newWebhooksDeliveries(env))
+		newWebhooksDelete(env), newWebhooksEnable(env), newWebhooksRotate(env), newWebhooksTest(env), newWebhooksDeliveries(env))
 }
 
 func newWebhooksList(env *Env) *cobra.Command {
@@ -59,12 +59,11 @@ func newWebhooksCreate(env *Env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n.URL = args[0]
 			for _, f := range files {
-				text, err := os.ReadFile(env.path(f))
+				s, err := env.secretFile(f)
 				if err != nil {
-					return caxton.Errorf(caxton.NotFound, "file_unreadable", "%s cannot be read", f).
-						WithHint("name a file that holds only the secret").WithCause(err)
+					return err
 				}
-				n.Secrets = append(n.Secrets, strings.TrimSpace(string(text)))
+				n.Secrets = append(n.Secrets, s)
 			}
 			w, err := env.Client().CreateWebhook(cmd.Context(), n)
 			if err != nil {
@@ -119,6 +118,51 @@ func newWebhooksEnable(env *Env) *cobra.Command {
 			return env.Print(w, func(p *printer) { p.line("%s: %s", w.Status, w.ID) })
 		},
 	}
+}
+
+func newWebhooksRotate(env *Env) *cobra.Command {
+	var r api.RotateWebhook
+	var file string
+	c := &cobra.Command{
+		Use: "rotate ID", Short: "Give a webhook another secret", Args: exactly("ID"),
+		Long: "Give a webhook another secret. Requests are signed with it and with the one before, until it is\n" +
+			"rotated again: give the receiver the new one, then rotate with --drop-previous or leave it.\n" +
+			"Without --secret-file the server makes the secret. It is shown now and never again.",
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if file != "" {
+				if r.Secret, err = env.secretFile(file); err != nil {
+					return err
+				}
+			}
+			w, err := env.Client().RotateWebhook(cmd.Context(), args[0], r)
+			if err != nil {
+				return err
+			}
+			return env.Print(w, func(p *printer) {
+				p.line("the secret of %s was changed", w.ID)
+				if file != "" {
+					return // who gave the secret has it
+				}
+				for _, s := range w.Secrets {
+					p.row("Secret:", s)
+				}
+				env.say("keep the secret: it is not shown again")
+			})
+		},
+	}
+	c.Flags().StringVar(&file, "secret-file", "", "`file` that holds a secret of your own")
+	c.Flags().BoolVar(&r.DropPrevious, "drop-previous", false, "do not sign with the one before as well: it is known to somebody else")
+	return c
+}
+
+// secretFile returns the secret that a file holds.
+func (env *Env) secretFile(name string) (string, error) {
+	text, err := os.ReadFile(env.path(name))
+	if err != nil {
+		return "", caxton.Errorf(caxton.NotFound, "file_unreadable", "%s cannot be read", name).
+			WithHint("name a file that holds only the secret").WithCause(err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 func newWebhooksTest(env *Env) *cobra.Command {

@@ -15,6 +15,7 @@ type Webhooks interface {
 	Create(ctx context.Context, w caxton.Webhook) (caxton.Webhook, error)
 	Webhook(ctx context.Context, id string) (caxton.Webhook, error)
 	Enable(ctx context.Context, id string) (caxton.Webhook, error)
+	Rotate(ctx context.Context, id, secret string, drop bool) (caxton.Webhook, error)
 	Delete(ctx context.Context, id string) error
 	Test(ctx context.Context, id string) (caxton.WebhookDelivery, error)
 	Deliveries(ctx context.Context, id string, state caxton.WebhookState, limit int, cursor string) ([]caxton.WebhookDelivery, string, error)
@@ -33,6 +34,10 @@ func (s *Server) webhookRoutes(a huma.API) {
 	remove.DefaultStatus = http.StatusNoContent
 	route(s, a, remove, s.deleteWebhook)
 	route(s, a, operation(http.MethodPost, "/webhooks/{webhook}/enable", "enable-webhook", "webhooks", "Tell a disabled webhook of records again, from now on"), s.enableWebhook)
+	rotate := operation(http.MethodPost, "/webhooks/{webhook}/rotate", "rotate-webhook", "webhooks", "Give a webhook another secret")
+	rotate.Description = "Requests are signed with the new secret and with the one before, until it is rotated again. The answer has the new one, and no other answer has it."
+	rotate.DefaultStatus = http.StatusOK
+	route(s, a, rotate, s.rotateWebhook)
 	route(s, a, operation(http.MethodPost, "/webhooks/{webhook}/test", "test-webhook", "webhooks", "Send a webhook one request of the type test"), s.testWebhook)
 	route(s, a, operation(http.MethodGet, "/webhooks/{webhook}/deliveries", "list-webhook-deliveries", "webhooks", "What a webhook was told, with the attempts, newest first"), s.listDeliveries)
 }
@@ -88,6 +93,25 @@ func (s *Server) getWebhook(ctx context.Context, in *WebhookPath) (*output[api.W
 func (s *Server) enableWebhook(ctx context.Context, in *WebhookPath) (*output[api.Webhook], error) {
 	w, err := s.deps.Webhooks.Enable(ctx, in.Webhook)
 	return &output[api.Webhook]{api.WebhookFrom(&w)}, err
+}
+
+type rotateInput struct {
+	WebhookPath
+	Body *api.RotateWebhook `required:"false"`
+}
+
+func (s *Server) rotateWebhook(ctx context.Context, in *rotateInput) (*output[api.Webhook], error) {
+	var b api.RotateWebhook
+	if in.Body != nil {
+		b = *in.Body
+	}
+	w, err := s.deps.Webhooks.Rotate(ctx, in.Webhook, b.Secret, b.DropPrevious)
+	if err != nil {
+		return nil, err
+	}
+	out := api.WebhookFrom(&w)
+	out.Secrets = w.Secrets[:1]
+	return &output[api.Webhook]{out}, nil
 }
 
 func (s *Server) deleteWebhook(ctx context.Context, in *WebhookPath) (*struct{}, error) {

@@ -339,9 +339,7 @@ func (e *Engine) Webhook(_ context.Context, id string) (caxton.Webhook, error) {
 // Create makes a webhook that is told of records from now on. Without a secret it gets one.
 func (e *Engine) Create(ctx context.Context, w caxton.Webhook) (caxton.Webhook, error) {
 	if len(w.Secrets) == 0 {
-		key := make([]byte, 32)
-		_, _ = rand.Read(key) // never fails
-		w.Secrets = []string{"whsec_" + base64.StdEncoding.EncodeToString(key)}
+		w.Secrets = []string{newSecret()}
 	}
 	if err := check(&w, e.cfg.Policy); err != nil {
 		return w, err
@@ -356,6 +354,45 @@ func (e *Engine) Create(ctx context.Context, w caxton.Webhook) (caxton.Webhook, 
 		}
 		return e.begin(ctx, w)
 	})
+}
+
+func newSecret() string {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return "whsec_" + base64.StdEncoding.EncodeToString(key)
+}
+
+// Rotate gives a webhook another secret, which is made when text is "". Requests are signed
+// with it and with the newest one before, until the next Rotate; with drop with the new one
+// only. The secrets of a webhook of the configuration are there, which is a Conflict.
+func (e *Engine) Rotate(ctx context.Context, id, text string, drop bool) (w caxton.Webhook, err error) {
+	text = cmp.Or(text, newSecret())
+	if _, err := secret(text); err != nil {
+		return w, err
+	}
+	err = e.change(ctx, func() error {
+		if w, err = e.Webhook(ctx, id); err != nil {
+			return err
+		}
+		if w.Declared {
+			return caxton.Errorf(caxton.Conflict, "webhook_declared", "the configuration declares the webhook %s", id).
+				WithHint("change secret and previous_secret in messaging.webhooks and restart the server")
+		}
+		old := w.Secrets[:min(1, len(w.Secrets))]
+		if w.Secrets = []string{text}; !drop {
+			w.Secrets = append(w.Secrets, old...)
+		}
+		if err := e.store.PutWebhook(ctx, w); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if h := e.hooks[id]; h != nil {
+			h.Secrets = w.Secrets
+		}
+		return nil
+	})
+	return w, err
 }
 
 // Enable has a disabled webhook be told of records again, from now on.

@@ -427,6 +427,60 @@ func TestGivenUpStaysSo(t *testing.T) {
 	}
 }
 
+// TestRotate changes the secret of a webhook: the receiver can check with either until the
+// next change.
+func TestRotate(t *testing.T) {
+	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{})
+	r := receive(t, nil)
+	w := h.create(caxton.Webhook{URL: r.URL, Secrets: []string{"the first secret, in plain text"}})
+	signed := func() map[string]bool {
+		t.Helper()
+		d, err := h.engine.Test(t.Context(), w.ID)
+		if err != nil || d.State != caxton.WebhookDelivered {
+			t.Fatalf("Test = %+v, %v", d, err)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		head, body := r.heads[len(r.heads)-1], r.bodies[d.ID][0]
+		with := map[string]bool{}
+		for _, key := range []string{"the first secret, in plain text", "the second secret, in base64", "the third secret, in plain text"} {
+			mac := hmac.New(sha256.New, []byte(key))
+			mac.Write([]byte(head.Get("webhook-id") + "." + head.Get("webhook-timestamp") + "." + body))
+			if strings.Contains(head.Get("webhook-signature"), base64.StdEncoding.EncodeToString(mac.Sum(nil))) {
+				with[strings.Fields(key)[1]] = true
+			}
+		}
+		return with
+	}
+	for _, tt := range []struct {
+		secret string
+		drop   bool
+		want   string
+	}{
+		{"whsec_" + base64.StdEncoding.EncodeToString([]byte("the second secret, in base64")), false, "map[first:true second:true]"},
+		{"the third secret, in plain text", false, "map[second:true third:true]"},
+		{"the third secret, in plain text", true, "map[third:true]"},
+		{"", true, "map[]"},
+	} {
+		got, err := h.engine.Rotate(t.Context(), w.ID, tt.secret, tt.drop)
+		if err != nil || tt.secret != "" && got.Secrets[0] != tt.secret {
+			t.Fatalf("Rotate = %+v, %v", got, err)
+		}
+		if got := fmt.Sprint(signed()); got != tt.want {
+			t.Errorf("after %+v signed with %s, want %s", tt, got, tt.want)
+		}
+		if kept, err := h.db.Webhooks(t.Context()); err != nil || kept[0].Secrets[0] != got.Secrets[0] || len(kept[0].Secrets) != len(got.Secrets) {
+			t.Errorf("kept %+v, %v, want %v", kept, err, got.Secrets)
+		}
+	}
+	if _, err := h.engine.Rotate(t.Context(), w.ID, "short", false); caxton.KindOf(err) != caxton.Invalid {
+		t.Errorf("Rotate to a short secret: %v", err)
+	}
+	if _, err := h.engine.Rotate(t.Context(), "nothing", "", false); caxton.KindOf(err) != caxton.NotFound {
+		t.Errorf("Rotate of nothing: %v", err)
+	}
+}
+
 // TestDeliveriesInOrder lists deliveries that were queued at once, in pages.
 func TestDeliveriesInOrder(t *testing.T) {
 	h := open(t, filepath.Join(t.TempDir(), "caxton.db"), webhook.Config{})
