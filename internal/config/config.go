@@ -32,6 +32,7 @@ type Server struct {
 	AgentsDir         string          `key:"agents_dir" doc:"Agent files; without it agents beside the data."`
 	Socket            string          `key:"socket" doc:"Unix socket of the API; without it caxton.sock in the data directory."`
 	AdminAddress      string          `key:"admin_address" form:"address" doc:"A second address for administration; without it there is none."`
+	AllowedHosts      []string        `key:"allowed_hosts" form:"host" doc:"Names by which clients may ask for the API when it listens on this machine only, beside localhost: that of a proxy before it."`
 	MaxConnections    int             `key:"max_connections" default:"10000" min:"0" doc:"Connections at once; 0 for no limit."`
 	MaxStreams        int             `key:"max_streams" default:"20000" min:"1" doc:"Event streams at once; each takes a connection too."`
 	ConnectionTimeout caxton.Duration `key:"connection_timeout" default:"30s" min:"1ms" doc:"For a client to send the head of its request."`

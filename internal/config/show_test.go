@@ -92,7 +92,7 @@ func TestSample(t *testing.T) {
 		got := values(l)
 		for key, value := range map[string]string{ // shown as an example, or computed where nothing is said
 			"server.data_dir": "/var/lib/caxton", "server.agents_dir": "/var/lib/caxton/agents",
-			"llm.fallback": "[]", "tools.http_client.allowed_hosts": "[]", "tools.http_client.denied_hosts": "[]",
+			"llm.fallback": "[]", "server.allowed_hosts": "[]", "tools.http_client.allowed_hosts": "[]", "tools.http_client.denied_hosts": "[]",
 		} {
 			if got[key] != value {
 				t.Errorf("%s = %q, want %q", key, got[key], value)

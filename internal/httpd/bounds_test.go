@@ -97,11 +97,20 @@ func TestSlowAndCutOff(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	const head = "POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
+	const head = "POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
 	t.Run("a body that stops", func(t *testing.T) {
 		for _, key := range []string{"", "Idempotency-Key: k\r\n"} {
 			if status, e := answer(t, dial(t, s, head+key+"\r\n{")); status != 504 || e.Code != "request_too_slow" {
 				t.Errorf("key %q: %d %+v, want 504", key, status, e)
+			}
+		}
+	})
+	t.Run("a refused request whose body stops", func(t *testing.T) {
+		for _, name := range []string{"Host: example.com", "Host: localhost\r\nSec-Fetch-Site: cross-site"} {
+			start := time.Now()
+			status, e := answer(t, dial(t, s, strings.Replace(head, "Host: localhost", name, 1)+"\r\n{"))
+			if took := time.Since(start); status != 403 || e.Code == "" || took > 5*time.Second {
+				t.Errorf("%q: %d %+v after %s, want 403 within the time of a request", name, status, e, took)
 			}
 		}
 	})

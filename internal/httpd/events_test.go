@@ -261,7 +261,7 @@ type wire struct {
 // openWire makes a request for a stream over a connection of its own.
 func openWire(t *testing.T, s *httpd.Server, path string, headers ...string) *wire {
 	t.Helper()
-	text := "GET " + path + " HTTP/1.1\r\nHost: x\r\n"
+	text := "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n"
 	for _, h := range headers {
 		text += h + "\r\n"
 	}
@@ -560,7 +560,7 @@ func TestDeadExport(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/api/v1/conversations/export", "/api/v1/conversations/c1/export"} {
-		conn := dial(t, sh.http, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		conn := dial(t, sh.http, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if _, err := conn.Read(make([]byte, 1)); err != nil { // it has begun
 			t.Fatal(err)
 		}

@@ -82,7 +82,7 @@ func idle(b *testing.B, path string, readers int) {
 	}
 	buf := make([]byte, 4096)
 	for _, c := range conns {
-		if _, err := c.Write([]byte("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		if _, err := c.Write([]byte("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := c.Read(buf); err != nil {

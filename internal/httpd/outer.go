@@ -3,8 +3,11 @@ package httpd
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,8 +81,12 @@ func alias(r *http.Request) {
 
 // serve finds the route. What has none gets our error body instead of net/http's text.
 func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
+	if err := s.checkHost(r); err != nil {
+		s.refuse(w, r, err)
+		return
+	}
 	if err := s.origins.Check(r); err != nil {
-		writeError(w, r, caxton.Errorf(caxton.Forbidden, "cross_site", "a web page of another site may not change anything here").
+		s.refuse(w, r, caxton.Errorf(caxton.Forbidden, "cross_site", "a web page of another site may not change anything here").
 			WithHint("send the request from a program, or from a page of this server").WithCause(err))
 		return
 	}
@@ -105,6 +112,38 @@ func (s *Server) serve(mux *http.ServeMux, w *recorder, r *http.Request) {
 		e = caxton.Errorf(caxton.Malformed, "method_not_allowed", "%s is not allowed at %.200q", r.Method, r.URL.Path).WithHint("allowed: %s", allow)
 	}
 	writeJSON(w, status, api.ErrorFrom(e, requestID(r.Context())))
+}
+
+// checkHost refuses a request to a listener that only this machine reaches under a name that
+// is not this machine's. A web page can have its own name stand for 127.0.0.1, and to a
+// browser what it asks for is then of the same site. No page can do so with an address.
+func (s *Server) checkHost(r *http.Request) error {
+	if local, _ := r.Context().Value(loopbackKey{}).(bool); !local || r.Host == "" {
+		return nil
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), "."))
+	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return nil
+	}
+	if slices.ContainsFunc(s.cfg.AllowedHosts, func(name string) bool { return strings.EqualFold(name, host) }) {
+		return nil
+	}
+	return caxton.Errorf(caxton.Forbidden, "host_unknown", "this server is not called %.200q", host).
+		WithHint("ask for localhost or 127.0.0.1; or add the name to server.allowed_hosts, if a proxy passes it on")
+}
+
+// refuse answers a request whose body nobody reads. The connection ends with it: what is still
+// to come of the body is not waited for longer than for any other.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.RequestTimeout)) // a recorder of a test has no connection
+	}
+	writeError(w, r, err)
 }
 
 // writeError writes err as the answer to r.

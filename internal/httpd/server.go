@@ -142,6 +142,7 @@ type Config struct {
 	Socket         string        // path of a unix socket: none
 	MetricsAddr    string        // of the metrics: none
 	AdminAddr      string        // a second address of the API, meant for loopback: none
+	AllowedHosts   []string      // names in Host that listeners on loopback answer to, beside localhost
 	Version        string        // of the program
 	MaxConnections int           // per listener: 10,000; below 0 any number
 	MaxBody        int64         // of requests: 16 MiB
@@ -355,6 +356,8 @@ func (s *Server) open(ctx, base context.Context) ([]endpoint, error) {
 		s.mu.Lock()
 		s.addrs = append(s.addrs, l.Addr())
 		s.mu.Unlock()
+		tcp, _ := l.Addr().(*net.TCPAddr)
+		local := tcp != nil && tcp.IP.IsLoopback()
 		if s.cfg.MaxConnections > 0 {
 			l = netutil.LimitListener(l, s.cfg.MaxConnections)
 		}
@@ -368,7 +371,7 @@ func (s *Server) open(ctx, base context.Context) ([]endpoint, error) {
 			ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug), MaxHeaderBytes: 64 << 10,
 			BaseContext: func(net.Listener) context.Context { return context.WithValue(base, baseKey{}, base) },
 			ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
-				return context.WithValue(ctx, networkKey{}, a.network)
+				return context.WithValue(context.WithValue(ctx, networkKey{}, a.network), loopbackKey{}, local)
 			},
 		}})
 	}
@@ -381,7 +384,13 @@ func (s *Server) metricsHandler() http.Handler {
 	if s.deps.Metrics != nil {
 		mux.Handle("GET /metrics", s.deps.Metrics)
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.checkHost(r); err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // baseKey is the context key of the context that ends when requests in flight must end.
@@ -389,6 +398,10 @@ type baseKey struct{}
 
 // socketMode lets the server's own user in, and nobody else.
 const socketMode = 0o600
+
+// loopbackKey is the context key of whether a request came by a listener that only this
+// machine reaches.
+type loopbackKey struct{}
 
 // networkKey is the context key of the network a request came by: tcp or unix.
 type networkKey struct{}

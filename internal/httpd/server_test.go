@@ -102,7 +102,7 @@ func TestShutdownFromElsewhere(t *testing.T) {
 		}
 	}()
 	for _, header := range []string{"X-Forwarded-For: 192.0.2.1", "X-Real-IP: 192.0.2.1", "Forwarded: for=192.0.2.1"} {
-		c := dial(t, s, "POST /api/v1/shutdown HTTP/1.1\r\nHost: x\r\n"+header+"\r\nContent-Length: 0\r\n\r\n")
+		c := dial(t, s, "POST /api/v1/shutdown HTTP/1.1\r\nHost: localhost\r\n"+header+"\r\nContent-Length: 0\r\n\r\n")
 		if status, e := answer(t, c); status != 403 || e.Code != "not_from_here" {
 			t.Errorf("%s: %d %+v, want 403", header, status, e)
 		}
@@ -114,5 +114,47 @@ func TestShutdownFromElsewhere(t *testing.T) {
 	b, err := io.ReadAll(c)
 	if err != nil || !strings.Contains(string(b), " 202 ") || <-h.stop != time.Second {
 		t.Errorf("over loopback: %s, %v", b, err)
+	}
+}
+
+// TestHostNames asks a server that only this machine reaches by names of all kinds: a web page
+// can have its own stand for 127.0.0.1.
+func TestHostNames(t *testing.T) {
+	s, _, _ := newServerWith(t, httpd.Config{
+		Addr: "127.0.0.1:0", MetricsAddr: "127.0.0.1:0", DrainTimeout: time.Second, AllowedHosts: []string{"Agents.example.com"},
+	}, func(d *httpd.Deps) {
+		d.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") })
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := serve(ctx, t, s)
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	for host, want := range map[string]int{
+		"": 200, "localhost": 200, "LOCALHOST:8080": 200, "a.localhost.": 200, "127.0.0.1:80": 200, "[::1]:8080": 200, "[::1]": 200, "10.0.0.7": 200,
+		"agents.example.com:8443": 200, "example.com": 403, "evil.agents.example.com": 403, "localhost.example.com": 403, "127.0.0.1.example.com:8080": 403,
+	} {
+		for _, url := range []string{"http://" + s.Addr().String() + "/api/v1/agents", "http://" + s.MetricsAddr().String() + "/metrics"} {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = host
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if res.StatusCode != want || want == 403 && !strings.Contains(string(body), "host_unknown") {
+				t.Errorf("GET %s of %q = %d %s, want %d", url, host, res.StatusCode, body, want)
+			}
+		}
+	}
+	if w := call(s, "GET", "/api/v1/agents", ""); w.Code != 200 { // example.com, by a listener that others reach too
+		t.Errorf("GET elsewhere = %d %s, want 200", w.Code, w.Body)
 	}
 }

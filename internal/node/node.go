@@ -259,7 +259,7 @@ func (n *node) build(ctx context.Context) (err error) {
 		Metrics: newTicketMetrics(n.router, n.log.Logger, n.reg, time.Now).before(
 			promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)})),
 	}, httpd.Config{
-		Addr: c.APIAddr(), Socket: n.layout.Socket, MetricsAddr: c.MetricsAddr(), AdminAddr: c.AdminAddr(), Version: n.o.Version,
+		Addr: c.APIAddr(), Socket: n.layout.Socket, MetricsAddr: c.MetricsAddr(), AdminAddr: c.AdminAddr(), Version: n.o.Version, AllowedHosts: c.Server.AllowedHosts,
 		MaxConnections: cmp.Or(c.Server.MaxConnections, -1), MaxBody: int64(c.Server.MaxBodySize),
 		MaxMessage: 2*int64(c.Messaging.MaxMessageSize) + 64<<10, HeaderTimeout: c.Server.ConnectionTimeout.Std(),
 		RequestTimeout: c.Server.RequestTimeout.Std(), IdleTimeout: c.Server.KeepaliveTimeout.Std(), WaitTimeout: c.Messaging.WaitTimeout.Std(),
