@@ -44,7 +44,7 @@ func newMessagesSend(env *Env) *cobra.Command {
 			if stream {
 				return env.sendStream(cmd.Context(), m, d)
 			}
-			r, err := env.Client().Send(cmd.Context(), m, d)
+			r, err := env.sendAndWait(cmd.Context(), m, d)
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 func (s *Server) messageRoutes(a huma.API) {
 	send := operation(http.MethodPost, "/messages", "send-message", "messages", "Send a message; wait for the reply when asked to")
 	send.Description = "Answers 202 at once, or waits with ?wait=30s or Prefer: wait=30 (RFC 7240) and answers 200 with the reply, or 202 when none came in time. " +
+		"A message that waits for a person to decide is waited for like any other: GET /messages/{id} tells what for. " +
 		"The path /api/messages waits by default. With an Idempotency-Key the same message is sent once."
 	send.DefaultStatus, send.MaxBodyBytes = http.StatusAccepted, s.cfg.MaxMessage
 	also[api.Receipt](a, &send, "200", "the reply")
