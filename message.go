@@ -17,6 +17,9 @@ const (
 // MaxTreeDepth is the most conversations that can be above one, whatever a server is set to.
 const MaxTreeDepth = 1000
 
+// MaxContentDepth is how deep arrays and objects in the content of a message may nest.
+const MaxContentDepth = 500
+
 // A Message is one typed utterance in a conversation. The fields are those of FIPA ACL
 // (SC00061G) with JSON content. It is addressed by Receiver or by Capability.
 type Message struct {
@@ -108,6 +111,9 @@ func (m *Message) Check() error {
 		return Errorf(Invalid, "address_twice", "the message has a receiver and a capability").WithHint("give one of the two")
 	case len(m.Content) == 0 || !json.Valid(m.Content) || !utf8.Valid(m.Content):
 		return Errorf(Invalid, "content_missing", "the message has no content").WithHint(`give "content", a text or a JSON value`)
+	case tooDeep(m.Content):
+		return Errorf(Invalid, "content_too_deep", "the content has more than %d arrays and objects inside of one another", MaxContentDepth).
+			WithHint("send it flatter, or as a text")
 	case m.Priority < 0 || m.Priority > MaxPriority:
 		return Errorf(Invalid, "priority_invalid", "priority %d is not between 0 and %d", m.Priority, MaxPriority)
 	}
@@ -120,6 +126,30 @@ func (m *Message) Check() error {
 		return CheckID(string(m.ConversationID))
 	}
 	return nil
+}
+
+// tooDeep reports whether a JSON value nests deeper than MaxContentDepth.
+func tooDeep(value []byte) bool {
+	if len(value) <= MaxContentDepth {
+		return false
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			if depth++; depth > MaxContentDepth {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // A Strategy is a way to choose among the providers of a capability.
