@@ -121,6 +121,9 @@ func (s *Server) forkConversation(ctx context.Context, in *forkInput) (*output[a
 		if err != nil {
 			return nil, err
 		}
+		if _, err := f.Copy(records, s.cfg.Now()); err != nil {
+			return nil, err // before a draft is made that nobody would use
+		}
 		if b.Prompt != "" {
 			f.Version, err = s.deps.Drafts.Draft(ctx, d.Message.ReceiverID, d.Version, b.Prompt, cmp.Or(b.By, "fork"))
 		} else {
