@@ -44,7 +44,9 @@ func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
 // record about it but the message itself.
 func (db *DB) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error) {
 	rows, err := db.read.QueryContext(ctx, `SELECT `+recordColumns+`
-		FROM records WHERE conv=? AND msg=? AND kind<>'message' ORDER BY seq`, string(conv), string(id))
+		FROM records WHERE conv=?1 AND msg=?2 AND kind<>'message'
+		  AND seq > coalesce((SELECT m.seq FROM messages m WHERE m.id=?2 AND m.conv=?1), 0)
+		ORDER BY seq`, string(conv), string(id)) // what came before the message has nothing to do with it
 	if err != nil {
 		return nil, storageError("read turn", err)
 	}
