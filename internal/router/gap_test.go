@@ -16,6 +16,7 @@ import (
 type gapped struct {
 	*memjournal.Journal
 	settled, parked, released func()        // called after the write
+	amended                   func()        // the same
 	refuse                    *caxton.Error // of Settle
 }
 
@@ -45,6 +46,12 @@ func (g *gapped) Release(ctx context.Context, l caxton.Lease, cause string, notB
 	err := g.Journal.Release(ctx, l, cause, notBefore)
 	call(&g.released)
 	return err
+}
+
+func (g *gapped) Amend(ctx context.Context, kind caxton.TicketKind, id string, change func(caxton.Ticket) (caxton.Amendment, error)) (caxton.Ticket, *caxton.Delivery, error) {
+	t, d, err := g.Journal.Amend(ctx, kind, id, change)
+	call(&g.amended)
+	return t, d, err
 }
 
 // call calls a hook, once.
@@ -350,5 +357,95 @@ func TestEndedWithOpenCalls(t *testing.T) {
 		if st, err := r.Status(t.Context(), rc.MessageID); err != nil || st.Outcome != want {
 			t.Errorf("%s: %+v, %v", end, st, err)
 		}
+	}
+}
+
+// TestAwaitWhatIsReplayed has somebody wait for a message that was just sent back to work.
+func TestAwaitWhatIsReplayed(t *testing.T) {
+	r, g := newGapped(router.Config{}, helper("a1", "Ann", "", 0))
+	rc := send(t, r, to("ann", "x"))
+	if err := r.Settle(t.Context(), caxton.Settlement{Lease: next(t, r, "a1"), Outcome: caxton.OutcomeFailed}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	type result struct {
+		reply caxton.Message
+		err   error
+	}
+	got := make(chan result, 1)
+	g.amended = func() {
+		go func() {
+			m, err := r.Await(ctx, rc.MessageID)
+			got <- result{m, err}
+		}()
+		select {
+		case res := <-got:
+			got <- res
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if _, err := r.Decide(t.Context(), caxton.DeadLetter, string(rc.MessageID), caxton.Decision{State: caxton.LetterReplayed}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, r, next(t, r, "a1"), "y")
+	if res := <-got; res.err != nil || res.reply.Text() != "y" {
+		t.Errorf("Await = %q, %v, want the reply", res.reply.Text(), res.err)
+	}
+}
+
+// TestDropTriedAgain has the journal fail while the messages of a removed agent are settled.
+func TestDropTriedAgain(t *testing.T) {
+	now := time.Now()
+	g := &gapped{Journal: memjournal.New(memjournal.Config{})}
+	dir := &directory{agents: []caxton.Agent{helper("a1", "Ann", "", 0)}}
+	r := router.New(g, dir, router.Config{Now: func() time.Time { return now }})
+	ids := []caxton.MessageID{send(t, r, to("ann", "x")).MessageID, send(t, r, to("ann", "y")).MessageID}
+	dir.remove("a1")
+	g.refuse = caxton.Errorf(caxton.Exhausted, "disk_full", "full")
+	wantKind(t, "Drop", r.Drop(t.Context(), "a1"), caxton.Exhausted)
+	g.refuse = nil
+	now = now.Add(time.Minute)
+	r.Tick(t.Context())
+	for _, id := range ids {
+		if st, err := r.Status(t.Context(), id); err != nil || st.Code != "agent_removed" {
+			t.Errorf("message %s: %+v, %v, want it settled", id, st, err)
+		}
+	}
+}
+
+// TestOutputToRemoved has an agent go while another one's message to it is stored.
+func TestOutputToRemoved(t *testing.T) {
+	g := &gapped{Journal: memjournal.New(memjournal.Config{})}
+	dir := &directory{agents: []caxton.Agent{helper("a1", "Ann", "", 0), helper("a2", "Bob", "", 0)}}
+	r := router.New(g, dir, router.Config{})
+	send(t, r, to("ann", "x"))
+	l := next(t, r, "a1")
+	out := l.Message.Reply(caxton.Request, caxton.TextContent("do it"))
+	out.Receiver, out.ReceiverID = "bob", "a2"
+	g.settled = func() { dir.remove("a2") }
+	if err := r.Settle(t.Context(), caxton.Settlement{Lease: l, Outcome: caxton.OutcomeDone, Outputs: []caxton.Delivery{{Message: out}}}); err != nil {
+		t.Fatal(err)
+	}
+	st, err := r.Status(t.Context(), caxton.DeriveMessageID(l.Message.ID, 0))
+	if err != nil || st.Code != "agent_removed" {
+		t.Errorf("Status = %+v, %v, want it settled", st, err)
+	}
+	if _, boxes := r.Kept(); boxes != 1 {
+		t.Errorf("%d mailboxes are kept, want that of the agent that is there", boxes)
+	}
+}
+
+// TestDeadlinesAreForgotten settles messages long before their deadlines.
+func TestDeadlinesAreForgotten(t *testing.T) {
+	r, _ := newGapped(router.Config{}, helper("a1", "Ann", "", 0))
+	for range 5000 {
+		m := to("ann", "x")
+		m.ReplyBy = time.Now().Add(time.Hour)
+		send(t, r, m)
+		settle(t, r, next(t, r, "a1"), "y")
+	}
+	if deadlines, _ := r.Kept(); deadlines > 1000 {
+		t.Errorf("%d deadlines of settled messages are kept", deadlines)
 	}
 }

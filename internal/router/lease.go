@@ -131,6 +131,13 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	}
 	r.mu.Unlock()
 	if err == nil {
+		for i := range s.Outputs { // a receiver that was removed meanwhile has nobody who would come for it
+			if id := s.Outputs[i].Message.ReceiverID; id != "" && !r.deployed(id) {
+				if derr := r.Drop(context.WithoutCancel(ctx), id); derr != nil {
+					r.cfg.Logger.ErrorContext(ctx, "messages for a removed agent not settled", "agent_id", id, "error", derr)
+				}
+			}
+		}
 		r.metrics.settled.WithLabelValues(string(s.Outcome)).Inc()
 		r.metrics.handling.Observe(s.At.Sub(s.Lease.LeasedAt).Seconds())
 	}
@@ -297,7 +304,8 @@ func (r *Router) Pending(id caxton.AgentID) int {
 	return l.Queued + l.InFlight
 }
 
-// Drop settles as failed everything that waits for an agent that was removed.
+// Drop settles as failed everything that waits for an agent that was removed. What cannot be
+// settled now is tried again after a pause, and the error tells of it.
 func (r *Router) Drop(ctx context.Context, id caxton.AgentID) error {
 	r.mu.Lock()
 	b := r.boxes[id]
@@ -326,12 +334,30 @@ func (r *Router) Drop(ctx context.Context, id caxton.AgentID) error {
 	heap.Init(&r.delayed)
 	b.queued = 0
 	r.mu.Unlock()
+	var errs []error
 	for _, it := range items {
-		if err := r.fail(ctx, it.delivery, "agent_removed", "the agent was removed before it handled the message"); err != nil {
-			return err
+		if err := r.failRemoved(ctx, it); err != nil {
+			errs = append(errs, err)
+			r.giveBack(it)
 		}
 	}
-	return nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b.queued+b.inFlight+b.reserved == 0 && r.boxes[id] == b && !r.deployed(id) {
+		delete(r.boxes, id)
+	}
+	return errors.Join(errs...)
+}
+
+// deployed reports whether there is an agent with the ID.
+func (r *Router) deployed(id caxton.AgentID) bool {
+	_, err := r.dir.Agent(id)
+	return err == nil
+}
+
+// failRemoved settles a message whose agent was removed.
+func (r *Router) failRemoved(ctx context.Context, it *item) error {
+	return r.fail(ctx, it.delivery, "agent_removed", "the agent was removed before it handled the message")
 }
 
 // fail settles a delivery that nobody will handle, with a failure reply.

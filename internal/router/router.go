@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +83,7 @@ type Router struct {
 	waiting   map[caxton.MessageID][]caxton.MessageID // parked messages, by the message they wait for
 	delayed   delayHeap
 	deadlines deadlineHeap  // of messages that wait, and of some that are done
+	crowded   int           // so many deadlines that those of messages that are done are taken out
 	wake      chan struct{} // capacity 1: Run looks at the delayed messages again
 }
 
@@ -373,16 +375,21 @@ func (r *Router) answerAside(ctx context.Context, d caxton.Delivery, violation e
 // when ctx is cancelled, NotFound with the code no_reply when it was handled without an
 // answer, or with message_not_found.
 func (r *Router) Await(ctx context.Context, id caxton.MessageID) (caxton.Message, error) {
-	r.mu.Lock()
-	ex := r.open[id]
-	if ex == nil {
-		r.mu.Unlock()
-		return r.settledReply(context.WithoutCancel(ctx), id)
+	ex := r.exchangeOf(id)
+	for ex == nil {
+		st, err := r.journal.Message(context.WithoutCancel(ctx), id)
+		switch {
+		case err != nil:
+			return caxton.Message{}, err
+		case st.Settled && len(st.Replies) > 0:
+			return st.Replies[0], nil
+		case st.Settled:
+			return caxton.Message{}, errNoReply(id)
+		case !pause(ctx, handover): // it is in the log, and about to be known here
+			return caxton.Message{}, errAwait(ctx, id)
+		}
+		ex = r.exchangeOf(id)
 	}
-	if ex.done == nil {
-		ex.done = make(chan struct{})
-	}
-	r.mu.Unlock()
 	select {
 	case <-ex.done:
 	case <-ctx.Done():
@@ -394,23 +401,44 @@ func (r *Router) Await(ctx context.Context, id caxton.MessageID) (caxton.Message
 		}
 		return ex.reply, nil
 	default:
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return caxton.Message{}, caxton.Errorf(caxton.Timeout, "reply_timeout", "no reply to %s in time", id).
-				WithHint("it is still being handled; ask for the message again later")
-		}
-		return caxton.Message{}, caxton.Errorf(caxton.Canceled, "canceled", "the caller left").WithCause(ctx.Err())
+		return caxton.Message{}, errAwait(ctx, id)
 	}
 }
 
-func (r *Router) settledReply(ctx context.Context, id caxton.MessageID) (caxton.Message, error) {
-	st, err := r.journal.Message(ctx, id)
-	if err != nil {
-		return caxton.Message{}, err
+// handover is the time between two looks for a message that is pending in the log and not yet
+// queued here: a moment after it was accepted or sent back to work.
+const handover = 5 * time.Millisecond
+
+// pause waits for a while, and reports false when ctx has ended before.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
-	if len(st.Replies) == 0 {
-		return caxton.Message{}, errNoReply(id)
+}
+
+// exchangeOf returns the exchange of an unsettled message, whose end can be waited for, or nil.
+func (r *Router) exchangeOf(id caxton.MessageID) *exchange {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ex := r.open[id]
+	if ex != nil && ex.done == nil {
+		ex.done = make(chan struct{})
 	}
-	return st.Replies[0], nil
+	return ex
+}
+
+// errAwait says why somebody stopped waiting for the reply to a message.
+func errAwait(ctx context.Context, id caxton.MessageID) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return caxton.Errorf(caxton.Timeout, "reply_timeout", "no reply to %s in time", id).
+			WithHint("it is still being handled; ask for the message again later")
+	}
+	return caxton.Errorf(caxton.Canceled, "canceled", "the caller left").WithCause(ctx.Err())
 }
 
 func errNoReply(id caxton.MessageID) error {
@@ -503,6 +531,11 @@ func (r *Router) watch(it *item) {
 }
 
 func (r *Router) watchAt(it *item, at time.Time) {
+	if len(r.deadlines) >= max(r.crowded, 1000) { // most are of messages that were settled long before
+		r.deadlines = slices.DeleteFunc(r.deadlines, func(d deadline) bool { return r.open[d.id] == nil })
+		heap.Init(&r.deadlines)
+		r.crowded = 2 * len(r.deadlines)
+	}
 	heap.Push(&r.deadlines, deadline{at, it.delivery.Message.ID})
 	select {
 	case r.wake <- struct{}{}:
@@ -538,7 +571,7 @@ func (r *Router) giveBack(it *item) {
 		return // it was settled before
 	}
 	now := r.cfg.Now()
-	if by := it.delivery.Deadline(); !by.IsZero() && !now.Before(by) {
+	if by := it.delivery.Deadline(); !by.IsZero() && !now.Before(by) || !r.deployed(it.delivery.Message.ReceiverID) {
 		r.watchAt(it, now.Add(abandonedPause))
 	}
 	r.place(it)
@@ -597,7 +630,13 @@ func (r *Router) tick(ctx context.Context) time.Duration {
 	}
 	r.mu.Unlock()
 	for _, it := range late {
-		if err := r.fail(ctx, it.delivery, "reply_by_passed", "nobody handled the message before reply_by"); err != nil {
+		var err error
+		if r.deployed(it.delivery.Message.ReceiverID) {
+			err = r.fail(ctx, it.delivery, "reply_by_passed", "nobody handled the message before reply_by")
+		} else {
+			err = r.failRemoved(ctx, it)
+		}
+		if err != nil {
 			r.cfg.Logger.ErrorContext(ctx, "late message not settled", "message_id", it.delivery.Message.ID, "error", err)
 			r.giveBack(it)
 		}
