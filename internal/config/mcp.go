@@ -23,7 +23,7 @@ type MCPServer struct {
 	Timeout        caxton.Duration   `key:"timeout" min:"1ms" max:"5m" doc:"For one call; without it 60s."`
 	StartupTimeout caxton.Duration   `key:"startup_timeout" min:"1ms" max:"10m" doc:"To start and to list its tools; without it 30s."`
 	MaxResultSize  caxton.Size       `key:"max_result_size" min:"1KB" max:"64MB" doc:"Size of one result; without it 1MB."`
-	Trust          bool              `key:"trust" doc:"Whether its tools are approved at first sight, and its hints believed."`
+	Trust          bool              `key:"trust" doc:"Whether its tools are approved at first sight, and its hints believed; what was approved so is not any more once this is taken away."`
 	Disabled       bool              `key:"disabled" doc:"Whether it is left alone."`
 	IncludeTools   []string          `key:"include_tools" doc:"The tools of it that there are for agents, with * at the end for several; without it all."`
 	ExcludeTools   []string          `key:"exclude_tools" doc:"The tools of it that there are not."`

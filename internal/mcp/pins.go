@@ -14,6 +14,14 @@ import (
 // trusted is who decided about tools of servers that the configuration trusts.
 const trusted = "configuration (trust)"
 
+// distrusted returns the pin of a tool that was approved only because its server was trusted,
+// which it is no more: as if nobody had decided about it.
+func distrusted(p caxton.ToolPin) caxton.ToolPin {
+	p.State, p.DecidedBy, p.DecidedAt = caxton.ToolQuarantined, "", time.Time{}
+	p.Reason = "it was approved because the configuration trusted its server, and it does so no more"
+	return p
+}
+
 // An offer is one tool of a server's list, read and measured.
 type offer struct {
 	caxton.ToolOffer
@@ -55,7 +63,7 @@ func refusal(k *known) *caxton.Error {
 	p := &k.pin
 	switch p.State {
 	case caxton.ToolQuarantined:
-		return caxton.Errorf(caxton.Forbidden, "tool_quarantined", "the tool %s was never used here and waits for an operator's approval", p.Name).
+		return caxton.Errorf(caxton.Forbidden, "tool_quarantined", "the tool %s waits for an operator's approval", p.Name).
 			WithHint("an operator looks at it with caxton tools show %s, and lets it in with caxton tools approve %s", p.Name, p.Name)
 	case caxton.ToolBlocked:
 		return caxton.Errorf(caxton.Forbidden, "tool_blocked", "the tool %s is blocked: %s", p.Name, p.Reason).
@@ -154,7 +162,7 @@ func (s *Servers) judge(ctx context.Context, srv *server, old *known, name strin
 		}
 	}
 	switch {
-	case p.State == before && p.Reason == old.pin.Reason:
+	case p.State == before && (p.Reason == old.pin.Reason || before == caxton.ToolQuarantined):
 		return p, quiet
 	case p.State == caxton.ToolBlocked:
 		return p, func() {

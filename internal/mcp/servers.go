@@ -123,6 +123,10 @@ func (s *Servers) Run(ctx context.Context) error {
 	s.change.Lock()
 	for _, p := range pins {
 		if srv := s.servers[p.Server]; srv != nil && !srv.cfg.Disabled && srv.serves(p.Pinned.Tool) {
+			if p.DecidedBy == trusted && !srv.cfg.Trust {
+				p = distrusted(p)
+				s.cfg.Logger.WarnContext(ctx, "mcp tool quarantined", "server", p.Server, "tool", p.Name, "reason", p.Reason, "hint", "caxton tools approve "+p.Name)
+			}
 			s.set(&known{pin: p})
 		}
 	}

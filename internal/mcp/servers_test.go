@@ -442,6 +442,44 @@ func (d describedTool) Call(ctx context.Context, call tool.Call) (tool.Result, e
 	return tl.Call(ctx, call)
 }
 
+// TestTrustTakenAway starts again without trust: what it let in waits for somebody, and what
+// somebody let in stays.
+func TestTrustTakenAway(t *testing.T) {
+	server := sdk.NewServer(&sdk.Implementation{Name: "far", Version: "1"}, nil)
+	for _, name := range []string{"echo", "kept"} {
+		server.AddTool(&sdk.Tool{Name: name, Description: "Says.", InputSchema: json.RawMessage(`{"type":"object"}`)},
+			func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) { return said("done"), nil })
+	}
+	st := &store{}
+	start := func(trust bool) *rig {
+		cfg := only(mcp.Server{URL: "http://unused.invalid", Trust: trust})
+		cfg.Dial = dial(t, func() *sdk.Server { return server })
+		r := run(t, st, cfg)
+		r.in(t, "far", "connected")
+		return r
+	}
+	r := start(true)
+	for _, name := range []string{"mcp__far__echo", "mcp__far__kept"} {
+		if text, err := r.call(t, name, `{}`); err != nil || text != "done" {
+			t.Fatalf("Call of %s while trusted = %q, %v", name, text, err)
+		}
+	}
+	if _, err := r.Approve(t.Context(), "far.kept", "", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	for range 2 {
+		r = start(false)
+		if _, err := r.call(t, "mcp__far__echo", `{}`); tooltest.ErrorOf(t, err).Code != "tool_quarantined" {
+			t.Errorf("Call of what trust let in: %v, want it quarantined", err)
+		}
+		if text, err := r.call(t, "mcp__far__kept", `{}`); err != nil || text != "done" {
+			t.Errorf("Call of what ada let in = %q, %v", text, err)
+		}
+		r.stop()
+	}
+}
+
 func TestHintsCountOnlyWhereTrusted(t *testing.T) {
 	tests := []struct {
 		name   string
