@@ -3,6 +3,7 @@ package memdb_test
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,9 +33,31 @@ func open(t testing.TB, cfg memdb.Config) *memdb.DB {
 	return db
 }
 
+// run opens a file and has its checkpoints done.
+func run(t testing.TB, cfg memdb.Config) *memdb.DB {
+	t.Helper()
+	db := open(t, cfg)
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := db.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		wg.Wait()
+	})
+	return db
+}
+
 func openStore(t testing.TB, now func() time.Time) memory.Store {
 	t.Helper()
-	return open(t, memdb.Config{Now: now, Readers: 2})
+	return run(t, memdb.Config{Now: now, Readers: 2})
 }
 
 func TestStore(t *testing.T) { memorytest.TestStore(t, openStore) }
+
+func TestTruth(t *testing.T) { memorytest.TestTruth(t, openStore) }
+
+func TestModel(t *testing.T) { memorytest.TestModel(t, openStore) }

@@ -205,7 +205,7 @@ func (t *tx) insert(e *entity, o *observation, hash int64) error {
 // duplicate returns the current observation that says the same as a note, or 0.
 func (t *tx) duplicate(e *entity, n *memory.Note, text string, hash int64) (same caxton.ObservationID, err error) {
 	err = t.each(`SELECT `+observationColumns+` FROM observations o WHERE o.entity=? AND o.hash=? AND o.state<2
-		AND (o.line IS NULL OR NOT EXISTS (`+hiderInLine+` AND h.undone IS NULL) AND NOT EXISTS (`+hiderBySaying+` AND h.undone IS NULL)) ORDER BY o.id DESC`,
+		AND (o.line IS NULL OR NOT EXISTS (`+hiderInLine+` AND h.undone IS NULL`+hiderCounts+`) AND NOT EXISTS (`+hiderBySaying+` AND h.undone IS NULL`+hiderCounts+`)) ORDER BY o.id DESC`,
 		[]any{int64(e.ID), hash}, func(st *sqlite3.Stmt) error {
 			o := scanObservation(st)
 			if normal(o.Text) != text || n.Key != "" && n.Key != o.Key || n.Valid != (caxton.Span{}) && !sameSpan(n.Valid, o.Valid) {
@@ -267,10 +267,12 @@ const stateOf = `SELECT o.state, CASE
 	WHEN o.same IS NOT NULL AND EXISTS (` + earlierSame + ` AND s.gone IS NULL) THEN 2
 	WHEN o.line IS NOT NULL AND (EXISTS (` + hiderInLine + hidesForGood + `) OR EXISTS (` + hiderBySaying + hidesForGood + `)) THEN 2
 	WHEN o.valid_from>?1 OR o.valid_to IS NOT NULL THEN 1
-	WHEN o.line IS NOT NULL AND (EXISTS (` + hiderInLine + ` AND h.undone IS NULL) OR EXISTS (` + hiderBySaying + ` AND h.undone IS NULL)) THEN 1
+	WHEN o.line IS NOT NULL AND (EXISTS (` + hiderInLine + ` AND h.undone IS NULL` + hiderCounts + `) OR EXISTS (` + hiderBySaying + ` AND h.undone IS NULL` + hiderCounts + `)) THEN 1
 	ELSE 0 END, o.line, length(CAST(o.text AS BLOB)) FROM observations o WHERE o.id=?2`
 
-const hidesForGood = ` AND h.undone IS NULL AND (h.valid_from IS NULL OR h.valid_from<=max(?1, coalesce(o.valid_from, ?1)))
+const hiderCounts = ` AND (h.same IS NULL OR NOT EXISTS (` + repeatedByHider + ` AND s.gone IS NULL))`
+
+const hidesForGood = hiderCounts + ` AND h.undone IS NULL AND (h.valid_from IS NULL OR h.valid_from<=max(?1, coalesce(o.valid_from, ?1)))
 	AND (h.valid_to IS NULL OR h.valid_to>=o.valid_to)`
 
 // restate works out the state of an observation anew. It reports how it turned: -1 it ceased to be

@@ -143,12 +143,12 @@ func scanObservationAt(st *sqlite3.Stmt, at int) observation {
 }
 
 // hiders finds what may stand before an observation: what is later in its line, and what says that it
-// supersedes it. What repeats the observation does not. It has the columns h.
+// supersedes it. A repetition does as long as what it repeats does not count. It has the columns h.
 const (
-	hiderInLine = `SELECT 1 FROM observations h WHERE h.line=o.line AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id)
-		AND (h.same IS NULL OR h.same<>o.id AND h.same IS NOT o.same)`
-	hiderBySaying = `SELECT 1 FROM observations h WHERE h.supersedes=o.id AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id)`
-	earlierSame   = `SELECT 1 FROM observations s WHERE (s.id=o.same OR s.same=o.same) AND s.id<o.id`
+	hiderInLine     = `SELECT 1 FROM observations h WHERE h.line=o.line AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id)`
+	hiderBySaying   = `SELECT 1 FROM observations h WHERE h.supersedes=o.id AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id)`
+	repeatedByHider = `SELECT 1 FROM observations s WHERE (s.id=h.same OR s.same=h.same) AND s.id<h.id`
+	earlierSame     = `SELECT 1 FROM observations s WHERE (s.id=o.same OR s.same=o.same) AND s.id<o.id`
 )
 
 // visible is the condition that an observation o holds at clock.v as far as known at clock.k.
@@ -157,7 +157,7 @@ const visible = `(o.known_from<=clock.k AND (o.gone IS NULL OR o.gone>clock.k)
 	AND (o.same IS NULL OR NOT EXISTS (` + earlierSame + ` AND s.known_from<=clock.k AND (s.gone IS NULL OR s.gone>clock.k)))
 	AND (o.line IS NULL OR NOT EXISTS (` + hiderInLine + hidesAtClock + `) AND NOT EXISTS (` + hiderBySaying + hidesAtClock + `)))`
 
-const hidesAtClock = ` AND h.known_from<=clock.k AND (h.undone IS NULL OR h.undone>clock.k)
+const hidesAtClock = ` AND (h.same IS NULL OR NOT EXISTS (` + repeatedByHider + ` AND s.known_from<=clock.k AND (s.gone IS NULL OR s.gone>clock.k))) AND h.known_from<=clock.k AND (h.undone IS NULL OR h.undone>clock.k)
 	AND (h.valid_from IS NULL OR h.valid_from<=clock.v) AND (h.valid_to IS NULL OR clock.v<h.valid_to)`
 
 // holds is the same for the present, where most rows need not be looked at closely.
@@ -200,7 +200,7 @@ func (r *reader) complete(o *observation) (err error) {
 	at := time.UnixMicro(r.valid).UTC()
 	err = r.each(`SELECT h.id, h.known_from, h.valid_from, h.valid_to FROM observations o CROSS JOIN observations h
 			ON h.id IN (SELECT id FROM observations WHERE line=o.line UNION SELECT id FROM observations WHERE supersedes=o.id)
-		WHERE o.id=?1 AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id) AND (h.same IS NULL OR h.same<>o.id AND h.same IS NOT o.same)
+		WHERE o.id=?1 AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id) AND (h.same IS NULL OR NOT EXISTS (`+repeatedByHider+` AND s.known_from<=?2 AND (s.gone IS NULL OR s.gone>?2)))
 		AND h.known_from<=?2 AND (h.undone IS NULL OR h.undone>?2) ORDER BY h.known_from, h.id`,
 		[]any{int64(o.ID), r.known}, func(st *sqlite3.Stmt) error {
 			h := caxton.Span{From: timeOf(st, 2), To: timeOf(st, 3)}
