@@ -220,7 +220,7 @@ func (db *DB) Run(ctx context.Context) error {
 	if !db.running.CompareAndSwap(false, true) {
 		return caxton.Errorf(caxton.Internal, "memory_run_twice", "the memory is already running")
 	}
-	c, err := openConn(ctx, db.cfg, false)
+	c, err := openConn(context.WithoutCancel(ctx), db.cfg, false) // it may have ended already
 	if err != nil {
 		return storageError("open a connection for checkpoints", err)
 	}

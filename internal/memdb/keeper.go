@@ -14,8 +14,11 @@ func (db *DB) Count(ctx context.Context, model string) (memory.Counts, error) {
 	n := memory.Counts{ByType: map[string]int64{}, ByScope: map[string]int64{}, ByModel: map[string]int64{}}
 	err := db.view(ctx, "count", func(c *conn) error {
 		r := c.reader(seen{all: true}, memory.AsOf{}, db.now())
-		err := c.each(`SELECT type, scope, count(*) FROM entities WHERE forgotten IS NULL GROUP BY type, scope`, nil, func(st *sqlite3.Stmt) error {
+		var named, embedded, passages int64
+		err := c.each(`SELECT type, scope, count(*), sum(current), sum(named) FROM entities WHERE forgotten IS NULL GROUP BY type, scope`, nil, func(st *sqlite3.Stmt) error {
 			scope, err := r.scopeOf(st.ColumnInt64(1))
+			n.Observations += st.ColumnInt64(3)
+			named += st.ColumnInt64(4)
 			n.Entities += st.ColumnInt64(2)
 			n.ByType[st.ColumnText(0)] += st.ColumnInt64(2)
 			n.ByScope[scope.String()] += st.ColumnInt64(2)
@@ -36,23 +39,28 @@ func (db *DB) Count(ctx context.Context, model string) (memory.Counts, error) {
 		if err != nil {
 			return err
 		}
-		var named, embedded int64
 		for _, q := range []struct {
 			to   *int64
 			sql  string
 			args []any
 		}{
-			{&n.Observations, `SELECT coalesce(sum(current), 0) FROM entities`, nil},
 			{&n.Past, `SELECT count(*) FROM observations`, nil},
 			{&n.Relations, `SELECT count(*) FROM relations WHERE past=0`, nil},
-			{&named, `SELECT count(*) FROM entities WHERE named=1 AND forgotten IS NULL`, nil},
-			{&embedded, `SELECT count(*) FROM embeddings i ` + passageTables + ` WHERE i.model=? AND ` + passageColumns + `&1=0`, []any{m}},
+			{&passages, `SELECT sum(passages) FROM scopes`, nil},
+			{&embedded, `SELECT vectors FROM models WHERE n=?`, []any{m}},
 		} {
 			if *q.to, err = c.number(q.sql, q.args...); err != nil {
 				return err
 			}
 		}
 		n.Past -= n.Observations
+		if embedded == passages { // as it mostly is: nothing to look for
+			return nil
+		}
+		embedded, err = c.number(`SELECT count(*) FROM embeddings i `+passageTables+` WHERE i.model=? AND `+passageColumns+`&1=0`, m)
+		if err != nil {
+			return err
+		}
 		n.Unembedded = n.Observations + named - embedded
 		return nil
 	})

@@ -18,7 +18,7 @@ import (
 // lists of passages are read from the rarest word on until the budget is used up, and added up in Go. The
 // best of them are read and scored exactly, by all words of the question.
 const (
-	postingBudget = 40_000 // passages read from the lists of the words; one costs about 0.2 µs
+	postingBudget = 15_000 // passages read from the lists of the words; one costs about 0.2 µs
 	minScored     = 120    // passages that are read and scored exactly, at least
 	maxScored     = 1500
 	maxExamined   = 6000 // passages looked up to find those that agree with the filter
@@ -241,10 +241,53 @@ func (r *reader) candidates(c corpus, terms []term) ([]candidate, error) {
 		all = merge(all, list)
 		left -= int64(len(list))
 	}
-	slices.SortFunc(all, func(x, y candidate) int {
-		return cmp.Or(cmp.Compare(y.score, x.score), cmp.Compare(y.id, x.id))
-	})
 	return all, nil
+}
+
+// better orders candidates, the best first.
+func better(x, y candidate) int {
+	switch {
+	case x.score > y.score, x.score == y.score && x.id > y.id:
+		return -1
+	case x == y:
+		return 0
+	}
+	return 1
+}
+
+// best brings the n best candidates to the front, in order.
+func best(all []candidate, n int) {
+	rest := all
+	for want := n; len(rest) > 32 && want > 0 && want < len(rest); { // quickselect: only where n lies
+		pivot := rest[len(rest)/2]
+		lo, hi := 0, len(rest)-1
+		for lo <= hi {
+			for better(rest[lo], pivot) < 0 {
+				lo++
+			}
+			for better(pivot, rest[hi]) < 0 {
+				hi--
+			}
+			if lo <= hi {
+				rest[lo], rest[hi] = rest[hi], rest[lo]
+				lo++
+				hi--
+			}
+		}
+		switch {
+		case want <= hi:
+			rest = rest[:hi+1]
+		case want >= lo:
+			want -= lo
+			rest = rest[lo:]
+		default:
+			want = 0
+		}
+	}
+	if len(rest) <= 32 {
+		slices.SortFunc(rest, better)
+	}
+	slices.SortFunc(all[:min(n, len(all))], better)
 }
 
 // within is what is added to a word's query to have the index look for it in the scopes that are
@@ -306,7 +349,14 @@ func (r *reader) score(c corpus, terms []term, candidates []candidate, f memory.
 	examined := max(maxExamined, 2*enough)
 	var found []memory.TextMatch
 	tf := make([]float64, len(terms))
-	for i, cand := range candidates {
+	sorted := 0
+	for i := range candidates {
+		if i == sorted {
+			more := min(max(2*enough, sorted), len(candidates)-sorted)
+			best(candidates[sorted:], more)
+			sorted += more
+		}
+		cand := candidates[i]
 		if len(found) >= enough || i >= examined && len(found) >= limit || i >= 4*examined {
 			break
 		}
