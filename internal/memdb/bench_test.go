@@ -188,3 +188,60 @@ func BenchmarkStore(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLoad reads the blobs of an index of a million vectors, 446 KB for 1,024 of them.
+func BenchmarkLoad(b *testing.B) {
+	db := run(b, memdb.Config{Path: filepath.Join(b.TempDir(), "memory.db")})
+	const segments = 977
+	blob := make([]byte, 446_000)
+	for i := range blob {
+		blob[i] = byte(i * 7)
+	}
+	start := time.Now()
+	for at := 0; at < segments; at += 100 {
+		err := db.SaveSegments(b.Context(), "m", 0, func(yield func(uint32, []byte) bool) {
+			for i := at; i < min(at+100, segments); i++ {
+				if !yield(uint32(i), blob) {
+					return
+				}
+			}
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Logf("written in %v", time.Since(start).Round(time.Millisecond))
+	for b.Loop() {
+		n := 0
+		if _, err := db.Load(b.Context(), "m", func(_ uint32, blob []byte) error { n += len(blob); return nil }, func(memory.Vector) error { return nil }); err != nil || n != segments*len(blob) {
+			b.Fatal(n, err)
+		}
+	}
+}
+
+// BenchmarkPutVectors writes embeddings of 384 numbers, a thousand in one call.
+func BenchmarkPutVectors(b *testing.B) {
+	db := run(b, memdb.Config{Path: filepath.Join(b.TempDir(), "memory.db")})
+	fill(b, db, 20_000)
+	passages, err := db.Unembedded(b.Context(), "m", 0, 20_000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	vectors := make([]memory.Vector, len(passages))
+	for i, p := range passages {
+		vectors[i] = memory.Vector{ID: p.ID, Unit: make([]float32, 384)}
+		vectors[i].Unit[i%384] = 1
+	}
+	before, _ := db.File(b.Context())
+	n := 0
+	for b.Loop() {
+		at := n * 1000 % len(vectors)
+		if err := db.PutVectors(b.Context(), "m", vectors[at:at+1000]); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	after, _ := db.File(b.Context())
+	b.ReportMetric(float64(n)*1000/b.Elapsed().Seconds(), "vectors/s")
+	b.Logf("%.1f MB before, %.1f MB after %d", float64(before.Bytes)/1e6, float64(after.Bytes)/1e6, min(n*1000, len(vectors)))
+}

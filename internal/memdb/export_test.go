@@ -15,4 +15,3 @@ func Tokens(text string) (words []string) {
 	tokens(text, func(w []byte) bool { words = append(words, string(w)); return true })
 	return words
 }
-

@@ -88,13 +88,18 @@ func TestVectors(t *testing.T) {
 		return got
 	}
 	want := map[caxton.MemoryID]float32{a: 1, b: 2}
-	got := get(func(visit func(memory.Vector) error) error { return db.Vectors(ctx, "m", []caxton.MemoryID{c, b, a, 7}, visit) })
+	got := get(func(visit func(memory.Vector) error) error {
+		return db.Vectors(ctx, "m", []caxton.MemoryID{c, b, a, 7}, visit)
+	})
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("Vectors (-want +got):\n%s", d)
 	}
 	none := func(uint32, []byte) error { return errors.New("there is no segment") }
 	var mark int64
-	got = get(func(visit func(memory.Vector) error) (err error) { mark, err = db.Load(ctx, "m", none, visit); return err })
+	got = get(func(visit func(memory.Vector) error) (err error) {
+		mark, err = db.Load(ctx, "m", none, visit)
+		return err
+	})
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("Load (-want +got):\n%s", d)
 	}
@@ -153,7 +158,9 @@ func TestVectors(t *testing.T) {
 	if err := db.DropModel(ctx, "m"); err != nil {
 		t.Fatal(err)
 	}
-	got = get(func(visit func(memory.Vector) error) error { return db.Vectors(ctx, "other", []caxton.MemoryID{a}, visit) })
+	got = get(func(visit func(memory.Vector) error) error {
+		return db.Vectors(ctx, "other", []caxton.MemoryID{a}, visit)
+	})
 	if d := cmp.Diff(map[caxton.MemoryID]float32{a: 9}, got); d != "" {
 		t.Errorf("another model (-want +got):\n%s", d)
 	}

@@ -82,7 +82,7 @@ func (w stemmer) plurals() stemmer {
 	n := len(w)
 	switch {
 	case w[n-1] != 's':
-	case bytes.HasSuffix(w, []byte("sses")), bytes.HasSuffix(w, []byte("ies")):
+	case n > 4 && bytes.HasSuffix(w, []byte("sses")), n > 3 && bytes.HasSuffix(w, []byte("ies")):
 		return w[:n-2]
 	case w[n-2] != 's':
 		return w[:n-1]
@@ -110,7 +110,7 @@ func (w stemmer) pastTense() stemmer {
 			return append(base, 'e')
 		}
 	}
-	if n > 1 && base[n-1] == base[n-2] && !base.vowel(n-1) && base[n-1] != 'l' && base[n-1] != 's' && base[n-1] != 'z' {
+	if n > 1 && base[n-1] == base[n-2] && bytes.IndexByte([]byte("aeioulsz"), base[n-1]) < 0 {
 		return base[:n-1]
 	}
 	if base.measure() == 1 && base.shortEnd() {
