@@ -47,8 +47,8 @@ func (c *corpus) text(least, most int) string {
 
 // fill remembers entities with an observation and a relation each, in three scopes: a tenth for an agent, three
 // tenths for a workspace, the rest for all.
-func fill(b testing.TB, db *memdb.DB, n int) {
-	b.Helper()
+func fill(tb testing.TB, db *memdb.DB, n int) {
+	tb.Helper()
 	c := newCorpus(1)
 	start := time.Now()
 	one := caxton.EntityID(0)
@@ -71,7 +71,7 @@ func fill(b testing.TB, db *memdb.DB, n int) {
 		}
 		rs, err := db.Remember(context.Background(), memory.Access{All: true}, memos, caxton.Provenance{By: "bench"})
 		if err != nil {
-			b.Fatal(err)
+			tb.Fatal(err)
 		}
 		for j := range rs {
 			if rs[j].Entity.Scope.Kind == caxton.GlobalScope {
@@ -81,7 +81,7 @@ func fill(b testing.TB, db *memdb.DB, n int) {
 	}
 	took := time.Since(start)
 	f, _ := db.File(context.Background())
-	b.Logf("%d entities in %v, %.0f/s, %.1f MB per 100 K", n, took.Round(time.Millisecond), float64(n)/took.Seconds(), float64(f.Bytes)/float64(n)/10)
+	tb.Logf("%d entities in %v, %.0f/s, %.1f MB per 100 K", n, took.Round(time.Millisecond), float64(n)/took.Seconds(), float64(f.Bytes)/float64(n)/10)
 }
 
 // sizes are those to measure: the large one takes minutes.

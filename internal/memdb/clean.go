@@ -168,13 +168,13 @@ func (c *conn) countClean(entities, observations, relations []int64, orphans boo
 	if !orphans {
 		return nil
 	}
-	if err := add(&done.Orphans, `SELECT count(*) FROM embeddings i `+passageTables+` WHERE NOT `+passageThere); err != nil {
+	if err := add(&done.Orphans, `SELECT count(*) FROM embeddings i `+textTables+` WHERE NOT `+textThere); err != nil {
 		return err
 	}
 	if err := add(&done.Orphans, `SELECT count(*) FROM relations r WHERE NOT EXISTS (SELECT 1 FROM entities WHERE id=r.source) OR NOT EXISTS (SELECT 1 FROM entities WHERE id=r.target)`); err != nil {
 		return err
 	}
-	return add(&done.Orphans, `SELECT count(*) FROM (SELECT id AS passage FROM passages_docsize) i `+passageTables+` WHERE NOT `+passageThere)
+	return add(&done.Orphans, `SELECT count(*) FROM (SELECT id AS passage FROM passages_docsize) i `+textTables+` WHERE NOT `+textThere)
 }
 
 // purge removes rows some at a time.
@@ -271,7 +271,7 @@ func (t *tx) purgeRelation(n int64, done *memory.Cleaned) error {
 // purgeOrphans removes what hangs on something that is not there.
 func (t *tx) purgeOrphans(done *memory.Cleaned) error {
 	var passages []int64
-	err := t.each(`SELECT i.passage FROM (SELECT id AS passage FROM passages_docsize UNION SELECT passage FROM embeddings) i `+passageTables+` WHERE NOT `+passageThere, nil,
+	err := t.each(`SELECT i.passage FROM (SELECT id AS passage FROM passages_docsize UNION SELECT passage FROM embeddings) i `+textTables+` WHERE NOT `+textThere, nil,
 		func(st *sqlite3.Stmt) error {
 			passages = append(passages, st.ColumnInt64(0))
 			return nil

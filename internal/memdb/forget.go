@@ -2,7 +2,6 @@ package memdb
 
 import (
 	"context"
-	"slices"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/memory"
@@ -63,13 +62,6 @@ func (t *tx) forgetting() (int64, error) {
 	return t.end(memory.Forgotten, actor, "")
 }
 
-// touched has an entity named once in what changed.
-func touched(changed *memory.Changed, id caxton.EntityID) {
-	if !slices.Contains(changed.Entities, id) {
-		changed.Entities = append(changed.Entities, id)
-	}
-}
-
 // current returns an entity for writing, without its scope.
 func (t *tx) current(id caxton.EntityID) (e entity, ok bool, err error) {
 	q := (&query{}).add(`SELECT `+entityColumns+` FROM entities e WHERE e.id=? AND e.forgotten IS NULL`, int64(id)).sees(t.seen, "e.scope")
@@ -119,7 +111,6 @@ func (t *tx) forgetObservation(id caxton.ObservationID, changed *memory.Changed)
 			changed.Observations = append(changed.Observations, caxton.ObservationID(n))
 		}
 	}
-	touched(changed, e.ID)
 	if err := t.event(e.ID, memory.Forgotten, id, 0, ""); err != nil {
 		return err
 	}
@@ -138,8 +129,6 @@ func (t *tx) forgetRelation(id caxton.RelationID, changed *memory.Changed) error
 		return caxton.Errorf(caxton.NotFound, "relation_not_found", "there is no relation %s", id).
 			WithHint("it was forgotten or reverted, or is in a scope that is not open here")
 	}
-	touched(changed, rel.From)
-	touched(changed, rel.To)
 	return t.closeRelation(&rel, changed)
 }
 
@@ -215,7 +204,7 @@ func (t *tx) forgetEntity(id caxton.EntityID, changed *memory.Changed) error {
 			return err
 		}
 	}
-	touched(changed, id)
+	changed.Entities = append(changed.Entities, id)
 	if err := t.event(id, memory.EntityForgotten, 0, 0, ""); err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (db *DB) Count(ctx context.Context, model string) (memory.Counts, error) {
 		if embedded == passages { // as it mostly is: nothing to look for
 			return nil
 		}
-		embedded, err = c.number(`SELECT count(*) FROM embeddings i `+passageTables+` WHERE i.model=? AND `+passageColumns+`&1=0`, m)
+		embedded, err = c.number(`SELECT count(*) FROM embeddings i `+textTables+` WHERE i.model=? AND `+textGroup+`&1=0`, m)
 		if err != nil {
 			return err
 		}

@@ -27,15 +27,15 @@ func operator() memory.Access { return memory.Access{All: true} }
 func everybody() caxton.Scope { return caxton.Scope{Kind: caxton.GlobalScope} }
 
 // say remembers a text of an entity and returns the IDs of both.
-func say(t testing.TB, db *memdb.DB, name, text string) (caxton.EntityID, caxton.MemoryID) {
-	t.Helper()
+func say(tb testing.TB, db *memdb.DB, name, text string) (caxton.EntityID, caxton.MemoryID) {
+	tb.Helper()
 	m := memory.Memo{Scope: everybody(), Name: name}
 	if text != "" {
 		m.Notes = []memory.Note{{Text: text}}
 	}
-	rs, err := db.Remember(t.Context(), operator(), []memory.Memo{m}, caxton.Provenance{By: "test"})
+	rs, err := db.Remember(tb.Context(), operator(), []memory.Memo{m}, caxton.Provenance{By: "test"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if text == "" {
 		return rs[0].Entity.ID, caxton.MemoryID(rs[0].Entity.ID)
@@ -43,10 +43,10 @@ func say(t testing.TB, db *memdb.DB, name, text string) (caxton.EntityID, caxton
 	return rs[0].Entity.ID, caxton.MemoryID(rs[0].Observations[0].ID)
 }
 
-func sound(t testing.TB, db *memdb.DB) {
-	t.Helper()
-	if faults, err := db.Check(t.Context(), true); err != nil || len(faults) > 0 {
-		t.Errorf("Check = %q, %v", faults, err)
+func sound(tb testing.TB, db *memdb.DB) {
+	tb.Helper()
+	if faults, err := db.Check(tb.Context(), true); err != nil || len(faults) > 0 {
+		tb.Errorf("Check = %q, %v", faults, err)
 	}
 }
 

@@ -56,8 +56,8 @@ func (r *reader) completeRelation(rel *relation) (err error) {
 }
 
 // link writes a relation from an entity, or brings the one there is up to date.
-func (t *tx) link(a memory.Access, from caxton.Entity, l memory.Link) (caxton.Relation, error) {
-	to, err := t.target(a, from, l)
+func (t *tx) link(from caxton.Entity, l memory.Link) (caxton.Relation, error) {
+	to, err := t.target(from, l)
 	if err != nil {
 		return caxton.Relation{}, err
 	}
@@ -65,7 +65,7 @@ func (t *tx) link(a memory.Access, from caxton.Entity, l memory.Link) (caxton.Re
 	if err != nil {
 		return caxton.Relation{}, err
 	}
-	r := t.conn.reader(t.seen, memory.AsOf{}, t.now)
+	r := t.reader(t.seen, memory.AsOf{}, t.now)
 	var rel relation
 	ok, err := t.one(`SELECT `+relationColumns+` FROM relations r `+relationEnds+` WHERE r.source=? AND r.target=? AND r.type=? AND r.past=0`,
 		[]any{int64(from.ID), int64(to.ID), l.Type}, func(st *sqlite3.Stmt) { rel = scanRelation(st) })
@@ -132,8 +132,8 @@ func (t *tx) assert(rel *relation, before bool) error {
 
 // target finds the other end of a link: by its ID, or by its name in the entity's scope, else in a
 // wider one. A name that is written exactly so goes before one that differs in case.
-func (t *tx) target(a memory.Access, from caxton.Entity, l memory.Link) (caxton.Entity, error) {
-	r := t.conn.reader(t.seen, memory.AsOf{}, t.now)
+func (t *tx) target(from caxton.Entity, l memory.Link) (caxton.Entity, error) {
+	r := t.reader(t.seen, memory.AsOf{}, t.now)
 	var found []entity
 	q := (&query{}).add(`SELECT ` + entityColumns + ` FROM entities e WHERE e.forgotten IS NULL`)
 	if l.ToID != 0 {

@@ -16,44 +16,44 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // open opens a new file, or the one of cfg.
-func open(t testing.TB, cfg memdb.Config) *memdb.DB {
-	t.Helper()
+func open(tb testing.TB, cfg memdb.Config) *memdb.DB {
+	tb.Helper()
 	if cfg.Path == "" {
-		cfg.Path = filepath.Join(t.TempDir(), "memory.db")
+		cfg.Path = filepath.Join(tb.TempDir(), "memory.db")
 	}
 	db, err := memdb.Open(context.Background(), cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := db.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return db
 }
 
 // run opens a file and has its checkpoints done.
-func run(t testing.TB, cfg memdb.Config) *memdb.DB {
-	t.Helper()
-	db := open(t, cfg)
+func run(tb testing.TB, cfg memdb.Config) *memdb.DB {
+	tb.Helper()
+	db := open(tb, cfg)
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := db.Run(ctx); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		stop()
 		wg.Wait()
 	})
 	return db
 }
 
-func openStore(t testing.TB, now func() time.Time) memory.Store {
-	t.Helper()
-	return run(t, memdb.Config{Now: now, Readers: 2})
+func openStore(tb testing.TB, now func() time.Time) memory.Store {
+	tb.Helper()
+	return run(tb, memdb.Config{Now: now, Readers: 2})
 }
 
 func TestStore(t *testing.T) { memorytest.TestStore(t, openStore) }

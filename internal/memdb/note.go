@@ -241,7 +241,7 @@ func (t *tx) repeat(e *entity, n *memory.Note, o *observation, same caxton.Obser
 	if err != nil || len(origins) > maxRepeats {
 		return err
 	}
-	r := t.conn.reader(t.seen, memory.AsOf{}, t.now)
+	r := t.reader(t.seen, memory.AsOf{}, t.now)
 	for _, n := range origins {
 		p, err := r.provenance(n)
 		if err != nil || p == t.by {

@@ -14,10 +14,10 @@ func stem(word []byte) []byte {
 	if n := len(w); w[n-1] == 'y' && w[:n-1].hasVowel() {
 		w[n-1] = 'i'
 	}
-	w = w.replace(0, "ational", "ate", "tional", "tion", "enci", "ence", "anci", "ance", "izer", "ize", "logi", "log", "bli", "ble",
+	w = w.replace("ational", "ate", "tional", "tion", "enci", "ence", "anci", "ance", "izer", "ize", "logi", "log", "bli", "ble",
 		"alli", "al", "entli", "ent", "eli", "e", "ousli", "ous", "ization", "ize", "ation", "ate", "ator", "ate", "alism", "al",
 		"iveness", "ive", "fulness", "ful", "ousness", "ous", "aliti", "al", "iviti", "ive", "biliti", "ble")
-	w = w.replace(0, "icate", "ic", "ative", "", "alize", "al", "iciti", "ic", "ical", "ic", "ful", "", "ness", "")
+	w = w.replace("icate", "ic", "ative", "", "alize", "al", "iciti", "ic", "ical", "ic", "ful", "", "ness", "")
 	w = w.residual()
 	if n := len(w); w[n-1] == 'e' {
 		if m := w[:n-1].measure(); m > 1 || m == 1 && !w[:n-1].shortEnd() {
@@ -120,12 +120,14 @@ func (w stemmer) pastTense() stemmer {
 }
 
 // replace puts the second of the first pair that fits in place of its first, if what is before it has a
-// measure above m.
-func (w stemmer) replace(m int, pairs ...string) stemmer {
-	for i := 0; i < len(pairs); i += 2 {
-		if base, ok := w.cut(pairs[i]); ok {
-			if base.measure() > m {
-				return append(base, pairs[i+1]...)
+// measure above 0.
+func (w stemmer) replace(pairs ...string) stemmer {
+	for len(pairs) > 1 {
+		from, to := pairs[0], pairs[1]
+		pairs = pairs[2:]
+		if base, ok := w.cut(from); ok {
+			if base.measure() > 0 {
+				return append(base, to...)
 			}
 			return w
 		}

@@ -36,7 +36,7 @@ func (db *DB) Remember(ctx context.Context, a memory.Access, memos []memory.Memo
 		}
 		for i := range memos {
 			for j, l := range memos[i].Links {
-				rel, err := t.link(a, done[i].Entity, l)
+				rel, err := t.link(done[i].Entity, l)
 				if e, ok := errors.AsType[*caxton.Error](err); ok {
 					return located(e, len(memos), i, j, "link")
 				}
@@ -116,7 +116,7 @@ func (t *tx) entity(a memory.Access, m *memory.Memo) (e entity, created bool, er
 		return e, false, caxton.Errorf(caxton.Conflict, "entity_exists", "%q is remembered in scope %s already", e.Name, m.Scope).
 			WithHint("add to it, or choose another name")
 	}
-	r := t.conn.reader(t.seen, memory.AsOf{}, t.now)
+	r := t.reader(t.seen, memory.AsOf{}, t.now)
 	if e.Scope, err = r.scopeOf(e.scope); err != nil {
 		return e, false, err
 	}

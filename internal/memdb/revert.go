@@ -168,7 +168,6 @@ func (t *tx) restateAll(id caxton.EntityID, affected map[int64]bool, changed *me
 			return err
 		}
 	}
-	touched(changed, id)
 	if !alive {
 		return nil
 	}
@@ -207,8 +206,6 @@ func (t *tx) revertRelations(r memory.Reversal, changed *memory.Changed) error {
 	}
 	done := map[int64]bool{}
 	for _, rel := range rows {
-		touched(changed, rel.source)
-		touched(changed, rel.target)
 		if rel.wasPast || done[rel.id] {
 			continue // another row was in force, or it is seen to
 		}

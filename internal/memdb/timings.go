@@ -23,7 +23,7 @@ type timings struct {
 }
 
 func step(d time.Duration) int {
-	n := uint64(max(d, 1)) //nolint:gosec // positive
+	n := uint64(max(d, 1))
 	exp := bits.Len64(n) - 1
 	eighth := 0
 	if exp >= 3 {
@@ -58,7 +58,7 @@ func (k *timing) quantile(q float64) time.Duration {
 	rest := int64(q * float64(k.count))
 	for i, n := range k.steps {
 		if rest -= n; rest < 0 {
-			return min(time.Duration((8+uint64(i%8)+1)<<(i/8)>>3), k.most) //nolint:gosec // far from the limits
+			return min(time.Duration((8+uint64(i%8)+1)<<(i/8)>>3), k.most)
 		}
 	}
 	return k.most

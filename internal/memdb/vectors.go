@@ -16,9 +16,9 @@ const maxDimensions = 8192
 
 // passageOf is the group of a passage i, and nothing when there is no such passage.
 const (
-	passageColumns = `coalesce(o.scope*2+(o.state=2), e.scope*2+(e.forgotten IS NOT NULL))`
-	passageTables  = `LEFT JOIN observations o ON o.id=i.passage LEFT JOIN entities e ON e.id=i.passage AND e.named=1`
-	passageThere   = `(o.id IS NOT NULL OR e.id IS NOT NULL)`
+	textGroup  = `coalesce(o.scope*2+(o.state=2), e.scope*2+(e.forgotten IS NOT NULL))`
+	textTables = `LEFT JOIN observations o ON o.id=i.passage LEFT JOIN entities e ON e.id=i.passage AND e.named=1`
+	textThere  = `(o.id IS NOT NULL OR e.id IS NOT NULL)`
 )
 
 // model returns the number of a model, 0 when none of its embeddings were written yet.
@@ -131,7 +131,7 @@ func (db *DB) Vectors(ctx context.Context, model string, ids []caxton.MemoryID, 
 		}
 		var unit []float32
 		for _, id := range ids {
-			err := c.each(`SELECT `+passageColumns+`, i.vector FROM embeddings i `+passageTables+` WHERE i.passage=? AND i.model=? AND `+passageThere,
+			err := c.each(`SELECT `+textGroup+`, i.vector FROM embeddings i `+textTables+` WHERE i.passage=? AND i.model=? AND `+textThere,
 				[]any{int64(id), m}, func(st *sqlite3.Stmt) error {
 					unit = decode(unit, st.ColumnRawBlob(1))
 					return visit(memory.Vector{ID: id, Group: memory.Group(st.ColumnInt64(0)), Unit: unit}) //nolint:gosec // numbers of scopes are small
@@ -201,10 +201,10 @@ func (c *conn) changes(m, since int64, changed func(memory.Vector) error) error 
 		return changed(v)
 	}
 	if since == 0 {
-		return c.each(`SELECT i.passage, `+passageColumns+`, i.vector FROM embeddings i `+passageTables+` WHERE i.model=? AND `+passageThere, []any{m}, row)
+		return c.each(`SELECT i.passage, `+textGroup+`, i.vector FROM embeddings i `+textTables+` WHERE i.model=? AND `+textThere, []any{m}, row)
 	}
-	return c.each(`SELECT i.passage, coalesce(`+passageColumns+`, 0), iif(`+passageThere+`, v.vector, NULL)
-		FROM (SELECT DISTINCT passage FROM vector_log WHERE seq>?) i `+passageTables+`
+	return c.each(`SELECT i.passage, coalesce(`+textGroup+`, 0), iif(`+textThere+`, v.vector, NULL)
+		FROM (SELECT DISTINCT passage FROM vector_log WHERE seq>?) i `+textTables+`
 		LEFT JOIN embeddings v ON v.passage=i.passage AND v.model=?`, []any{since, m}, row)
 }
 
@@ -216,7 +216,7 @@ func (db *DB) Embedded(ctx context.Context, model string) (map[memory.Group]int,
 		if err != nil {
 			return err
 		}
-		return c.each(`SELECT `+passageColumns+` AS g, count(*) FROM embeddings i `+passageTables+` WHERE i.model=? AND `+passageThere+` GROUP BY g`, []any{m},
+		return c.each(`SELECT `+textGroup+` AS g, count(*) FROM embeddings i `+textTables+` WHERE i.model=? AND `+textThere+` GROUP BY g`, []any{m},
 			func(st *sqlite3.Stmt) error {
 				groups[memory.Group(st.ColumnInt64(0))] = st.ColumnInt(1) //nolint:gosec // numbers of scopes are small
 				return nil

@@ -20,8 +20,8 @@ func rules(deep bool) []rule {
 		{"observations have no entity, or another scope than it", `SELECT count(*) FROM observations o LEFT JOIN entities e ON e.id=o.entity WHERE e.id IS NULL OR e.scope<>o.scope`},
 		{"observations are missing in the text index", `SELECT count(*) FROM observations o WHERE NOT EXISTS (SELECT 1 FROM passages_docsize d WHERE d.id=o.id)`},
 		{"entities are missing in the text index", `SELECT count(*) FROM entities e WHERE e.named=1 AND NOT EXISTS (SELECT 1 FROM passages_docsize d WHERE d.id=e.id)`},
-		{"entries of the text index have no passage", `SELECT count(*) FROM (SELECT id AS passage FROM passages_docsize) i ` + passageTables + ` WHERE NOT ` + passageThere},
-		{"embeddings have no passage", `SELECT count(*) FROM embeddings i ` + passageTables + ` WHERE NOT ` + passageThere},
+		{"entries of the text index have no passage", `SELECT count(*) FROM (SELECT id AS passage FROM passages_docsize) i ` + textTables + ` WHERE NOT ` + textThere},
+		{"embeddings have no passage", `SELECT count(*) FROM embeddings i ` + textTables + ` WHERE NOT ` + textThere},
 		{"entities of one scope have the same name", `SELECT count(*) FROM (SELECT 1 FROM entities WHERE forgotten IS NULL GROUP BY fold, scope, name HAVING count(*)>1)`},
 	}
 	if !deep {
@@ -97,7 +97,7 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total int64)) err
 	}
 	err = db.write(ctx, "reindex", func(t *tx) error {
 		var stray []int64
-		err := t.each(`SELECT i.passage FROM (SELECT id AS passage FROM passages_docsize) i `+passageTables+` WHERE NOT `+passageThere, nil, func(st *sqlite3.Stmt) error {
+		err := t.each(`SELECT i.passage FROM (SELECT id AS passage FROM passages_docsize) i `+textTables+` WHERE NOT `+textThere, nil, func(st *sqlite3.Stmt) error {
 			stray = append(stray, st.ColumnInt64(0))
 			return nil
 		})

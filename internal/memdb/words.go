@@ -39,7 +39,7 @@ func indexed(text string, scope int64) string {
 	for _, r := range text {
 		switch {
 		case r < utf8.RuneSelf:
-			b.WriteByte(byte(r))
+			b.WriteRune(r)
 		case unicode.Is(unicode.Co, r):
 			b.WriteByte(' ')
 		case spaceless(r):
@@ -83,9 +83,9 @@ func tokens(text string, fn func(word []byte) bool) {
 		case r < utf8.RuneSelf:
 			switch {
 			case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
-				word = append(word, byte(r))
+				word = utf8.AppendRune(word, r)
 			case 'A' <= r && r <= 'Z':
-				word = append(word, byte(r)+'a'-'A')
+				word = utf8.AppendRune(word, r+'a'-'A')
 			default:
 				if !flush() {
 					return

@@ -33,7 +33,7 @@ type tx struct {
 }
 
 // errDryRun has a job undone that went well.
-var errDryRun = errors.New("only tried") //nolint:gochecknoglobals // a sentinel
+var errDryRun = errors.New("only tried")
 
 // write runs fn in a transaction and returns when it is committed to the configured
 // durability. Whoever gets the writing connection first commits what all have queued. Once queued,

@@ -221,7 +221,7 @@ type fataler interface {
 }
 
 // compare asks the store for an entity at a time, and the model.
-func compare(t fataler, ctx context.Context, s memory.Store, l *life, at memory.AsOf, now time.Time) {
+func compare(ctx context.Context, t fataler, s memory.Store, l *life, at memory.AsOf, now time.Time) {
 	t.Helper()
 	k, v := cmp.Or(at.Known, now), cmp.Or(at.Valid, now)
 	e, err := s.Entity(ctx, all(), l.id, at)
@@ -353,12 +353,12 @@ func TestModel(t *testing.T, open Open) {
 					return
 				}
 				l := rapid.SampledFrom(m.lives).Draw(rt, "who")
-				compare(rt, ctx, s, l, memory.AsOf{}, clock.Now())
+				compare(ctx, rt, s, l, memory.AsOf{}, clock.Now())
 				k := start.Add(time.Duration(rapid.IntRange(0, 60).Draw(rt, "known")) * time.Minute)
 				if !k.Before(l.made) {
-					compare(rt, ctx, s, l, memory.AsOf{Known: k, Valid: when("valid")}, clock.Now())
+					compare(ctx, rt, s, l, memory.AsOf{Known: k, Valid: when("valid")}, clock.Now())
 				}
-				compare(rt, ctx, s, l, memory.AsOf{Valid: when("valid")}, clock.Now())
+				compare(ctx, rt, s, l, memory.AsOf{Valid: when("valid")}, clock.Now())
 			},
 		})
 	})
@@ -440,7 +440,7 @@ func TestTruth(t *testing.T, open Open) {
 	length := int(now.Sub(start) / time.Minute)
 	asked := 0
 	for _, l := range m.lives {
-		compare(t, ctx, s, l, memory.AsOf{}, now)
+		compare(ctx, t, s, l, memory.AsOf{}, now)
 		for _, text := range l.answer(now, now) {
 			for _, o := range l.said {
 				if o.text == text && len(o.conversation) > 6 && o.conversation[:6] == "poison" {
@@ -453,7 +453,7 @@ func TestTruth(t *testing.T, open Open) {
 			if at.Known.Before(l.made) {
 				at.Known = l.made
 			}
-			compare(t, ctx, s, l, at, now)
+			compare(ctx, t, s, l, at, now)
 			asked++
 		}
 	}
