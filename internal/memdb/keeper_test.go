@@ -465,3 +465,63 @@ func TestWritersTogether(t *testing.T) {
 		t.Errorf("File = %+v, %v", f, err)
 	}
 }
+
+// TestExport exports what holds, and everything there ever was: what another took the place of comes as it
+// was known until then, and as it is known since.
+func TestExport(t *testing.T) {
+	t.Parallel()
+	clock := memorytest.NewClock()
+	db := open(t, memdb.Config{Now: clock.Now})
+	day := func(n int) time.Time { return time.Date(2020, 1, n, 0, 0, 0, 0, time.UTC) }
+	for i, text := range []string{"lives in Rome", "lives in Oslo"} {
+		clock.Tick()
+		_, err := db.Remember(t.Context(), operator(), []memory.Memo{{
+			Scope: everybody(), Name: "Bo", Notes: []memory.Note{{Text: text, Key: "address", Valid: caxton.Span{From: day(1 + 9*i)}}},
+			Links: []memory.Link{{To: "Bo", Type: "knows"}},
+		}}, caxton.Provenance{By: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved := clock.T
+	gone, _ := say(t, db, "gone", "forgotten soon")
+	clock.Tick()
+	if _, err := db.Forget(t.Context(), operator(), memory.Forgetting{Entities: []caxton.EntityID{gone}}); err != nil {
+		t.Fatal(err)
+	}
+	export := func(past bool) (lines []string) {
+		t.Helper()
+		when := func(t time.Time) string {
+			if t.IsZero() {
+				return "-"
+			}
+			return t.Format("0102 1504")
+		}
+		err := db.Export(t.Context(), operator(), memory.Filter{}, past, func(e caxton.Entity) error {
+			for _, o := range e.Observations {
+				lines = append(lines, fmt.Sprintf("%s %s true %s to %s known %s to %s", e.Name, o.Text, when(o.Valid.From), when(o.Valid.To), when(o.Known.From), when(o.Known.To)))
+			}
+			return nil
+		}, func(r caxton.Relation) error {
+			lines = append(lines, r.FromName+" "+r.Type+" "+r.ToName)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lines
+	}
+	first, second, third := moved.Add(-time.Minute).Format("0102 1504"), moved.Format("0102 1504"), clock.T.Format("0102 1504")
+	if d := cmp.Diff([]string{"Bo lives in Oslo true 0110 0000 to - known " + second + " to -", "Bo knows Bo"}, export(false)); d != "" {
+		t.Errorf("now (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{
+		"Bo lives in Rome true 0101 0000 to - known " + first + " to " + second,
+		"Bo lives in Rome true 0101 0000 to 0110 0000 known " + second + " to -",
+		"Bo lives in Oslo true 0110 0000 to - known " + second + " to -",
+		"gone forgotten soon true - to - known " + second + " to " + third,
+		"Bo knows Bo",
+	}, export(true)); d != "" {
+		t.Errorf("with the past (-want +got):\n%s", d)
+	}
+}

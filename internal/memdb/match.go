@@ -369,9 +369,15 @@ func (r *reader) score(c corpus, terms []term, candidates []candidate, f memory.
 			m.Score = bm25(c, terms, weights, tf, memory.PassageText(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5)))
 			found = append(found, m)
 		}
-		observation.args[2], name.args[2] = cand.id, cand.id
-		ok, err := observation.one(r.conn, row)
-		if err == nil && !ok && !observed(f) {
+		scope := int64(0)
+		ok, err := r.one(`SELECT scope FROM observations WHERE id=?`, []any{cand.id}, func(st *sqlite3.Stmt) { scope = st.ColumnInt64(0) })
+		switch {
+		case err != nil:
+		case ok && (r.seen.all || slices.Contains(r.seen.ns, scope)): // most of the others end here, for little
+			observation.args[2] = cand.id
+			_, err = observation.one(r.conn, row)
+		case !ok && !observed(f):
+			name.args[2] = cand.id
 			_, err = name.one(r.conn, row)
 		}
 		if err != nil {

@@ -136,7 +136,7 @@ func (t *tx) create(m *memory.Memo, scope int64) (entity, error) {
 	}
 	e.Known.From = e.CreatedAt
 	if e.Type == "" {
-		e.Type = defaultType
+		e.Type = memory.DefaultType
 	}
 	if m.Importance != nil {
 		e.Importance = *m.Importance
@@ -155,7 +155,7 @@ func (t *tx) create(m *memory.Memo, scope int64) (entity, error) {
 func (t *tx) update(e *entity, m *memory.Memo) error {
 	kind, importance, metadata := e.Type, e.Importance, e.Metadata
 	if m.Type != "" && m.Type != kind {
-		if kind != defaultType {
+		if kind != memory.DefaultType {
 			return caxton.Errorf(caxton.Conflict, "entity_type_differs", "%q is a %s, not a %s", e.Name, kind, m.Type).
 				WithHint("leave the type out to add to it, or choose another name")
 		}

@@ -12,11 +12,7 @@ import (
 	"github.com/caxton/caxton/internal/memory"
 )
 
-// defaultType is the type of entities of which nobody said one. It gives way to the first that
-// somebody says.
-const defaultType = "thing"
-
-// A fault is what is wrong with a field of a memo.
+// fault is an error about a field of a memo.
 func fault(code, format string, args ...any) *caxton.Error {
 	return caxton.Errorf(caxton.Invalid, code, format, args...)
 }
