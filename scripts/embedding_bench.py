@@ -4,7 +4,7 @@
 
 GO_PROGRAM reads lines "batch tokens" and answers each with the milliseconds per text of one call. Both run on
 one thread, then on two. Each round takes each engine once per shape, for about 0.3 s; the best and the median
-of all calls are printed.
+of all calls are printed, and for the ratios the median of the rounds' CPU time.
 """
 
 import os
@@ -49,6 +49,15 @@ def ours(program, *args):
     return call
 
 
+def cpu(pid):
+    """The CPU time of a process in ms. On a busy machine it says more than the clock on the wall."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+            total += int(f.read().split()[0])
+    return total / 1e6
+
+
 def resident(pid):
     with open(f"/proc/{pid}/status") as f:
         return {k: v.split()[0] for k, v in (line.split(":", 1) for line in f) if k in ("VmRSS", "RssAnon", "RssFile")}
@@ -64,15 +73,19 @@ def main():
             if k != "plain":
                 engines["caxton " + k] = ours(program, "-kernel", k, "-workers", str(threads))
         times = {(e, s): [] for e in engines for s in SHAPES}
+        used = {(e, s): [] for e in engines for s in SHAPES}
         for _ in range(rounds):
             for shape in SHAPES:
                 for name, call in engines.items():
                     call(*shape)
-                    end = time.perf_counter() + 0.3
+                    pid = call.process.pid if name.startswith("caxton") else os.getpid()
+                    start, end, calls = cpu(pid), time.perf_counter() + 0.3, 0
                     while True:
                         times[name, shape].append(call(*shape))
+                        calls += 1
                         if time.perf_counter() > end:
                             break
+                    used[name, shape].append((cpu(pid) - start) / calls / shape[0])
         print(f"\n{threads} thread(s), {rounds} rounds in turns: ms per text, best (median)\n")
         print("| engine | " + " | ".join(f"b{b} n{n}" for b, n in SHAPES) + " |")
         print("| --- |" + " ---: |" * len(SHAPES))
@@ -81,15 +94,16 @@ def main():
         for name in engines:
             label = name if name.startswith("caxton") else "onnxruntime " + name
             print(f"| {label} | " + " | ".join(f"{best[name, s]:.2f} ({middle[name, s]:.2f})" for s in SHAPES) + " |")
+        # A round's CPU time counts against the better of the two graphs of the same round.
         for name in engines:
             if not name.startswith("caxton"):
                 continue
             for what, rivals in (("float32", ("plain", "fused")), ("int8", ("plain-int8", "fused-int8"))):
-                cells = [
-                    f"{best[name, s] / min(best[r, s] for r in rivals):.2f} ({middle[name, s] / min(middle[r, s] for r in rivals):.2f})"
-                    for s in SHAPES
-                ]
-                print(f"| {name} ÷ onnxruntime {what}, the better of two | " + " | ".join(cells) + " |")
+                cells = []
+                for s in SHAPES:
+                    turns = [mine / min(used[r, s][i] for r in rivals) for i, mine in enumerate(used[name, s])]
+                    cells.append(f"{best[name, s] / min(best[r, s] for r in rivals):.2f} ({statistics.median(turns):.2f})")
+                print(f"| {name} ÷ onnxruntime {what}: best, (median of the rounds' CPU time) | " + " | ".join(cells) + " |")
         for name, call in engines.items():
             if name.startswith("caxton"):
                 print(f"{name}: resident {resident(call.process.pid)}")

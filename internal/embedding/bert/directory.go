@@ -11,16 +11,14 @@ import (
 	"github.com/caxton/caxton"
 )
 
-// A float is a model in float32, matrices as they lie in the published file: out × in.
+// A float is what comes before the layers of a model, in float32.
 type float struct {
-	header     Header
-	vocabulary []byte
-	words      []float32
-	positions  []float32 // the vector of the first token type is added: we use no other
-	norm       norm
-	layers     []floatLayer
+	words     []float32
+	positions []float32 // the vector of the first token type is added: we use no other
+	norm      norm
 }
 
+// A floatLayer is a layer in float32, matrices as they lie in the published file: out × in.
 type floatLayer struct {
 	qkv, out, up, down                 []float32
 	qkvBias, outBias, upBias, downBias []float32

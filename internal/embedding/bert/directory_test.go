@@ -76,31 +76,31 @@ func newSmall(heads, dim int) *small {
 }
 
 // write returns a directory with the model.
-func (s *small) write(t testing.TB) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "small")
+func (s *small) write(tb testing.TB) string {
+	tb.Helper()
+	dir := filepath.Join(tb.TempDir(), "small")
 	if err := os.MkdirAll(filepath.Join(dir, "1_Pooling"), 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	put := func(name string, data []byte) {
-		t.Helper()
+		tb.Helper()
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	config, err := json.Marshal(s.config)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	put("config.json", config)
 	put("1_Pooling/config.json", fmt.Appendf(nil, `{"pooling_mode_mean_tokens": %t, "pooling_mode_cls_token": %t}`, s.pooling == "mean", s.pooling == "cls"))
 	put("vocab.txt", []byte(strings.Repeat("word\n", s.words)))
-	put("model.safetensors", s.safetensors(t))
+	put("model.safetensors", s.safetensors(tb))
 	return dir
 }
 
-func (s *small) safetensors(t testing.TB) []byte {
-	t.Helper()
+func (s *small) safetensors(tb testing.TB) []byte {
+	tb.Helper()
 	head := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
 	var body []byte
 	for name, v := range s.tensors {
@@ -126,7 +126,7 @@ func (s *small) safetensors(t testing.TB) []byte {
 	}
 	h, err := json.Marshal(head)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(h))), h...), body...)
 }

@@ -17,14 +17,14 @@ type golden struct {
 }
 
 // goldens reads testdata/golden.bin, which scripts/embedding_golden.py writes.
-func goldens(t testing.TB) []golden {
-	t.Helper()
+func goldens(tb testing.TB) []golden {
+	tb.Helper()
 	b, err := os.ReadFile("testdata/golden.bin")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if string(b[:8]) != "CXGOLD1\n" {
-		t.Fatal("testdata/golden.bin is not of version 1")
+		tb.Fatal("testdata/golden.bin is not of version 1")
 	}
 	count, dims := int(binary.LittleEndian.Uint32(b[8:])), int(binary.LittleEndian.Uint32(b[12:]))
 	b = b[16:]
@@ -44,7 +44,7 @@ func goldens(t testing.TB) []golden {
 		b = b[4*dims:]
 	}
 	if len(b) != 0 {
-		t.Fatalf("testdata/golden.bin has %d bytes too many", len(b))
+		tb.Fatalf("testdata/golden.bin has %d bytes too many", len(b))
 	}
 	return all
 }
@@ -62,25 +62,25 @@ func cosine(a, b []float32) float64 {
 }
 
 // builtin loads the built-in model with the given loops.
-func builtin(t testing.TB, kernel string) *bert.Model {
-	t.Helper()
+func builtin(tb testing.TB, kernel string) *bert.Model {
+	tb.Helper()
 	m, err := minilm.Load(bert.Config{Kernel: kernel})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }
 
 // published loads the float32 weights from where CAXTON_MODEL_DIR says, or skips the test.
-func published(t testing.TB, kernel string) *bert.Model {
-	t.Helper()
+func published(tb testing.TB, kernel string) *bert.Model {
+	tb.Helper()
 	dir := os.Getenv("CAXTON_MODEL_DIR")
 	if dir == "" {
-		t.Skip("CAXTON_MODEL_DIR names no directory with the published float32 weights")
+		tb.Skip("CAXTON_MODEL_DIR names no directory with the published float32 weights")
 	}
 	m, err := bert.LoadDir(dir, bert.Config{Kernel: kernel})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }

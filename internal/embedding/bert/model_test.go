@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,11 +20,11 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tiny returns a weights file of a small random model.
-func tiny(t testing.TB) []byte {
-	t.Helper()
-	file, err := bert.Quantise(newSmall(1, 32).write(t), "tiny", "a test", "MIT")
+func tiny(tb testing.TB) []byte {
+	tb.Helper()
+	file, err := bert.Quantise(newSmall(1, 32).write(tb), "tiny", "a test", "MIT")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return file
 }
@@ -35,21 +36,21 @@ func signed(file []byte) []byte {
 	}
 	body := file[:len(file)-sha256.Size]
 	sum := sha256.Sum256(body)
-	return append(body[:len(body):len(body)], sum[:]...)
+	return append(slices.Clip(body), sum[:]...)
 }
 
 // TestLoadRefuses damages a weights file in each way there is.
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	good := tiny(t)
-	change := func(old, new string) func([]byte) []byte {
+	change := func(old, with string) func([]byte) []byte {
 		return func(f []byte) []byte {
 			if !strings.Contains(string(f), old) {
 				t.Errorf("the file has no %q", old)
 			}
 			end := 16 + int(binary.LittleEndian.Uint32(f[12:]))
 			body := f[(end+63)/64*64:]
-			head := strings.Replace(string(f[16:end]), old, new, 1)
+			head := strings.Replace(string(f[16:end]), old, with, 1)
 			out := append(binary.LittleEndian.AppendUint32(f[:12:12], uint32(len(head))), head...)
 			out = append(out, make([]byte, (len(out)+63)/64*64-len(out))...)
 			return signed(append(out, body...))
@@ -107,8 +108,7 @@ func FuzzWeights(f *testing.F) {
 		for _, file := range [][]byte{file, signed(file), body} {
 			m, err := bert.Load("fuzzed", file, bert.Config{Kernel: "plain"})
 			if err != nil {
-				var e *caxton.Error
-				if !errors.As(err, &e) {
+				if _, ok := errors.AsType[*caxton.Error](err); !ok {
 					t.Fatalf("Load: %v is no *caxton.Error", err)
 				}
 				continue

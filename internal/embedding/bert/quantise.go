@@ -77,7 +77,7 @@ func (w *writer) rows(name string, v []float32, n, width int) {
 			scale := bestScale(block, gain)
 			binary.LittleEndian.PutUint16(row[j*2:], scale)
 			for k, q := range quantised(block, scale, gain) {
-				row[blocks*2+j*blockRows+k] = byte(q)
+				row[blocks*2+j*blockRows+k] = byte(q) //nolint:gosec // the bits are kept
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func (w *writer) panels(name string, v, bias []float32, out, in int) {
 			dst := b[(o/panelCols*perPanel+j)*blockBytes:][:blockBytes]
 			binary.LittleEndian.PutUint16(dst[o%panelCols*2:], scale)
 			for k, q := range quantised(block, scale, gain) {
-				dst[panelCols*2+k*panelCols+o%panelCols] = byte(q)
+				dst[panelCols*2+k*panelCols+o%panelCols] = byte(q) //nolint:gosec // the bits are kept
 			}
 		}
 	}

@@ -36,7 +36,7 @@ func newSafetensors(file string, r io.ReaderAt, size int64) (*safetensors, error
 		return nil, damaged(file, "it ends after %d bytes", size).WithCause(err)
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
-	if n > maxSafetensorsHeader || int64(n) > size-8 { //nolint:gosec // n is small once compared
+	if n > maxSafetensorsHeader || int64(n) > size-8 {
 		return nil, damaged(file, "its header claims %d bytes", n)
 	}
 	head := make([]byte, n)
@@ -47,7 +47,7 @@ func newSafetensors(file string, r io.ReaderAt, size int64) (*safetensors, error
 	if err := json.Unmarshal(head, &entries); err != nil {
 		return nil, damaged(file, "its header is not JSON").WithCause(err)
 	}
-	s := &safetensors{file: file, r: r, start: 8 + int64(n), tensors: make(map[string]safetensor, len(entries))} //nolint:gosec // n is small
+	s := &safetensors{file: file, r: r, start: 8 + int64(n), tensors: make(map[string]safetensor, len(entries))}
 	s.size = size - s.start
 	for name, raw := range entries {
 		if name == "__metadata__" {

@@ -19,8 +19,8 @@ import (
 
 func main() {
 	if err := run(context.Background(), os.Args[1:], os.Stdin, os.Stdout); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "embedbench:", err) // nothing is left to tell it to
-		os.Exit(1)
+		_, _ = fmt.Fprintln(os.Stderr, "embedbench:", err)
+		os.Exit(1) //nolint:forbidigo // this is a main
 	}
 }
 
