@@ -1,5 +1,5 @@
 // Asm writes the assembly of package bert: the loops of kernels.go once with the 32-byte registers
-// of AVX2 and FMA and once with the 64-byte registers of AVX-512 (F and BW).
+// of AVX2 and FMA and once with the 64-byte registers of AVX-512 F.
 //
 //	cd internal/embedding/bert/asm && go run . -out ../loops_amd64.s -stubs ../loops_amd64.go -pkg bert
 //
