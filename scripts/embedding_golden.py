@@ -56,7 +56,7 @@ def main():
             assert len(ids) == n
             got = session.run(None, {"input_ids": np.array([ids], np.int64), "attention_mask": np.ones((1, n), np.int64)})[0][0]
             want = reference(config, w, ids)
-            worst = min(worst, float(want @ got / np.linalg.norm(got)))
+            worst = min(worst, float(want @ got / np.linalg.norm(got.astype(np.float64))))
             f.write(struct.pack(f"<H{n}H", n, *ids) + got.astype("<f4").tobytes())
     print(f"{COUNT} texts, worst cosine of onnxruntime to float64 {worst:.9f}")
 

@@ -209,7 +209,7 @@ def main():
                 want = reference(config, w, ids)
                 dt = np.int32 if name == "fused" else np.int64
                 got = s.run(None, {"input_ids": ids[None].astype(dt), "attention_mask": np.ones((1, n), dt)})[0][0]
-                worst = min(worst, float(want @ got / np.linalg.norm(got)))
+                worst = min(worst, float(want @ got / np.linalg.norm(got.astype(np.float64))))
             print(f"{name}{kind}: worst cosine to float64 {worst:.9f}")
 
 
