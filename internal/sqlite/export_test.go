@@ -1,17 +1,12 @@
 package sqlite
 
 import (
-	"time"
-
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
 // Queued returns how many writes wait.
 func (db *DB) Queued() int { return len(db.jobs) }
-
-// IDAt returns an ordered message ID of a time.
-func IDAt(t time.Time) string { return string(idAt(t)) }
 
 // GatherWAL returns f with its writes gathered, as the writer connection has its log.
 func GatherWAL(f vfs.File, commitSync bool) vfs.File {
@@ -21,6 +16,14 @@ func GatherWAL(f vfs.File, commitSync bool) vfs.File {
 // WriteNow runs fn in a transaction as a caller does who is alone.
 func (db *DB) WriteNow(fn func() error) error {
 	j := &job{fn: func(*sqlite3.Conn) error { return fn() }, done: make(chan error, 1)}
+	db.mu.Lock()
+	db.commitNow(j)
+	return <-j.done
+}
+
+// Flush writes the delayed tables as Run does from time to time.
+func (db *DB) Flush() error {
+	j := &job{fn: db.flush, done: make(chan error, 1)}
 	db.mu.Lock()
 	db.commitNow(j)
 	return <-j.done

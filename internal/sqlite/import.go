@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
-	"strconv"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -52,33 +51,15 @@ func (db *DB) importLog(c *sqlite3.Conn, records []caxton.Record, open []caxton.
 	if err := caxton.CheckPlace(records, func(id caxton.ConversationID) (caxton.Thread, bool, error) { return db.above(c, id) }); err != nil {
 		return err
 	}
-	waits := map[caxton.MessageID]bool{}
-	for i := range open {
-		waits[open[i].Message.ID] = true
-	}
 	var times span
 	archived := false
 	for i := range records {
 		r := &records[i]
-		seq, err := db.append(conv, r.At, r.Kind, r.MessageID, r.AgentID, r.Body, true)
-		if err != nil {
+		if _, _, err := db.append(conv, r.At, r.Kind, r.MessageID, r.AgentID, r.Body, true); err != nil {
 			return err
 		}
 		times = times.with(span{first: micros(r.At), last: micros(r.At)})
 		archived = r.Kind == caxton.RecordArchived
-		if r.Kind != caxton.RecordMessage {
-			continue
-		}
-		settled := int64(1)
-		if waits[r.MessageID] {
-			settled = 0
-		}
-		if err := exec(db.stmts.message, string(r.MessageID), string(conv), seq, settled); err != nil {
-			return err
-		}
-		if db.writer.Changes() == 0 {
-			return caxton.Errorf(caxton.Conflict, "message_known", "there is a message %s already", r.MessageID)
-		}
 	}
 	if records[0].Kind == caxton.RecordForked {
 		times.first = micros(records[0].At) // its records are older than itself
@@ -88,7 +69,6 @@ func (db *DB) importLog(c *sqlite3.Conn, records []caxton.Record, open []caxton.
 			return err
 		}
 	}
-	// Recovery finds conversations by new messages, and these may be old.
 	if err := exec(db.stmts.convTouch, string(conv), times.first, times.last, string(caxton.Beginning(records))); err != nil {
 		return err
 	}
@@ -96,10 +76,6 @@ func (db *DB) importLog(c *sqlite3.Conn, records []caxton.Record, open []caxton.
 		if err := db.closeLog(conv); err != nil {
 			return err
 		}
-	}
-	// The times are others than those of the positions: see RecordsSince.
-	if err := exec(db.stmts.metaSet, "imported", strconv.FormatInt(db.writing.next-1, 10)); err != nil {
-		return err
 	}
 	// The index finds conversations by their activity, and this one's may be long ago.
 	for done := false; !done; {
@@ -119,7 +95,10 @@ func (db *DB) Archive(ctx context.Context, id caxton.ConversationID, b caxton.Ar
 		return err
 	}
 	return db.write(ctx, func(c *sqlite3.Conn) error {
-		if _, err := db.append(id, at, caxton.RecordArchived, "", "", body, false); err != nil {
+		if _, _, err := db.append(id, at, caxton.RecordArchived, "", "", body, false); err != nil {
+			return err
+		}
+		if err := db.flushAll(c); err != nil {
 			return err
 		}
 		active := false

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,24 +14,21 @@ import (
 
 // statements are the prepared statements of the hot path, on the writer connection.
 type statements struct {
-	begin, commit              *sqlite3.Stmt
-	convFind, convTouch        *sqlite3.Stmt
-	convLate                   *sqlite3.Stmt
-	seqMax, record, recordBody *sqlite3.Stmt
-	message, messageFind       *sqlite3.Stmt
-	messageSettle, messageOpen *sqlite3.Stmt
-	pend, pendDelete           *sqlite3.Stmt
-	pendAttempt                *sqlite3.Stmt
-	pendNow, messageReopen     *sqlite3.Stmt
-	ticketFind, ticketPut      *sqlite3.Stmt
-	ticketOpen, ticketsOpen    *sqlite3.Stmt
-	account, accountPut        *sqlite3.Stmt
-	accountAdd                 *sqlite3.Stmt
-	reservation                *sqlite3.Stmt
-	reservationFind            *sqlite3.Stmt
-	reservationDelete          *sqlite3.Stmt
-	metaGet, metaSet           *sqlite3.Stmt
-	blob, logLine              *sqlite3.Stmt
+	begin, commit           *sqlite3.Stmt
+	convFind, convTouch     *sqlite3.Stmt
+	seqMax, record          *sqlite3.Stmt
+	message                 *sqlite3.Stmt
+	pend, pendDelete        *sqlite3.Stmt
+	pendAttempt, pendNow    *sqlite3.Stmt
+	ticketFind, ticketPut   *sqlite3.Stmt
+	ticketOpen, ticketsOpen *sqlite3.Stmt
+	account, accountPut     *sqlite3.Stmt
+	accountAdd              *sqlite3.Stmt
+	reservation             *sqlite3.Stmt
+	reservationFind         *sqlite3.Stmt
+	reservationDelete       *sqlite3.Stmt
+	metaGet, metaSet        *sqlite3.Stmt
+	blob, logLine           *sqlite3.Stmt
 }
 
 // A prepared is a statement and its text.
@@ -46,19 +44,13 @@ func (s *statements) all() []prepared {
 		{&s.convFind, `SELECT archived FROM conversations WHERE cid=?1`},
 		{&s.convTouch, `INSERT INTO conversations (cid, created_at, updated_at, parent) VALUES (?1, ?2, ?3, ?4)
 			ON CONFLICT (cid) DO UPDATE SET updated_at=max(updated_at, excluded.updated_at)`},
-		{&s.convLate, `UPDATE conversations SET updated_at=max(updated_at, ?2) WHERE cid=?1`},
 		{&s.seqMax, `SELECT coalesce(max(seq), 0) FROM records WHERE conv=?1`},
 		{&s.record, `INSERT INTO records (conv, seq, at, kind, msg, agent, body, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`},
-		{&s.recordBody, `SELECT body FROM records WHERE conv=?1 AND seq=?2`},
-		{&s.message, `INSERT OR IGNORE INTO messages (id, conv, seq, settled) VALUES (?1, ?2, ?3, ?4)`},
-		{&s.messageFind, `SELECT conv, seq FROM messages WHERE id=?1`},
-		{&s.messageSettle, `UPDATE messages SET settled=1 WHERE id=?1 AND settled=0`},
-		{&s.messageOpen, `SELECT 1 FROM messages WHERE id=?1 AND settled=0`},
+		{&s.message, `SELECT body FROM records WHERE msg=?1 AND kind='message'`},
 		{&s.pend, `INSERT INTO pending (msg, attempt, not_before, parked, outputs) VALUES (?1, ?2, ?3, ?4, ?5)
 			ON CONFLICT (msg) DO UPDATE SET attempt=excluded.attempt, not_before=excluded.not_before, parked=excluded.parked, outputs=excluded.outputs`},
 		{&s.pendAttempt, `SELECT attempt FROM pending WHERE msg=?1`},
 		{&s.pendNow, `UPDATE pending SET not_before=0 WHERE msg=?1`},
-		{&s.messageReopen, `UPDATE messages SET settled=0 WHERE id=?1 AND settled=1`},
 		{&s.ticketFind, `SELECT body FROM tickets WHERE kind=?1 AND id=?2`},
 		{&s.ticketOpen, `SELECT 1 FROM tickets WHERE msg=?1 AND kind=?2 AND open=1 LIMIT 1`},
 		{&s.ticketsOpen, `SELECT body FROM tickets WHERE msg=?1 AND kind='approval' AND open=1 ORDER BY id`},
@@ -181,95 +173,67 @@ func (db *DB) Accept(ctx context.Context, d caxton.Delivery, fresh bool) (stored
 // accept stores a message in its conversation and makes it pending when an agent is to get it.
 func (db *DB) accept(d *caxton.Delivery, body []byte) error {
 	m := &d.Message
-	seq, err := db.append(m.ConversationID, m.CreatedAt, caxton.RecordMessage, m.ID, m.ReceiverID, body, true)
+	n, seq, err := db.append(m.ConversationID, m.CreatedAt, caxton.RecordMessage, m.ID, m.ReceiverID, body, true)
 	if err != nil {
 		return err
-	}
-	outside := m.ReceiverID == ""
-	settled := int64(0)
-	if outside {
-		settled = 1
 	}
 	if seq == 1 && m.Parent != "" {
 		db.writing.parent(m.ConversationID, m.Parent)
 	}
-	if seq == 1 && m.ID < max(db.writing.bound, db.writing.tx.bound) { // recovery would not find it
-		at := micros(m.CreatedAt)
-		if err := exec(db.stmts.convTouch, string(m.ConversationID), at, at, string(m.Parent)); err != nil {
-			return err
-		}
+	if m.ReceiverID != "" {
+		db.writing.tx.opened[m.ID] = n // recovery finds it; see flush
 	}
-	if err := exec(db.stmts.message, string(m.ID), string(m.ConversationID), seq, settled); err != nil {
-		return err
-	}
-	if db.writer.Changes() == 0 {
-		return caxton.Errorf(caxton.Conflict, "message_known", "message %s was accepted before", m.ID)
-	}
-	if outside {
-		return nil
-	}
-	ordered := m.ID.TimeOrdered() && m.ID >= max(db.writing.bound, db.writing.tx.bound)
-	db.writing.tx.opened[m.ID] = !ordered
-	if ordered {
-		return nil // recovery finds it; see flush
-	}
-	return db.pend(d)
+	return nil
 }
 
-// append adds one record to a conversation's log and returns its position. A conversation
-// that has no record yet begins with it, if it may. An archived one is a Conflict.
-func (db *DB) append(conv caxton.ConversationID, at time.Time, kind caxton.RecordKind, msg caxton.MessageID, agent caxton.AgentID, body []byte, begin bool) (int64, error) {
-	last, ok := db.writing.end(conv)
-	seq := last.next
+// append adds one record to a conversation's log and returns its position in the log of the
+// server and in its own. A conversation that has no record yet begins with it, if it may. An
+// archived one is a Conflict, and so is a message that is known.
+func (db *DB) append(conv caxton.ConversationID, at time.Time, kind caxton.RecordKind, msg caxton.MessageID, agent caxton.AgentID, body []byte, begin bool) (n, seq int64, err error) {
+	seq, ok := db.writing.end(conv)
 	if !ok && begin && db.writing.unseen(conv) {
 		seq, ok = 1, true
 	}
 	if !ok {
 		archived := false
 		if _, err := one(db.stmts.convFind, func(st *sqlite3.Stmt) { archived = st.ColumnBool(0) }, string(conv)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if archived {
-			return 0, caxton.Errorf(caxton.Conflict, "conversation_archived", "conversation %s is archived", conv).WithHint("start a new conversation")
+			return 0, 0, caxton.Errorf(caxton.Conflict, "conversation_archived", "conversation %s is archived", conv).WithHint("start a new conversation")
 		}
 		if _, err := one(db.stmts.seqMax, func(st *sqlite3.Stmt) { seq = st.ColumnInt64(0) + 1 }, string(conv)); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if seq == 1 && !begin {
-			return 0, errNoConversation(conv)
+			return 0, 0, errNoConversation(conv)
 		}
 	}
 	us := micros(at)
-	n, err := db.position()
-	if err != nil {
-		return 0, err
+	if n, err = db.position(); err != nil {
+		return 0, 0, err
 	}
 	if err := exec(db.stmts.record, string(conv), seq, us, string(kind), string(msg), string(agent), body, n); err != nil {
-		return 0, err
+		if kind == caxton.RecordMessage && errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
+			if known, kerr := one(db.stmts.message, func(*sqlite3.Stmt) {}, string(msg)); known && kerr == nil {
+				err = caxton.Errorf(caxton.Conflict, "message_known", "message %s was accepted before", msg)
+			}
+		}
+		return 0, 0, err
 	}
 	db.writing.note(conv, seq, us)
-	if seq > 1 && us-last.at > touchAfter.Microseconds() {
-		if err := exec(db.stmts.convLate, string(conv), us); err != nil {
-			return 0, err
-		}
-	}
 	if db.writing.tx.fed {
 		db.writing.tx.records = append(db.writing.tx.records, caxton.Record{
 			ConversationID: conv, Seq: seq, N: n, At: fromMicros(us), Kind: kind, MessageID: msg, AgentID: agent, Body: bytes.Clone(body),
 		})
 	}
-	return seq, nil
+	return n, seq, nil
 }
 
 func (db *DB) findMessage(id caxton.MessageID) (d caxton.Delivery, found bool, err error) {
-	var conv string
-	var seq int64
-	found, err = one(db.stmts.messageFind, func(st *sqlite3.Stmt) { conv, seq = st.ColumnText(0), st.ColumnInt64(1) }, string(id))
-	if err != nil || !found {
-		return d, false, err
-	}
 	var body []byte
-	if _, err := one(db.stmts.recordBody, func(st *sqlite3.Stmt) { body = append(body, st.ColumnRawText(0)...) }, conv, seq); err != nil {
+	found, err = one(db.stmts.message, func(st *sqlite3.Stmt) { body = append(body, st.ColumnRawText(0)...) }, string(id))
+	if err != nil || !found {
 		return d, false, err
 	}
 	d, err = decodeDelivery(body)
@@ -290,7 +254,7 @@ func (db *DB) appendAll(records []caxton.Record) error {
 		if at.IsZero() {
 			at = db.cfg.Now()
 		}
-		if _, err := db.append(r.ConversationID, at, r.Kind, r.MessageID, r.AgentID, r.Body, false); err != nil {
+		if _, _, err := db.append(r.ConversationID, at, r.Kind, r.MessageID, r.AgentID, r.Body, false); err != nil {
 			return err
 		}
 	}
@@ -303,11 +267,7 @@ func (db *DB) Leased(ctx context.Context, leases ...caxton.Lease) error {
 	return db.write(ctx, func(*sqlite3.Conn) error {
 		for i := range leases {
 			l := &leases[i]
-			open, err := one(db.stmts.messageOpen, func(*sqlite3.Stmt) {}, string(l.Message.ID))
-			if err != nil {
-				return err
-			}
-			if !open {
+			if !db.writing.unsettled(l.Message.ID) {
 				continue
 			}
 			known := 0
@@ -373,11 +333,7 @@ func (db *DB) putBack(d caxton.Delivery, notBefore, now time.Time, kind caxton.R
 		return err
 	}
 	d.NotBefore = notBefore
-	open, err := one(db.stmts.messageOpen, func(*sqlite3.Stmt) {}, string(d.Message.ID))
-	if err != nil {
-		return err
-	}
-	if !open {
+	if !db.writing.unsettled(d.Message.ID) {
 		return errSettled(d.Message.ID)
 	}
 	if err := db.pend(&d); err != nil {
@@ -409,10 +365,7 @@ func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 	}
 	return db.write(ctx, func(*sqlite3.Conn) error {
 		id := s.Lease.Message.ID
-		if err := exec(db.stmts.messageSettle, string(id)); err != nil {
-			return err
-		}
-		if db.writer.Changes() == 0 {
+		if !db.writing.unsettled(id) {
 			return errSettled(id)
 		}
 		if db.writing.stored(id) {
@@ -445,14 +398,14 @@ func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 
 // pend keeps what is known of the attempts at an unsettled message.
 func (db *DB) pend(d *caxton.Delivery) error {
-	db.writing.tx.opened[d.Message.ID] = true
+	db.writing.tx.opened[d.Message.ID] = stored
 	delete(db.writing.tx.closed, d.Message.ID) // it may be settled and reopened at once
 	return exec(db.stmts.pend, string(d.Message.ID), int64(d.Attempt), micros(d.NotBefore), int64(d.Parked), int64(d.Outputs))
 }
 
 // appendTo adds a record about m to m's conversation.
 func (db *DB) appendTo(m *caxton.Message, at time.Time, kind caxton.RecordKind, body []byte) error {
-	_, err := db.append(m.ConversationID, at, kind, m.ID, m.ReceiverID, body, false)
+	_, _, err := db.append(m.ConversationID, at, kind, m.ID, m.ReceiverID, body, false)
 	return err
 }
 

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/journaltest"
 	"github.com/caxton/caxton/internal/sqlite"
 	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/ext/fts5"
 )
 
 // olderDB makes a database whose schema ends with the migration given.
@@ -21,6 +23,9 @@ func olderDB(t *testing.T, path, last, rows string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
+	if err := fts5.Register(c); err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob("migrations/*.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -81,4 +86,51 @@ func TestMigrateLog(t *testing.T) {
 	if err != nil || len(ms) != 3 || string(ms[1].Content) != `"three"` {
 		t.Errorf("Messages = %+v, %v", ms, err)
 	}
+}
+
+// A database from before pending was told by the log keeps what each message is: settled,
+// waiting, known from attempts or not, and found after a crash of the older program only.
+func TestMigrateOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	const old, young = "01900000-0000-7000-8000-000000000001", "01a00000-0000-7000-8000-000000000002"
+	olderDB(t, path, "0009", `
+		INSERT INTO records (n, conv, seq, at, kind, msg, agent, body) VALUES
+			(-1, 'a', 1, 10, 'message', 'm0', 'a1', '{"message":{"message_id":"m0","conversation_id":"a","performative":"request","receiver_id":"a1","content":"zero"}}'),
+			(0, 'a', 2, 11, 'settled', 'm0', 'a1', '{"outcome":"done","attempt":1,"version":1,"leased_at":"2026-01-01T00:00:00Z","outputs":["m0r"]}'),
+			(3, 'a', 3, 11, 'message', 'm0r', '', '{"message":{"message_id":"m0r","conversation_id":"a","performative":"inform","content":"reply"}}'),
+			(4, 'b', 1, 20, 'message', '`+old+`', 'a1', '{"message":{"message_id":"`+old+`","conversation_id":"b","performative":"request","receiver_id":"a1","content":"old"}}'),
+			(7, 'c', 1, 30, 'message', '`+young+`', 'a1', '{"message":{"message_id":"`+young+`","conversation_id":"c","performative":"request","receiver_id":"a1","parent":"b","content":"young"}}');
+		INSERT INTO messages (id, conv, seq, settled) VALUES ('m0','a',1,1), ('m0r','a',3,1), ('`+old+`','b',1,0), ('`+young+`','c',1,0);
+		INSERT INTO pending (msg, attempt, not_before) VALUES ('`+old+`', 2, 0);
+		INSERT INTO conversations (cid, created_at, updated_at) VALUES ('a',10,11), ('b',20,20);
+		INSERT INTO meta (key, value) VALUES ('position', '8'), ('bound', '019fffff-0000-7000-8000-000000000000'), ('imported', '3');
+		PRAGMA user_version=9`)
+	db, stop := open(t, path, sqlite.Normal)
+	check := func() {
+		t.Helper()
+		ds, err := db.Pending(t.Context())
+		if err != nil || len(ds) != 2 || ds[0].Message.ID != old || ds[0].Attempt != 2 || ds[1].Message.ID != young {
+			t.Errorf("Pending = %+v, %v, want the old one with two attempts and the young one", ds, err)
+		}
+		if st, err := db.Message(t.Context(), "m0"); err != nil || !st.Settled || len(st.Replies) != 1 {
+			t.Errorf("Message(m0) = %+v, %v, want it settled with a reply", st, err)
+		}
+		if st, err := db.Message(t.Context(), old); err != nil || st.Settled {
+			t.Errorf("Message(%s) = %+v, %v, want it not settled", old, st, err)
+		}
+		if c, err := db.Conversation(t.Context(), "c"); err != nil || c.State != caxton.ConversationActive || c.Parent != "b" {
+			t.Errorf("Conversation(c) = %+v, %v, want an active one that came out of b", c, err)
+		}
+		rs, err := db.RecordsSince(t.Context(), -10, time.Time{}, 0)
+		if err != nil || len(rs) != 5 || rs[4].MessageID != young {
+			t.Errorf("RecordsSince = %d records, %v, want all 5 in order", len(rs), err)
+		}
+	}
+	check()
+	if _, dup, err := db.Accept(t.Context(), journaltest.Delivery("d", young, 0), false); err != nil || !dup {
+		t.Errorf("Accept of a known message = %t, %v, want a duplicate", dup, err)
+	}
+	stop()
+	db, _ = open(t, path, sqlite.Normal)
+	check()
 }

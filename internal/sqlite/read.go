@@ -18,11 +18,9 @@ import (
 // server resumes when it starts.
 func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
 	rows, err := db.read.QueryContext(ctx, `SELECT coalesce(p.attempt, 0), coalesce(p.not_before, 0), coalesce(p.parked, 0), coalesce(p.outputs, 0), r.body
-		FROM (SELECT msg AS id FROM pending UNION
-			SELECT id FROM messages WHERE id>=coalesce((SELECT value FROM meta WHERE key='bound'), '') AND settled=0) o
-		JOIN messages m ON m.id=o.id JOIN records r ON r.conv=m.conv AND r.seq=m.seq
-		LEFT JOIN pending p ON p.msg=o.id
-		WHERE m.settled=0
+		FROM (SELECT msg FROM pending UNION `+unsettledSince+`coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key='flushed'), -9223372036854775808)) o
+		CROSS JOIN records r ON r.msg=o.msg AND r.kind='message'
+		LEFT JOIN pending p ON p.msg=o.msg
 		ORDER BY r.n`) // not by time: clocks can be set back
 	if err != nil {
 		return nil, storageError("read pending messages", err)
@@ -45,7 +43,7 @@ func (db *DB) Pending(ctx context.Context) ([]caxton.Delivery, error) {
 func (db *DB) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.MessageID) ([]caxton.Record, error) {
 	rows, err := db.read.QueryContext(ctx, `SELECT `+recordColumns+`
 		FROM records WHERE conv=?1 AND msg=?2 AND kind<>'message'
-		  AND seq > coalesce((SELECT m.seq FROM messages m WHERE m.id=?2 AND m.conv=?1), 0)
+		  AND seq > coalesce((SELECT m.seq FROM records m WHERE m.msg=?2 AND m.kind='message' AND m.conv=?1), 0)
 		ORDER BY seq`, string(conv), string(id)) // what came before the message has nothing to do with it
 	if err != nil {
 		return nil, storageError("read turn", err)
@@ -59,7 +57,7 @@ func (db *DB) History(ctx context.Context, conv caxton.ConversationID, before ca
 	rows, err := db.read.QueryContext(ctx, `SELECT body FROM (
 			SELECT seq, body FROM records
 			WHERE conv=?1 AND kind='message'
-			  AND seq < coalesce((SELECT m.seq FROM messages m WHERE m.id=?2 AND m.conv=?1), 9223372036854775807)
+			  AND seq < coalesce((SELECT m.seq FROM records m WHERE m.msg=?2 AND m.kind='message' AND m.conv=?1), 9223372036854775807)
 			ORDER BY seq DESC LIMIT ?3)
 		ORDER BY seq`, string(conv), string(before), limit)
 	if err != nil {
@@ -118,8 +116,8 @@ func (db *DB) Message(ctx context.Context, id caxton.MessageID) (caxton.MessageS
 	}
 	st.Message, st.Routing = d.Message, d.Routing
 	var body []byte
-	err = db.read.QueryRowContext(ctx, `SELECT r.body FROM messages m JOIN records r ON r.conv=m.conv AND r.seq>m.seq
-		WHERE m.id=? AND m.settled=1 AND r.kind='settled' AND r.msg=m.id ORDER BY r.seq DESC LIMIT 1`, string(id)).Scan(&body)
+	err = db.read.QueryRowContext(ctx, `SELECT body FROM records WHERE conv=?1 AND msg=?2 AND kind='settled'
+		AND NOT EXISTS (SELECT 1 FROM pending WHERE msg=?2) ORDER BY seq DESC LIMIT 1`, string(d.Message.ConversationID), string(id)).Scan(&body) // one that was reopened is in pending at once
 	if errors.Is(err, sql.ErrNoRows) {
 		st.Settled = d.Message.ReceiverID == "" // a message to the outside has arrived
 		return st, nil
@@ -144,7 +142,7 @@ func (db *DB) Message(ctx context.Context, id caxton.MessageID) (caxton.MessageS
 
 func (db *DB) delivery(ctx context.Context, id caxton.MessageID) (caxton.Delivery, error) {
 	var body []byte
-	err := db.read.QueryRowContext(ctx, `SELECT r.body FROM messages m JOIN records r ON r.conv=m.conv AND r.seq=m.seq WHERE m.id=?`, string(id)).Scan(&body)
+	err := db.read.QueryRowContext(ctx, `SELECT body FROM records WHERE msg=? AND kind='message'`, string(id)).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return caxton.Delivery{}, caxton.Errorf(caxton.NotFound, "message_not_found", "there is no message %s", id)
 	}
@@ -181,12 +179,12 @@ const (
 		(SELECT r.at FROM records r WHERE r.conv=c.cid ORDER BY r.seq DESC LIMIT 1),
 		(SELECT count(*) FROM records r WHERE r.conv=c.cid AND r.kind='message'),
 		` + conversationActive + `, c.updated_at`
-	conversationActive = `EXISTS (SELECT 1 FROM records r JOIN messages m ON m.id=r.msg WHERE r.conv=c.cid AND r.kind='message' AND m.settled=0)`
+	conversationActive = `EXISTS (SELECT 1 FROM records r CROSS JOIN pending p ON p.msg=r.msg WHERE r.conv=c.cid AND r.kind='message')`
 )
 
-// fresh writes the delayed table of conversations, so that a reader sees the newest.
+// fresh writes the delayed tables, so that a reader sees the newest.
 func (db *DB) fresh(ctx context.Context) error {
-	return db.write(ctx, db.flush)
+	return db.write(ctx, db.flushAll)
 }
 
 // Conversation returns one conversation, or NotFound.

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -11,22 +12,32 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// flushEvery is how often the delayed tables are written, and how old an unsettled message
-// is, at least, before it is written to the table pending.
+// flushEvery is how often the delayed tables are written. A message that stays unsettled from
+// one time to the next is written to the table pending.
 const flushEvery = 500 * time.Millisecond
 
 // flush writes what the hot path leaves for later: the times of conversations, and which
-// messages have stayed unsettled. From then on recovery need not look at older messages.
+// messages have stayed unsettled since the flush before. From then on recovery need not look
+// at the records before that one.
 func (db *DB) flush(*sqlite3.Conn) error {
+	return db.flushUpTo(db.writing.mark)
+}
+
+// flushAll writes all that the hot path leaves for later.
+func (db *DB) flushAll(*sqlite3.Conn) error {
+	return db.flushUpTo(math.MaxInt64)
+}
+
+// flushUpTo writes the times of conversations, and the unsettled messages up to a position.
+func (db *DB) flushUpTo(last int64) error {
 	if err := db.flushSpans(nil); err != nil {
 		return err
 	}
 	w := &db.writing
-	bound := idAt(db.cfg.Now().Add(-flushEvery))
-	var late []caxton.MessageID // ordered by time, not quite new, and only in table messages
-	for _, open := range []map[caxton.MessageID]bool{w.open, w.tx.opened} {
-		for id := range open {
-			if id < bound && !w.stored(id) && !w.tx.closed[id] {
+	var late []caxton.MessageID
+	for _, open := range []map[caxton.MessageID]int64{w.open, w.tx.opened} {
+		for id, n := range open {
+			if n <= last && !w.stored(id) && !w.tx.closed[id] {
 				late = append(late, id)
 			}
 		}
@@ -36,9 +47,10 @@ func (db *DB) flush(*sqlite3.Conn) error {
 			return err
 		}
 	}
-	if bound > w.bound {
-		w.tx.bound = bound
-		return exec(db.stmts.metaSet, "bound", string(bound))
+	w.tx.mark = w.tx.from - 1
+	if last = min(last, w.tx.mark); last > max(w.flushed, w.tx.flushed) { // the times of this transaction's own records are still to be written
+		w.tx.flushed = last
+		return exec(db.stmts.metaSet, "flushed", strconv.FormatInt(last, 10))
 	}
 	return nil
 }
@@ -62,14 +74,13 @@ func (db *DB) flushSpans(*sqlite3.Conn) error {
 }
 
 // recover makes again what the delayed tables lack after a crash: the conversations of the
-// newest messages, and which of these are unsettled. It runs before Run.
+// newest records, and which of the messages among these are unsettled. It runs before Run.
 func (db *DB) recover() error {
-	var bound caxton.MessageID
-	if _, err := one(db.stmts.metaGet, func(st *sqlite3.Stmt) { bound = caxton.MessageID(st.ColumnText(0)) }, "bound"); err != nil {
+	flushed, err := db.number("flushed", math.MinInt64)
+	if err != nil {
 		return err
 	}
 	return db.transact([]*job{{fn: func(c *sqlite3.Conn) error {
-		db.writing.tx.bound = bound
 		if err := db.recoverPosition(); err != nil {
 			return err
 		}
@@ -79,23 +90,31 @@ func (db *DB) recover() error {
 		if err := db.recoverNewest(c); err != nil {
 			return err
 		}
-		if err := db.each(c, `SELECT msg, count(*) FROM reservations WHERE msg>=?1 GROUP BY msg`, "", func(st *sqlite3.Stmt) {
+		if err := db.each(c, `SELECT msg, count(*) FROM reservations GROUP BY msg`, func(st *sqlite3.Stmt) {
 			db.writing.reserved[caxton.MessageID(st.ColumnText(0))] = st.ColumnInt(1)
 		}); err != nil {
 			return err
 		}
-		if err := db.recoverConversations(c, bound); err != nil {
+		if err := db.recoverConversations(c, flushed); err != nil {
 			return err
 		}
 		if err := db.each(c, `INSERT OR IGNORE INTO pending (msg, attempt, not_before)
-			SELECT id, 0, 0 FROM messages WHERE id>=?1 AND settled=0`, bound, nil); err != nil {
+			SELECT msg, 0, 0 FROM (`+unsettledSince+`?1)`, nil, flushed); err != nil {
 			return err
 		}
-		return db.each(c, `SELECT msg FROM pending WHERE msg>=?1`, "", func(st *sqlite3.Stmt) {
-			db.writing.tx.opened[caxton.MessageID(st.ColumnText(0))] = true
-		})
+		if err := db.each(c, `SELECT msg FROM pending`, func(st *sqlite3.Stmt) {
+			db.writing.tx.opened[caxton.MessageID(st.ColumnText(0))] = stored
+		}); err != nil {
+			return err
+		}
+		return db.flushAll(c)
 	}}})
 }
+
+// unsettledSince selects the messages after a position that were never settled. What was
+// settled and reopened is in the table pending since then.
+const unsettledSince = `SELECT m.msg FROM records m WHERE m.kind='message' AND m.agent<>''
+	AND NOT EXISTS (SELECT 1 FROM records s WHERE s.conv=m.conv AND s.seq>m.seq AND s.msg=m.msg AND s.kind='settled') AND m.n>`
 
 // recoverNewest finds the highest ordered ID of a conversation. IDs that callers chose may be
 // higher; when there are many of them, all conversations count as seen.
@@ -103,9 +122,9 @@ func (db *DB) recoverNewest(c *sqlite3.Conn) error {
 	below := caxton.ConversationID("g") // above all that begins with a hexadecimal digit
 	for range 100 {
 		var next caxton.ConversationID
-		if err := db.each(c, `SELECT coalesce(max(conv), '') FROM records WHERE conv<?1`, caxton.MessageID(below), func(st *sqlite3.Stmt) {
+		if err := db.each(c, `SELECT coalesce(max(conv), '') FROM records WHERE conv<?1`, func(st *sqlite3.Stmt) {
 			next = caxton.ConversationID(st.ColumnText(0))
-		}); err != nil {
+		}, string(below)); err != nil {
 			return err
 		}
 		if next == "" || ordered(next) {
@@ -118,23 +137,24 @@ func (db *DB) recoverNewest(c *sqlite3.Conn) error {
 	return nil
 }
 
-func (db *DB) recoverConversations(c *sqlite3.Conn, bound caxton.MessageID) error {
+func (db *DB) recoverConversations(c *sqlite3.Conn, flushed int64) error {
 	return db.each(c, `INSERT INTO conversations (cid, created_at, updated_at, parent)
 		SELECT r.conv, coalesce((SELECT f.at FROM records f WHERE f.conv=r.conv AND f.seq=1 AND f.kind='forked'), min(r.at)), max(r.at),
 			coalesce((SELECT coalesce(iif(json_valid(f.body), json_extract(f.body, '$.message.parent'), NULL), iif(json_valid(f.body), json_extract(f.body, '$.from'), NULL)) FROM records f WHERE f.conv=r.conv AND f.seq=1), '')
 		FROM records r
-		WHERE r.conv IN (SELECT conv FROM messages WHERE id>=?1 UNION SELECT m.conv FROM pending p JOIN messages m ON m.id=p.msg)
+		WHERE r.conv IN (SELECT conv FROM records WHERE n>?1)
 		GROUP BY r.conv
-		ON CONFLICT (cid) DO UPDATE SET updated_at=max(updated_at, excluded.updated_at)`, bound, nil)
+		ON CONFLICT (cid) DO UPDATE SET updated_at=max(updated_at, excluded.updated_at)`, nil, flushed)
 }
 
-func (db *DB) each(c *sqlite3.Conn, sql string, bound caxton.MessageID, row func(*sqlite3.Stmt)) error {
+// each calls row with the rows of a query that is not worth a prepared statement.
+func (db *DB) each(c *sqlite3.Conn, sql string, row func(*sqlite3.Stmt), args ...any) error {
 	st, _, err := c.Prepare(sql)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	if err := bind(st, string(bound)); err != nil {
+	if err := bind(st, args...); err != nil {
 		return err
 	}
 	for st.Step() {
@@ -151,20 +171,24 @@ const positionBlock = 1 << 20
 
 // recoverPosition begins a new block of positions.
 func (db *DB) recoverPosition() error {
-	var text string
-	if _, err := one(db.stmts.metaGet, func(st *sqlite3.Stmt) { text = st.ColumnText(0) }, "position"); err != nil {
-		return err
-	}
-	next := int64(1)
-	if text != "" {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return fmt.Errorf("position %q: %w", text, err)
-		}
-		next = n
-	}
+	next, err := db.number("position", 1)
 	db.writing.next, db.writing.limit = next, next
-	return nil
+	db.writing.tx.from = next
+	return err
+}
+
+// number returns a number that is kept in the table meta, or what it is when it is not there.
+func (db *DB) number(key string, missing int64) (int64, error) {
+	var text string
+	found, err := one(db.stmts.metaGet, func(st *sqlite3.Stmt) { text = st.ColumnText(0) }, key)
+	if err != nil || !found {
+		return missing, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s %q: %w", key, text, err)
+	}
+	return n, nil
 }
 
 // position returns the next position in the log of the server. Positions of a transaction

@@ -72,18 +72,14 @@ func (db *DB) wake(id caxton.MessageID, how caxton.Wake) (*caxton.Delivery, erro
 	case caxton.WakeNot:
 		return nil, nil //nolint:nilnil // nothing is woken
 	case caxton.WakeNow:
-		open, err := one(db.stmts.messageOpen, func(*sqlite3.Stmt) {}, string(id))
-		if err != nil || !open {
-			return nil, err // settled meanwhile: nothing waits for the decision
+		if !db.writing.unsettled(id) {
+			return nil, nil //nolint:nilnil // settled meanwhile: nothing waits for the decision
 		}
 		if err := exec(db.stmts.pendNow, string(id)); err != nil {
 			return nil, err
 		}
 	case caxton.WakeReopen:
-		if err := exec(db.stmts.messageReopen, string(id)); err != nil {
-			return nil, err
-		}
-		if db.writer.Changes() == 0 {
+		if db.writing.unsettled(id) {
 			return nil, caxton.Errorf(caxton.Conflict, "message_not_settled", "message %s is still being handled", id)
 		}
 	}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"maps"
-	"time"
 
 	"github.com/caxton/caxton"
 )
@@ -11,10 +10,12 @@ import (
 // reads and writes as few pages as it can. Changes made inside a transaction take effect
 // only when it is committed.
 type writing struct {
-	ends  map[caxton.ConversationID]end  // of their logs
-	open  map[caxton.MessageID]bool      // unsettled messages; true when they are in table pending
-	spans map[caxton.ConversationID]span // times of conversations, not yet in table conversations
-	bound caxton.MessageID               // below it, unsettled messages with ordered IDs are in table pending
+	ends  map[caxton.ConversationID]int64 // of their logs: the next sequence numbers
+	open  map[caxton.MessageID]int64      // unsettled messages: their positions in the log of the server, or stored
+	spans map[caxton.ConversationID]span  // times of conversations, not yet in table conversations
+
+	flushed int64 // what the records up to this position leave open is in table pending
+	mark    int64 // the position at the last flush
 
 	newest caxton.ConversationID // no conversation with an ordered ID above it has a record
 
@@ -24,9 +25,8 @@ type writing struct {
 	tx transaction
 }
 
-// An end is where the log of a conversation ends: the next sequence number, and the time of
-// the record before it.
-type end struct{ next, at int64 }
+// stored is in the place of the position of an unsettled message that is in table pending.
+const stored int64 = 0
 
 // A span is the time from the first to the last record seen, and what the conversation came
 // out of.
@@ -37,15 +37,16 @@ type span struct {
 
 // transaction holds what changes when the transaction at work is committed.
 type transaction struct {
-	ends     map[caxton.ConversationID]end
-	opened   map[caxton.MessageID]bool
+	ends     map[caxton.ConversationID]int64
+	opened   map[caxton.MessageID]int64
 	closed   map[caxton.MessageID]bool
 	spans    map[caxton.ConversationID]span
 	flush    bool                           // spans were written
 	archived map[caxton.ConversationID]bool // no record may follow any more
 	newest   caxton.ConversationID
-	bound    caxton.MessageID // new bound, or ""
-	limit    int64            // new limit of positions, or 0
+	flushed  int64 // new value of flushed, or 0
+	mark     int64 // new mark, or 0
+	limit    int64 // new limit of positions, or 0
 
 	reserved map[caxton.MessageID]int // reservations made, less those booked
 	fed      bool                     // somebody listens: records are gathered
@@ -58,10 +59,10 @@ const maxRemembered = 100_000
 
 func newWriting() writing {
 	return writing{
-		ends: map[caxton.ConversationID]end{}, open: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{},
+		ends: map[caxton.ConversationID]int64{}, open: map[caxton.MessageID]int64{}, spans: map[caxton.ConversationID]span{},
 		reserved: map[caxton.MessageID]int{},
 		tx: transaction{
-			ends: map[caxton.ConversationID]end{}, opened: map[caxton.MessageID]bool{},
+			ends: map[caxton.ConversationID]int64{}, opened: map[caxton.MessageID]int64{},
 			closed: map[caxton.MessageID]bool{}, spans: map[caxton.ConversationID]span{}, reserved: map[caxton.MessageID]int{},
 			archived: map[caxton.ConversationID]bool{},
 		},
@@ -75,7 +76,7 @@ func (w *writing) begin(fed bool) {
 	clear(w.tx.spans)
 	clear(w.tx.reserved)
 	clear(w.tx.archived)
-	w.tx.flush, w.tx.newest, w.tx.bound, w.tx.limit, w.tx.records = false, "", "", 0, nil
+	w.tx.flush, w.tx.newest, w.tx.flushed, w.tx.mark, w.tx.limit, w.tx.records = false, "", 0, 0, 0, nil
 	w.tx.fed, w.tx.from = fed, w.next
 }
 
@@ -101,9 +102,8 @@ func (w *writing) finish(committed bool) {
 		w.spans[c] = w.spans[c].with(s)
 	}
 	w.newest = max(w.newest, w.tx.newest)
-	if w.tx.bound != "" {
-		w.bound = w.tx.bound
-	}
+	w.flushed = max(w.flushed, w.tx.flushed)
+	w.mark = max(w.mark, w.tx.mark)
 	w.limit = max(w.limit, w.tx.limit)
 	for id, n := range w.tx.reserved {
 		if w.reserved[id] += n; w.reserved[id] <= 0 {
@@ -123,10 +123,10 @@ func (s span) with(t span) span {
 	return s
 }
 
-// end returns the end of a conversation's log, and false when it must be read.
-func (w *writing) end(c caxton.ConversationID) (end, bool) {
+// end returns the next sequence number of a conversation's log, and false when it must be read.
+func (w *writing) end(c caxton.ConversationID) (int64, bool) {
 	if w.tx.archived[c] {
-		return end{}, false
+		return 0, false
 	}
 	e, ok := w.tx.ends[c]
 	if !ok {
@@ -144,17 +144,29 @@ func (w *writing) unseen(c caxton.ConversationID) bool {
 // ordered reports whether a conversation's ID begins with a time.
 func ordered(c caxton.ConversationID) bool { return caxton.MessageID(c).TimeOrdered() }
 
+// unsettled reports whether a message was accepted for an agent and is not settled.
+func (w *writing) unsettled(id caxton.MessageID) bool {
+	if w.tx.closed[id] {
+		return false
+	}
+	_, ok := w.tx.opened[id]
+	if !ok {
+		_, ok = w.open[id]
+	}
+	return ok
+}
+
 // stored reports whether an unsettled message is in table pending.
 func (w *writing) stored(id caxton.MessageID) bool {
-	st, ok := w.tx.opened[id]
+	n, ok := w.tx.opened[id]
 	if !ok {
-		st = w.open[id]
+		n, ok = w.open[id]
 	}
-	return st
+	return ok && n == stored
 }
 
 func (w *writing) note(c caxton.ConversationID, seq, at int64) {
-	w.tx.ends[c] = end{seq + 1, at}
+	w.tx.ends[c] = seq + 1
 	if c > w.newest && c > w.tx.newest && ordered(c) {
 		w.tx.newest = c
 	}
@@ -171,26 +183,10 @@ func (w *writing) dirty() bool {
 	if len(w.spans) > 0 {
 		return true
 	}
-	for _, stored := range w.open {
-		if !stored {
+	for _, n := range w.open {
+		if n != stored {
 			return true
 		}
 	}
 	return false
-}
-
-// idAt returns the smallest ordered message ID of a time: the first 48 bits of a UUID of
-// version 7 are milliseconds since 1970 (RFC 9562, section 5.7).
-func idAt(t time.Time) caxton.MessageID {
-	const digits = "0123456789abcdef"
-	ms := uint64(t.UnixMilli())
-	b := []byte("00000000-0000-7000-8000-000000000000")
-	for i := 12; i >= 0; i-- {
-		if b[i] == '-' {
-			continue
-		}
-		b[i] = digits[ms&0xf]
-		ms >>= 4
-	}
-	return caxton.MessageID(b)
 }
