@@ -442,18 +442,20 @@ func (r *runner) dispatch(ctx, turns context.Context, workers *sync.WaitGroup) {
 		r.mu.Lock()
 		r.inFlight++
 		r.mu.Unlock()
-		workers.Go(func() {
-			r.work(turns, l)
-			<-r.s.slots
-			r.mu.Lock()
-			r.inFlight--
-			// A width as it is now: a new version may have changed it.
-			full := r.inFlight+1 >= r.width() || r.agent.Suspended
-			r.mu.Unlock()
-			if full {
-				r.poke()
-			}
-		})
+		r.s.pool.hand(turns, turn{r, &l, workers})
+	}
+}
+
+// over frees the place of a turn that has ended.
+func (r *runner) over() {
+	<-r.s.slots
+	r.mu.Lock()
+	r.inFlight--
+	// A width as it is now: a new version may have changed it.
+	full := r.inFlight+1 >= r.width() || r.agent.Suspended
+	r.mu.Unlock()
+	if full {
+		r.poke()
 	}
 }
 

@@ -73,6 +73,7 @@ type Supervisor struct {
 	cfg      Config
 	metrics  metrics
 	slots    chan struct{} // capacity MaxConcurrent: one token for each turn that runs
+	pool     pool
 
 	mu      sync.Mutex // guards all below
 	runners map[caxton.AgentID]*runner
@@ -109,7 +110,7 @@ func New(source Source, versions Versions, factory Factory, cfg Config) *Supervi
 	}
 	s := &Supervisor{
 		source: source, versions: versions, factory: factory, cfg: cfg,
-		slots: make(chan struct{}, cfg.MaxConcurrent), runners: map[caxton.AgentID]*runner{}, wake: make(chan struct{}, 1),
+		slots: make(chan struct{}, cfg.MaxConcurrent), pool: pool{turns: make(chan turn, cfg.MaxConcurrent)}, runners: map[caxton.AgentID]*runner{}, wake: make(chan struct{}, 1),
 	}
 	s.metrics = newMetrics(cfg.Registerer, s)
 	return s
@@ -152,6 +153,7 @@ func (s *Supervisor) AgentRemoved(id caxton.AgentID) {
 func (s *Supervisor) Run(ctx context.Context) error {
 	turns, cancelTurns := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelTurns()
+	defer s.pool.end() // when all runners have ended
 	var wg sync.WaitGroup
 	for {
 		s.mu.Lock()

@@ -18,7 +18,7 @@ import (
 const maxLost = 10
 
 // work handles one leased message and ends the lease.
-func (r *runner) work(turns context.Context, l caxton.Lease) {
+func (r *runner) work(turns context.Context, l *caxton.Lease) {
 	r.mu.Lock()
 	a := r.agent
 	r.mu.Unlock()
@@ -41,13 +41,13 @@ func (r *runner) work(turns context.Context, l caxton.Lease) {
 		r.account(start, false, err)
 		return
 	}
-	outputs, panicked, err := r.turn(ctx, a, &l)
+	outputs, panicked, err := r.turn(ctx, a, l)
 	if turns.Err() != nil {
-		r.s.source.Abandon(l) // stopping: the message is handed out again after the restart
+		r.s.source.Abandon(*l) // stopping: the message is handed out again after the restart
 		return
 	}
 	if _, unknown := errors.AsType[*caxton.UnknownEffects](err); err != nil && ctx.Err() != nil && !panicked && (!unknown || l.Cancelled()) {
-		err = r.cut(&l, timeout, err)
+		err = r.cut(l, timeout, err)
 	}
 	r.finish(context.WithoutCancel(ctx), a, l, outputs, err)
 	r.account(start, panicked, err)
@@ -94,17 +94,17 @@ func (r *runner) turn(ctx context.Context, a caxton.Agent, l *caxton.Lease) (out
 	if err != nil {
 		return nil, false, err
 	}
-	turn := caxton.Turn{Message: l.Message, Agent: a, Version: b.version, Attempt: l.Attempt}
+	t := caxton.Turn{Message: l.Message, Agent: a, Version: b.version, Attempt: l.Attempt}
 	if l.Resumed {
-		if turn.Past, err = r.s.source.Past(ctx, *l); err != nil {
+		if t.Past, err = r.s.source.Past(ctx, *l); err != nil {
 			return nil, false, err
 		}
-		if l.Cancel != nil && calledOff(turn.Past) { // and the process died before that was done
+		if l.Cancel != nil && calledOff(t.Past) { // and the process died before that was done
 			l.Cancel.Call()
 			return nil, false, caxton.Errorf(caxton.Canceled, "cancelled", "the message was called off")
 		}
 	}
-	outputs, err = b.handler.Handle(ctx, turn)
+	outputs, err = b.handler.Handle(ctx, t)
 	return outputs, false, err
 }
 
@@ -125,10 +125,13 @@ func calledOff(past []caxton.Record) bool {
 
 // finish ends the lease: settled with the outputs, or released for another try, or given up
 // with a failure reply.
-func (r *runner) finish(ctx context.Context, a caxton.Agent, l caxton.Lease, outputs []caxton.Message, err error) {
-	s := caxton.Settlement{Lease: l, Outcome: caxton.OutcomeDone}
-	for _, m := range outputs {
-		s.Outputs = append(s.Outputs, caxton.Delivery{Message: m})
+func (r *runner) finish(ctx context.Context, a caxton.Agent, l *caxton.Lease, outputs []caxton.Message, err error) {
+	s := caxton.Settlement{Lease: *l, Outcome: caxton.OutcomeDone}
+	if len(outputs) > 0 {
+		s.Outputs = make([]caxton.Delivery, len(outputs))
+	}
+	for i := range outputs {
+		s.Outputs[i].Message = outputs[i]
 	}
 	if err != nil {
 		log := r.s.cfg.Logger.With("agent", a.Slug, "agent_id", a.ID, "message_id", l.Message.ID,
@@ -139,7 +142,7 @@ func (r *runner) finish(ctx context.Context, a caxton.Agent, l caxton.Lease, out
 		s.Outcome, s.Error, s.Code = caxton.OutcomeFailed, publicMessage(err), code(err)
 		u, unknown := errors.AsType[*caxton.UnknownEffects](err)
 		if unknown {
-			s.Tickets = r.effects(a, &l, u)
+			s.Tickets = r.effects(a, l, u)
 		}
 		switch {
 		case l.Cancelled():
@@ -156,33 +159,33 @@ func (r *runner) finish(ctx context.Context, a caxton.Agent, l caxton.Lease, out
 	}
 	if serr := r.s.source.Settle(ctx, s); serr != nil {
 		r.s.cfg.Logger.ErrorContext(ctx, "message not settled", "agent", a.Slug, "message_id", l.Message.ID, "error", serr)
-		r.s.source.Abandon(l) // the journal could not be written: handed out again after the restart
+		r.s.source.Abandon(*l) // the journal could not be written: handed out again after the restart
 	}
 }
 
 // putBack ends the lease of a turn that will go on: parked until a decision, or released for
 // another try. It reports false when the message is to be given up.
-func (r *runner) putBack(ctx context.Context, log *slog.Logger, l caxton.Lease, err error) bool {
+func (r *runner) putBack(ctx context.Context, log *slog.Logger, l *caxton.Lease, err error) bool {
 	var perr error
 	p, parked := errors.AsType[*caxton.Parked](err)
-	expired := r.expired(&l)
+	expired := r.expired(l)
 	_, unknown := errors.AsType[*caxton.UnknownEffects](err)
 	switch {
 	case l.Cancelled():
 		return false
 	case parked && !expired:
 		log.InfoContext(ctx, "turn parked", "until", p.Until, "reason", p.Reason)
-		perr = r.s.source.Park(ctx, l, *p)
+		perr = r.s.source.Park(ctx, *l, *p)
 	case !unknown && !expired && retryable(err) && l.Attempt-l.Parked < r.s.cfg.MaxAttempts:
 		delay := r.pause(l.Attempt - l.Parked)
 		log.WarnContext(ctx, "turn failed, will be tried again", "delay", delay, "error", err)
-		perr = r.s.source.Release(ctx, l, publicMessage(err), delay)
+		perr = r.s.source.Release(ctx, *l, publicMessage(err), delay)
 	default:
 		return false
 	}
 	if perr != nil {
 		log.ErrorContext(ctx, "lease not given back", "error", perr)
-		r.s.source.Abandon(l)
+		r.s.source.Abandon(*l)
 	}
 	return true
 }
