@@ -41,11 +41,11 @@ func (r *Router) Cancel(ctx context.Context, id caxton.MessageID, by string) err
 func (r *Router) callOff(id caxton.MessageID) (*item, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for lm := r.leases[id]; lm != nil; lm = r.leases[id] {
+	for it := r.leases[id]; it != nil; it = r.leases[id] {
 		r.mu.Unlock()
-		lm.cancel.Call()
+		it.cancel.Call()
 		r.mu.Lock()
-		if r.leases[id] == lm {
+		if r.leases[id] == it {
 			return nil, nil //nolint:nilnil // its worker ends it
 		} // else it was just settled, or put back without a look at this
 	}

@@ -33,13 +33,11 @@ func (r *Router) Next(ctx context.Context, id caxton.AgentID) (caxton.Lease, boo
 	b.queued--
 	b.inFlight++
 	now := r.cfg.Now()
-	l := caxton.Lease{Delivery: it.delivery, LeasedAt: now}
-	l.Attempt++
+	it.delivery.Attempt++
+	it.leasedAt, it.written = now, it.recovered
+	l := caxton.Lease{Delivery: it.delivery, LeasedAt: now, Cancel: &it.cancel}
 	l.Resumed = it.recovered || l.Attempt > 1
-	lm := &leaseMark{written: it.recovered}
-	l.Cancel = &lm.cancel
-	lm.lease = l
-	r.leases[l.Message.ID] = lm
+	r.leases[l.Message.ID] = it
 	r.mu.Unlock()
 	if it.cancelled {
 		l.Cancel.Call()
@@ -105,7 +103,7 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	}
 	if ex := r.open[in.ID]; ex != nil {
 		if len(s.Outputs) > 0 {
-			ex.reply, ex.has = s.Outputs[0].Message, true
+			ex.reply = &s.Outputs[0].Message
 		}
 		if ex.done != nil {
 			close(ex.done)

@@ -25,13 +25,18 @@ type mailbox struct {
 // A convQueue holds the messages of a conversation that come after the one at work.
 type convQueue struct{ waiting []*item }
 
-// An item is one waiting delivery.
+// An item is one delivery that waits, and then is in somebody's hands. When it comes back it
+// is another item.
 type item struct {
 	delivery  caxton.Delivery
 	since     time.Time
 	arrival   uint64
 	recovered bool // came back after a crash: its lease is written down before it is handled
 	cancelled bool // was called off while it was at work
+
+	leasedAt time.Time
+	written  bool // its lease is in the log, or on its way there
+	cancel   caxton.Cancellation
 }
 
 func newMailbox() *mailbox {

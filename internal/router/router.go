@@ -78,7 +78,7 @@ type Router struct {
 	mu        sync.Mutex // guards all below
 	boxes     map[caxton.AgentID]*mailbox
 	open      map[caxton.MessageID]*exchange // accepted and not settled
-	leases    map[caxton.MessageID]*leaseMark
+	leases    map[caxton.MessageID]*item
 	parking   map[caxton.MessageID]bool               // on their way to be parked; true when the decision came meanwhile
 	waiting   map[caxton.MessageID][]caxton.MessageID // parked messages, by the message they wait for
 	delayed   delayHeap
@@ -90,17 +90,9 @@ type Router struct {
 // An exchange is an unsettled message and who waits for the answer to it.
 type exchange struct {
 	done     chan struct{}    // closed when settled; nil until somebody waits
-	reply    caxton.Message   // the first output
+	reply    *caxton.Message  // the first output, nil when there is none
 	reopened bool             // sent back to work: its deadline counts no more
-	has      bool             // there is a reply
 	again    *caxton.Delivery // sent back to work before Settle has come to the end
-}
-
-// A leaseMark is a lease in somebody's hands.
-type leaseMark struct {
-	lease   caxton.Lease
-	written bool
-	cancel  caxton.Cancellation
 }
 
 // New returns a Router over the journal and the directory. It starts nothing.
@@ -128,7 +120,7 @@ func New(journal Journal, dir Directory, cfg Config) *Router {
 	r := &Router{
 		journal: journal, dir: dir, cfg: cfg,
 		boxes: map[caxton.AgentID]*mailbox{}, open: map[caxton.MessageID]*exchange{},
-		leases: map[caxton.MessageID]*leaseMark{}, parking: map[caxton.MessageID]bool{},
+		leases: map[caxton.MessageID]*item{}, parking: map[caxton.MessageID]bool{},
 		waiting: map[caxton.MessageID][]caxton.MessageID{}, wake: make(chan struct{}, 1),
 	}
 	r.metrics = newMetrics(cfg.Registerer, r)
@@ -396,10 +388,10 @@ func (r *Router) Await(ctx context.Context, id caxton.MessageID) (caxton.Message
 	}
 	select {
 	case <-ex.done:
-		if !ex.has {
+		if ex.reply == nil {
 			return caxton.Message{}, errNoReply(id)
 		}
-		return ex.reply, nil
+		return *ex.reply, nil
 	default:
 		return caxton.Message{}, errAwait(ctx, id)
 	}
@@ -650,10 +642,10 @@ func (r *Router) writeLeases(ctx context.Context) {
 	limit := r.cfg.Now().Add(-r.cfg.LeaseAfter)
 	var ls []caxton.Lease
 	r.mu.Lock()
-	for _, lm := range r.leases {
-		if !lm.written && lm.lease.LeasedAt.Before(limit) {
-			lm.written = true
-			ls = append(ls, lm.lease)
+	for _, it := range r.leases {
+		if !it.written && it.leasedAt.Before(limit) {
+			it.written = true
+			ls = append(ls, caxton.Lease{Delivery: it.delivery, LeasedAt: it.leasedAt})
 		}
 	}
 	r.mu.Unlock()
