@@ -61,6 +61,7 @@ type conversation struct {
 	active  int   // pending messages in it
 	closed  bool  // archived
 	log     []entry
+	first   [usual]entry // of log, unless it has grown
 
 	prev, next *conversation // in the ring
 }
@@ -129,7 +130,8 @@ func (j *Journal) accept(d *caxton.Delivery) {
 			j.evict()
 		}
 		j.counter++
-		c = &conversation{id: m.ConversationID, created: m.CreatedAt, number: j.counter, parent: m.Parent, log: make([]entry, 0, usual)}
+		c = &conversation{id: m.ConversationID, created: m.CreatedAt, number: j.counter, parent: m.Parent}
+		c.log = c.first[:0]
 		j.convs[c.id] = c
 	}
 	stored := *d
