@@ -39,18 +39,20 @@ func CheckID(s string) error {
 // version 8 (RFC 9562, section 5.8), so that it is stored close to its input; else it has
 // version 5.
 func DeriveMessageID(in MessageID, position int) MessageID {
-	b := binary.BigEndian.AppendUint64([]byte(in), uint64(position)) //nolint:gosec // a position is never negative
-	id := uuid5("caxton:output:", b)
+	b := append(make([]byte, 0, 64), "caxton:output:"...)
+	b = binary.BigEndian.AppendUint64(append(b, in...), uint64(position)) //nolint:gosec // a position is never negative
+	id := uuid5(b)
 	if in.TimeOrdered() {
-		id = string(in[:14]) + "8" + id[15:]
+		copy(id[:14], in)
+		id[14] = '8'
 	}
-	return MessageID(id)
+	return MessageID(id[:])
 }
 
 // DeriveMessageIDFor returns the ID of the copy of a message that goes to one of several
 // receivers: always the same for the same message and receiver.
 func DeriveMessageIDFor(id MessageID, receiver AgentID) MessageID {
-	return MessageID(uuid5("caxton:copy:", []byte(string(id)+" "+string(receiver))))
+	return MessageID(uuid5Text("caxton:copy:" + string(id) + " " + string(receiver)))
 }
 
 // TimeOrdered reports whether the ID has the form of a UUID that begins with a time: of
@@ -71,26 +73,32 @@ func (id MessageID) TimeOrdered() bool {
 // KeyedMessageID returns the ID of the message that a caller sends under an idempotency
 // key: always the same for the same key.
 func KeyedMessageID(key string) MessageID {
-	return MessageID(uuid5("caxton:key:", []byte(key)))
+	return MessageID(uuid5Text("caxton:key:" + key))
 }
 
 // ForkedMessageID returns the ID that a message of the conversation it was copied from has
 // in a fork.
 func ForkedMessageID(fork ConversationID, id MessageID) MessageID {
-	return MessageID(uuid5("caxton:fork:", []byte(string(fork)+" "+string(id))))
+	return MessageID(uuid5Text("caxton:fork:" + string(fork) + " " + string(id)))
 }
 
-func uuid5(space string, name []byte) string {
-	h := sha1.Sum(append([]byte(space), name...)) //nolint:gosec // see the import
+func uuid5Text(name string) string {
+	id := uuid5([]byte(name))
+	return string(id[:])
+}
+
+// uuid5 returns a UUID of version 5 as text, that of a name which begins with its space.
+func uuid5(name []byte) (b [36]byte) {
+	h := sha1.Sum(name) //nolint:gosec // see the import
 	h[6] = h[6]&0x0f | 0x50
 	h[8] = h[8]&0x3f | 0x80
-	b := []byte("00000000-0000-0000-0000-000000000000")
+	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
 	hex.Encode(b[0:8], h[0:4])
 	hex.Encode(b[9:13], h[4:6])
 	hex.Encode(b[14:18], h[6:8])
 	hex.Encode(b[19:23], h[8:10])
 	hex.Encode(b[24:36], h[10:16])
-	return string(b)
+	return b
 }
 
 // Slug returns the form of an agent's name that fits a URL and a file name: lower-case

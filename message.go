@@ -109,7 +109,7 @@ func (m *Message) Check() error {
 			WithHint(`give "receiver" (an agent) or "capability" (what it must be able to do)`)
 	case m.Receiver != "" && !m.Capability.IsZero():
 		return Errorf(Invalid, "address_twice", "the message has a receiver and a capability").WithHint("give one of the two")
-	case len(m.Content) == 0 || !json.Valid(m.Content) || !utf8.Valid(m.Content):
+	case !utf8.Valid(m.Content) || !plain(m.Content) && !json.Valid(m.Content): // most contents are texts without anything special
 		return Errorf(Invalid, "content_missing", "the message has no content").WithHint(`give "content", a text or a JSON value`)
 	case tooDeep(m.Content):
 		return Errorf(Invalid, "content_too_deep", "the content has more than %d arrays and objects inside of one another", MaxContentDepth).

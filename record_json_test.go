@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caxton/caxton"
 )
@@ -43,6 +44,10 @@ func FuzzAppendJSON(f *testing.F) {
 			Version: n,
 		})
 		sameJSON(t, &caxton.SettledBody{Error: s, Outputs: []caxton.MessageID{caxton.MessageID(s), "m"}, LeasedAt: when, Attempt: n})
+		m := caxton.Message{Receiver: "a", Content: content}
+		if err, want := m.Check(), utf8.Valid(content) && json.Valid(content); (err == nil) != want {
+			t.Errorf("Check of content %q: %v, want valid %t", content, err, want)
+		}
 	})
 }
 
