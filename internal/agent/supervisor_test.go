@@ -146,6 +146,7 @@ func TestSupervisorAnswers(t *testing.T) {
 		if _, err := h.sup.Ping(t.Context(), "a1"); err != nil {
 			t.Errorf("Ping: %v", err)
 		}
+		synctest.Wait() // the answer is there before its turn is counted
 		st, ok := h.sup.Status("a1")
 		if !ok || st.State != caxton.AgentRunning || st.Handled != 1 || st.Version != 1 {
 			t.Errorf("Status = %+v", st)

@@ -66,6 +66,7 @@ func TestParkedTurnsAreNoAttempts(t *testing.T) {
 		if m := h.answer(h.send("x")); m.Text() != "v1: x" || time.Since(start) != 5*time.Minute {
 			t.Errorf("answer %q after %v", m.Text(), time.Since(start))
 		}
+		synctest.Wait() // the answer is there before its turn is counted
 		if st, _ := h.sup.Status("a1"); st.Failed != 0 || st.Handled != 1 {
 			t.Errorf("status %+v", st)
 		}
