@@ -42,8 +42,9 @@ func (p *pool) hand(ctx context.Context, t turn) {
 
 // work does turns until the pool ends.
 func (p *pool) work(ctx context.Context) {
+	after := context.WithoutCancel(ctx)
 	for t := range p.turns {
-		t.runner.work(ctx, t.lease)
+		t.runner.work(ctx, after, t.lease)
 		p.mu.Lock()
 		p.idle++ // before the slot is free: who takes it need not make another worker
 		p.mu.Unlock()

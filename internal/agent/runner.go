@@ -416,33 +416,52 @@ func (r *runner) keep(b bound) {
 // agent should no longer run.
 func (r *runner) dispatch(ctx, turns context.Context, workers *sync.WaitGroup) {
 	for {
-		if !r.free() {
+		if ctx.Err() != nil || !r.free() {
 			return // a worker that ends pokes
 		}
 		select {
-		case r.s.slots <- struct{}{}:
-		case <-r.kick: // something changed while all slots were taken
-			r.poke() // run looks what, and comes back
-			return
 		case answer := <-r.pings:
 			close(answer)
-			continue
-		case <-ctx.Done():
-			return
+		default:
 		}
-		if !r.free() { // no longer, after the wait; the kick that says so is still to be heard
-			<-r.s.slots
-			return
+		select {
+		case r.s.slots <- struct{}{}:
+		default:
+			if !r.slot(ctx) {
+				return
+			}
+			if !r.free() { // no longer, after the wait; the kick that says so is still to be heard
+				<-r.s.slots
+				return
+			}
 		}
-		l, ok := r.s.source.Next(ctx, r.id())
+		next, ok := r.s.source.Next(ctx, r.id())
 		if !ok {
 			<-r.s.slots
 			return
 		}
+		l := next // one that is kept
 		r.mu.Lock()
 		r.inFlight++
 		r.mu.Unlock()
 		r.s.pool.hand(turns, turn{r, &l, workers})
+	}
+}
+
+// slot waits for a slot, and reports false when there is something else to do first.
+func (r *runner) slot(ctx context.Context) bool {
+	for {
+		select {
+		case r.s.slots <- struct{}{}:
+			return true
+		case <-r.kick: // something changed while all slots were taken
+			r.poke() // run looks what, and comes back
+			return false
+		case answer := <-r.pings:
+			close(answer)
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 

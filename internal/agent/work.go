@@ -17,27 +17,27 @@ import (
 // that it is tried: the server went down each time, perhaps because of the message.
 const maxLost = 10
 
-// work handles one leased message and ends the lease.
-func (r *runner) work(turns context.Context, l *caxton.Lease) {
+// work handles one leased message and ends the lease. turns is the context of all turns, after
+// is the same and does not end.
+func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 	r.mu.Lock()
 	a := r.agent
 	r.mu.Unlock()
 	timeout := cmp.Or(a.Definition.Performance.RequestTimeout, r.s.cfg.ExecutionTimeout)
-	ctx, cancel := context.WithTimeout(turns, timeout)
-	defer cancel()
-	if by := l.Deadline(); !by.IsZero() {
-		var stop context.CancelFunc
-		ctx, stop = context.WithDeadline(ctx, by)
-		defer stop()
+	deadline := time.Now().Add(timeout)
+	if by := l.Deadline(); !by.IsZero() && by.Before(deadline) {
+		deadline = by
 	}
+	ctx := limit(turns, deadline)
+	defer ctx.cancel()
 	if l.Cancel != nil {
-		l.Cancel.Notify(cancel)
+		l.Cancel.Notify(ctx.cancel)
 	}
 	start := r.s.cfg.Now()
 	if l.Attempt-l.Parked > r.s.cfg.MaxAttempts+maxLost {
 		err := caxton.Errorf(caxton.Internal, "attempts_exhausted", "the server went down %d times while the agent handled the message", l.Attempt-l.Parked-1).
 			WithHint("the server's log may say why; replay the dead letter to try again")
-		r.finish(context.WithoutCancel(ctx), a, l, nil, err)
+		r.finish(after, a, l, nil, err)
 		r.account(start, false, err)
 		return
 	}
@@ -49,7 +49,7 @@ func (r *runner) work(turns context.Context, l *caxton.Lease) {
 	if _, unknown := errors.AsType[*caxton.UnknownEffects](err); err != nil && ctx.Err() != nil && !panicked && (!unknown || l.Cancelled()) {
 		err = r.cut(l, timeout, err)
 	}
-	r.finish(context.WithoutCancel(ctx), a, l, outputs, err)
+	r.finish(after, a, l, outputs, err)
 	r.account(start, panicked, err)
 }
 
