@@ -14,3 +14,6 @@ func (r *Router) Kept() (deadlines, boxes int) {
 	defer r.mu.Unlock()
 	return len(r.deadlines), len(r.boxes)
 }
+
+// NewIDs returns what makes IDs.
+func NewIDs() func() string { return (&ids{}).next }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -115,7 +114,7 @@ func New(journal Journal, dir Directory, cfg Config) *Router {
 		cfg.Now = time.Now
 	}
 	if cfg.NewID == nil {
-		cfg.NewID = newUUID
+		cfg.NewID = (&ids{}).next
 	}
 	r := &Router{
 		journal: journal, dir: dir, cfg: cfg,
@@ -125,14 +124,6 @@ func New(journal Journal, dir Directory, cfg Config) *Router {
 	}
 	r.metrics = newMetrics(cfg.Registerer, r)
 	return r
-}
-
-func newUUID() string {
-	id, err := uuid.NewV7()
-	if err != nil {
-		id = uuid.New() // only without a source of randomness, where New panics
-	}
-	return id.String()
 }
 
 // Close makes Send refuse new messages as Unavailable. What was accepted goes on.
@@ -206,7 +197,7 @@ func (r *Router) dispatch(ctx context.Context, m caxton.Message, agent caxton.Ag
 	if violation != nil && caxton.KindOf(violation) != caxton.Invalid {
 		return caxton.Receipt{}, violation
 	}
-	rc, err := r.accept(ctx, d, agent, fresh, violation)
+	rc, err := r.accept(ctx, d, &agent, fresh, violation)
 	if continued && (err != nil || rc.Duplicate) {
 		r.forget(m.ConversationID) // it was counted, and did not come in
 	}
@@ -304,7 +295,7 @@ func receipt(d *caxton.Delivery, duplicate bool) caxton.Receipt {
 //
 // A message that breaks its protocol is stored and answered with not-understood, and a
 // cancel is done at once; the agent sees neither, and neither needs a place.
-func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent caxton.Agent, fresh bool, violation error) (caxton.Receipt, error) {
+func (r *Router) accept(ctx context.Context, d caxton.Delivery, agent *caxton.Agent, fresh bool, violation error) (caxton.Receipt, error) {
 	start := time.Now()
 	aside := violation != nil || d.Message.Performative == caxton.Cancel // answered here
 	r.mu.Lock()
