@@ -155,6 +155,9 @@ func (p *printer) value(v json.RawMessage) {
 	p.any(v)
 }
 
+// special has the bits of the characters below 64 that encoding/json escapes.
+const special uint64 = 1<<' ' - 1 | 1<<'"' | 1<<'<' | 1<<'>' | 1<<'&'
+
 // plain reports whether v is a JSON text that encoding/json leaves as it is.
 func plain(v json.RawMessage) bool {
 	end := len(v) - 1
@@ -163,6 +166,10 @@ func plain(v json.RawMessage) bool {
 	}
 	for i := 1; i < end; i++ {
 		switch c := v[i]; {
+		case c < 64:
+			if special>>c&1 != 0 {
+				return false
+			}
 		case c == '\\':
 			i++
 			switch v[i] { // at the end it is the closing quote, which then closes nothing
@@ -174,7 +181,7 @@ func plain(v json.RawMessage) bool {
 			default:
 				return false
 			}
-		case c < ' ', c == '"', c == '<', c == '>', c == '&', c == 0xe2: // 0xe2 begins the line separators, among others
+		case c == 0xe2: // begins the line separators, among others
 			return false
 		}
 	}

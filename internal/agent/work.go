@@ -37,11 +37,11 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 	if l.Attempt-l.Parked > r.s.cfg.MaxAttempts+maxLost {
 		err := caxton.Errorf(caxton.Internal, "attempts_exhausted", "the server went down %d times while the agent handled the message", l.Attempt-l.Parked-1).
 			WithHint("the server's log may say why; replay the dead letter to try again")
-		r.finish(after, a, l, nil, err)
+		r.finish(after, &a, l, nil, err)
 		r.account(start, false, err)
 		return
 	}
-	outputs, panicked, err := r.turn(ctx, a, l)
+	outputs, panicked, err := r.turn(ctx, &a, l)
 	if turns.Err() != nil {
 		r.s.source.Abandon(*l) // stopping: the message is handed out again after the restart
 		return
@@ -49,7 +49,7 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 	if _, unknown := errors.AsType[*caxton.UnknownEffects](err); err != nil && ctx.Err() != nil && !panicked && (!unknown || l.Cancelled()) {
 		err = r.cut(l, timeout, err)
 	}
-	r.finish(after, a, l, outputs, err)
+	r.finish(after, &a, l, outputs, err)
 	r.account(start, panicked, err)
 }
 
@@ -72,7 +72,7 @@ func (r *runner) expired(l *caxton.Lease) bool {
 }
 
 // turn calls the handler and turns a panic into an error.
-func (r *runner) turn(ctx context.Context, a caxton.Agent, l *caxton.Lease) (outputs []caxton.Message, panicked bool, err error) {
+func (r *runner) turn(ctx context.Context, a *caxton.Agent, l *caxton.Lease) (outputs []caxton.Message, panicked bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			panicked = true
@@ -94,7 +94,7 @@ func (r *runner) turn(ctx context.Context, a caxton.Agent, l *caxton.Lease) (out
 	if err != nil {
 		return nil, false, err
 	}
-	t := caxton.Turn{Message: l.Message, Agent: a, Version: b.version, Attempt: l.Attempt}
+	t := caxton.Turn{Message: l.Message, Agent: *a, Version: b.version, Attempt: l.Attempt}
 	if l.Resumed {
 		if t.Past, err = r.s.source.Past(ctx, *l); err != nil {
 			return nil, false, err
@@ -125,7 +125,7 @@ func calledOff(past []caxton.Record) bool {
 
 // finish ends the lease: settled with the outputs, or released for another try, or given up
 // with a failure reply.
-func (r *runner) finish(ctx context.Context, a caxton.Agent, l *caxton.Lease, outputs []caxton.Message, err error) {
+func (r *runner) finish(ctx context.Context, a *caxton.Agent, l *caxton.Lease, outputs []caxton.Message, err error) {
 	s := caxton.Settlement{Lease: *l, Outcome: caxton.OutcomeDone}
 	if len(outputs) > 0 {
 		s.Outputs = make([]caxton.Delivery, len(outputs))
@@ -191,7 +191,7 @@ func (r *runner) putBack(ctx context.Context, log *slog.Logger, l *caxton.Lease,
 }
 
 // effects makes the tickets of calls whose outcome a person has to find out.
-func (r *runner) effects(a caxton.Agent, l *caxton.Lease, u *caxton.UnknownEffects) []caxton.Ticket {
+func (r *runner) effects(a *caxton.Agent, l *caxton.Lease, u *caxton.UnknownEffects) []caxton.Ticket {
 	ts := make([]caxton.Ticket, 0, len(u.Calls))
 	for i := range u.Calls {
 		ts = append(ts, caxton.Ticket{
