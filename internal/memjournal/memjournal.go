@@ -143,12 +143,13 @@ func (j *Journal) accept(d *caxton.Delivery) {
 	}
 }
 
-// evict forgets the two conversations that were quiet longest, idle ones only. Those that are
-// not idle go to the end of the ring, where they would come anyway when they are; it looks at
-// a few, so that no message waits long for it.
+// evict forgets some conversations that were quiet longest, idle ones only: all that is to be
+// looked at for it was touched long ago, so that most messages better have nothing to do with
+// it. Those that are not idle go to the end of the ring, where they would come anyway when
+// they are. It looks at a few, so that no message waits long for it.
 func (j *Journal) evict() {
-	left := 2
-	for range 8 {
+	left := 2 + j.cfg.MaxConversations/500
+	for range 4 * left {
 		c := j.quiet.next
 		switch {
 		case left == 0 || c == &j.quiet:
