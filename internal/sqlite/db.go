@@ -17,6 +17,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/driver"
 	"github.com/ncruces/go-sqlite3/ext/fts5"
+	"github.com/ncruces/go-sqlite3/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -563,6 +564,7 @@ func (db *DB) checkpoint(ctx context.Context, c *sqlite3.Conn) (pages, moved int
 func (db *DB) beginAnew(ctx context.Context, c *sqlite3.Conn) {
 	db.checkpoint(ctx, c) // most of it, while commits go on
 	db.checkpoint(ctx, c) // most of what came meanwhile
+	db.syncFile(ctx, c)
 	db.mu.Lock()
 	pages, moved := db.checkpoint(ctx, c)
 	db.mu.Unlock()
@@ -571,6 +573,18 @@ func (db *DB) beginAnew(ctx context.Context, c *sqlite3.Conn) {
 		at += int64(pages)
 	}
 	db.fullAt.Store(at)
+}
+
+// syncFile has the disk write what was moved into the file. SQLite syncs the file only at the
+// end of a checkpoint that has moved all: with commits held up, it would be for all of it.
+func (db *DB) syncFile(ctx context.Context, c *sqlite3.Conn) {
+	f, err := c.FileControl("main", sqlite3.FCNTL_FILE_POINTER)
+	if file, ok := f.(vfs.File); ok {
+		err = file.Sync(vfs.SYNC_NORMAL)
+	}
+	if err != nil { // the checkpoint will fail, too, if it matters
+		db.cfg.Logger.WarnContext(ctx, "database file not synced", "error", err)
+	}
 }
 
 // walPages is the length of the log, in pages, after which it begins anew.
