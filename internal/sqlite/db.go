@@ -87,6 +87,15 @@ type DB struct {
 type job struct {
 	fn   func(*sqlite3.Conn) error
 	done chan error // capacity 1, so the writer never waits for a caller
+	lost string     // what to log when it fails, if nobody waits for it
+}
+
+// answer tells whoever waits for a job how it ended.
+func (db *DB) answer(j *job, err error) {
+	if err != nil && j.lost != "" {
+		db.cfg.Logger.Warn(j.lost, "error", err)
+	}
+	j.done <- storageError("write", err)
 }
 
 type metrics struct {
@@ -311,7 +320,7 @@ func (db *DB) ring() {
 // false: use it only for what may be lost.
 func (db *DB) post(fn func(*sqlite3.Conn) error) bool {
 	select {
-	case db.jobs <- &job{fn: fn, done: make(chan error, 1)}:
+	case db.jobs <- &job{fn: fn, done: make(chan error, 1), lost: "write not done"}:
 		db.ring()
 		return true
 	default:
@@ -402,7 +411,7 @@ func (db *DB) commitBatch(due bool) bool {
 	defer db.mu.Unlock()
 	db.batch = db.gather(db.batch[:0], db.cfg.MaxBatch)
 	if due && db.writing.dirty() {
-		db.batch = append(db.batch, &job{fn: db.flush, done: make(chan error, 1)})
+		db.batch = append(db.batch, &job{fn: db.flush, done: make(chan error, 1), lost: "delayed tables not written"})
 	}
 	if len(db.batch) == 0 {
 		return false
@@ -438,7 +447,7 @@ func (db *DB) commit(batch []*job) {
 	start := time.Now()
 	db.last = len(batch)
 	if len(db.writing.spans) >= maxSpans {
-		batch = append(batch, &job{fn: db.flushSpans, done: make(chan error, 1)})
+		batch = append(batch, &job{fn: db.flushSpans, done: make(chan error, 1)}) // flush does it again, and logs
 	}
 	answered := false
 	defer func() {
@@ -455,7 +464,7 @@ func (db *DB) commit(batch []*job) {
 	err := db.transact(batch)
 	if err != nil && len(batch) > 1 {
 		for _, j := range batch {
-			j.done <- storageError("write", db.transact([]*job{j}))
+			db.answer(j, db.transact([]*job{j}))
 		}
 		answered = true
 		return
@@ -463,25 +472,33 @@ func (db *DB) commit(batch []*job) {
 	db.metrics.batch.Observe(float64(len(batch)))
 	db.metrics.commit.Observe(time.Since(start).Seconds())
 	for _, j := range batch {
-		j.done <- storageError("write", err)
+		db.answer(j, err)
 	}
 	answered = true
 }
 
-// transact does a batch in one transaction: all of it or nothing, even if a write panics.
+// transact does a batch in one transaction: all of it or nothing, even if a write panics. What
+// is remembered follows what is committed, before anybody is told.
 func (db *DB) transact(batch []*job) (err error) {
 	db.writing.begin(db.feeding())
 	db.searching.begin()
-	done := false
+	committed := false
 	defer func() {
-		if !done { // a write panicked
+		if !committed { // it failed, or a write panicked
 			err = db.rollback(err)
 		}
-		db.writing.finish(done && err == nil)
 	}()
-	err = db.inTransaction(batch)
-	done = true
-	return err
+	if err := db.inTransaction(batch); err != nil {
+		return err
+	}
+	committed = true
+	db.searching.commit()
+	if db.writing.tx.flush {
+		db.searching.touched(db.writing.spans)
+	}
+	db.writing.commit()
+	db.publish()
+	return nil
 }
 
 func (db *DB) inTransaction(batch []*job) error {
@@ -490,23 +507,23 @@ func (db *DB) inTransaction(batch []*job) error {
 	}
 	for _, j := range batch {
 		if err := j.fn(db.writer); err != nil {
-			return db.rollback(err)
+			return err
 		}
 	}
 	if err := db.stmts.commit.Exec(); err != nil {
-		return db.rollback(fmt.Errorf("commit: %w", err))
+		return fmt.Errorf("commit: %w", err)
 	}
-	db.searching.commit()
-	if db.writing.tx.flush {
-		db.searching.touched(db.writing.spans)
-	}
+	return nil
+}
+
+// publish tells of the records that were just committed.
+func (db *DB) publish() {
 	switch tx := &db.writing.tx; {
 	case len(tx.records) > 0:
 		db.cfg.Feed.PublishRecords(tx.records)
 	case !tx.fed && db.feeding():
 		db.cfg.Feed.Lost()
 	}
-	return nil
 }
 
 // feeding reports whether anybody listens.
@@ -546,15 +563,15 @@ func (db *DB) checkpoints(ctx context.Context) {
 }
 
 // checkpoint moves what it can without making anybody wait, and returns the length of the log
-// and what of it has been moved, in pages.
-func (db *DB) checkpoint(ctx context.Context, c *sqlite3.Conn) (pages, moved int) {
+// and whether all of it has been moved.
+func (db *DB) checkpoint(ctx context.Context, c *sqlite3.Conn) (pages int64, all bool) {
 	start := time.Now()
-	pages, moved, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+	inLog, moved, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
 	if err != nil && !errors.Is(err, sqlite3.BUSY) {
 		db.cfg.Logger.WarnContext(ctx, "checkpoint failed", "error", err)
 	}
 	db.metrics.check.Observe(time.Since(start).Seconds())
-	return pages, moved
+	return int64(inLog), err == nil && moved == inLog
 }
 
 // beginAnew lets the log begin anew, over its old pages: SQLite does that when a commit finds
@@ -566,11 +583,11 @@ func (db *DB) beginAnew(ctx context.Context, c *sqlite3.Conn) {
 	db.checkpoint(ctx, c) // most of what came meanwhile
 	db.syncFile(ctx, c)
 	db.mu.Lock()
-	pages, moved := db.checkpoint(ctx, c)
+	pages, all := db.checkpoint(ctx, c)
 	db.mu.Unlock()
 	at := db.walPages()
-	if moved < pages { // somebody reads what is old: not again at once
-		at += int64(pages)
+	if !all { // somebody reads what is old, or the disk is full: not again at once
+		at += max(pages, db.fullAt.Load())
 	}
 	db.fullAt.Store(at)
 }

@@ -1,6 +1,10 @@
 package sqlite
 
 import (
+	"context"
+	"testing"
+
+	"github.com/caxton/caxton"
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 )
@@ -27,4 +31,32 @@ func (db *DB) Flush() error {
 	db.mu.Lock()
 	db.commitNow(j)
 	return <-j.done
+}
+
+// AcceptNow stores a new message as a caller does who is alone.
+func (db *DB) AcceptNow(d caxton.Delivery) error {
+	return db.WriteNow(func() error {
+		body, err := encodeDelivery(&d)
+		if err != nil {
+			return err
+		}
+		return db.accept(&d, body)
+	})
+}
+
+// FullAt returns after how many pages the log is to begin anew.
+func (db *DB) FullAt() int64 { return db.fullAt.Load() }
+
+// BeginAnewFailing has the log begin anew on a connection that cannot do anything.
+func (db *DB) BeginAnewFailing(t *testing.T) {
+	t.Helper()
+	c, err := openConn(t.Context(), db.cfg.Path, Normal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.SetInterrupt(ctx)
+	db.beginAnew(t.Context(), c)
 }

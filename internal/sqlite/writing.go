@@ -80,10 +80,8 @@ func (w *writing) begin(fed bool) {
 	w.tx.fed, w.tx.from = fed, w.next
 }
 
-func (w *writing) finish(committed bool) {
-	if !committed {
-		return
-	}
+// commit has the changes of a transaction count.
+func (w *writing) commit() {
 	if len(w.ends) > maxRemembered {
 		clear(w.ends)
 	}
