@@ -45,7 +45,7 @@ func (s *statements) all() []prepared {
 		{&s.convTouch, `INSERT INTO conversations (cid, created_at, updated_at, parent) VALUES (?1, ?2, ?3, ?4)
 			ON CONFLICT (cid) DO UPDATE SET updated_at=max(updated_at, excluded.updated_at)`},
 		{&s.seqMax, `SELECT coalesce(max(seq), 0) FROM records WHERE conv=?1`},
-		{&s.record, `INSERT INTO records (conv, seq, at, kind, msg, agent, body, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`},
+		{&s.record, `INSERT INTO records (conv, seq, at, kind, msg, agent, body, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6, CAST(?7 AS TEXT), ?8)`},
 		{&s.message, `SELECT body FROM records WHERE msg=?1 AND kind='message'`},
 		{&s.pend, `INSERT INTO pending (msg, attempt, not_before, parked, outputs) VALUES (?1, ?2, ?3, ?4, ?5)
 			ON CONFLICT (msg) DO UPDATE SET attempt=excluded.attempt, not_before=excluded.not_before, parked=excluded.parked, outputs=excluded.outputs`},
@@ -90,7 +90,10 @@ func (s *statements) close() {
 	}
 }
 
-// bind sets the parameters of st, which must be of type string, []byte (text) or int64.
+// raw is bound as it is, without a copy in between: the statement makes a text of it.
+type raw []byte
+
+// bind sets the parameters of st, which must be of type string, []byte (text), raw or int64.
 func bind(st *sqlite3.Stmt, args ...any) error {
 	for i, a := range args {
 		var err error
@@ -99,6 +102,8 @@ func bind(st *sqlite3.Stmt, args ...any) error {
 			err = st.BindText(i+1, v)
 		case []byte:
 			err = st.BindRawText(i+1, v)
+		case raw:
+			err = st.BindBlob(i+1, v)
 		case int64:
 			err = st.BindInt64(i+1, v)
 		default:
@@ -213,7 +218,7 @@ func (db *DB) append(conv caxton.ConversationID, at time.Time, kind caxton.Recor
 	if n, err = db.position(); err != nil {
 		return 0, 0, err
 	}
-	if err := exec(db.stmts.record, string(conv), seq, us, string(kind), string(msg), string(agent), body, n); err != nil {
+	if err := exec(db.stmts.record, string(conv), seq, us, string(kind), string(msg), string(agent), raw(body), n); err != nil {
 		if kind == caxton.RecordMessage && errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			if known, kerr := one(db.stmts.message, func(*sqlite3.Stmt) {}, string(msg)); known && kerr == nil {
 				err = caxton.Errorf(caxton.Conflict, "message_known", "message %s was accepted before", msg)
