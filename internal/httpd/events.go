@@ -18,8 +18,8 @@ import (
 // A Log is the log of all conversations. *sqlite.DB and *memjournal.Journal provide it.
 type Log interface {
 	Records(ctx context.Context, conv caxton.ConversationID, after int64, limit int) ([]caxton.Record, error)
-	// RecordsSince returns records after a position, in order; at is the time of the one there.
-	RecordsSince(ctx context.Context, n int64, at time.Time, limit int) ([]caxton.Record, error)
+	// RecordsSince returns records after a position, in order.
+	RecordsSince(ctx context.Context, n int64, limit int) ([]caxton.Record, error)
 	// Position returns a position that all later records are above.
 	Position(ctx context.Context) (int64, error)
 }
@@ -219,7 +219,7 @@ func (t *conversationTail) wantsDelta(*event.Delta) bool { return true }
 type serverTail struct {
 	log   Log
 	n     int64     // position of the last record passed
-	at    time.Time // its time
+	at    time.Time // its time, which IDs carry since it was needed to find the place
 	agent caxton.AgentID
 	conv  caxton.ConversationID
 	kinds map[caxton.RecordKind]bool // nil for all
@@ -228,7 +228,7 @@ type serverTail struct {
 func (t *serverTail) id() string { return fmt.Sprintf("%d.%d", t.n, t.at.UnixMilli()) }
 
 func (t *serverTail) read(ctx context.Context, limit int) ([]caxton.Record, error) {
-	return t.log.RecordsSince(ctx, t.n, t.at, limit)
+	return t.log.RecordsSince(ctx, t.n, limit)
 }
 
 func (t *serverTail) next(r *caxton.Record) order {

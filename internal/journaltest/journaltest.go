@@ -42,7 +42,7 @@ type Journal interface {
 	Book(ctx context.Context, msg caxton.MessageID, id string, cost []caxton.Charge, records ...caxton.Record) error
 	BudgetUses(ctx context.Context, prefix string) ([]caxton.BudgetUse, error)
 	Position(ctx context.Context) (int64, error)
-	RecordsSince(ctx context.Context, n int64, at time.Time, limit int) ([]caxton.Record, error)
+	RecordsSince(ctx context.Context, n int64, limit int) ([]caxton.Record, error)
 	PutBlob(ctx context.Context, data []byte, mediaType string) (string, error)
 	Blob(ctx context.Context, hash string) ([]byte, string, error)
 	ToolUses(ctx context.Context) ([]caxton.AgentTools, error)

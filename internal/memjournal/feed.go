@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"github.com/caxton/caxton"
 )
@@ -17,8 +16,8 @@ func (j *Journal) Position(context.Context) (int64, error) {
 }
 
 // RecordsSince returns the records of all conversations after position n, in order. See
-// sqlite.DB.RecordsSince; the time is not needed here.
-func (j *Journal) RecordsSince(_ context.Context, n int64, _ time.Time, limit int) ([]caxton.Record, error) {
+// sqlite.DB.RecordsSince.
+func (j *Journal) RecordsSince(_ context.Context, n int64, limit int) ([]caxton.Record, error) {
 	if limit <= 0 || limit > 1000 {
 		limit = 1000
 	}

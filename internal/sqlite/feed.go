@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/ncruces/go-sqlite3"
@@ -22,7 +21,7 @@ func (db *DB) Position(ctx context.Context) (int64, error) {
 // RecordsSince returns the records of all conversations after position n, in the order of
 // their commits, at most limit of them (0 means 1000). Fewer records than asked for mean that
 // there are no more.
-func (db *DB) RecordsSince(ctx context.Context, n int64, _ time.Time, limit int) ([]caxton.Record, error) {
+func (db *DB) RecordsSince(ctx context.Context, n int64, limit int) ([]caxton.Record, error) {
 	if limit <= 0 || limit > 1000 {
 		limit = 1000
 	}

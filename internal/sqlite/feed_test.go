@@ -46,7 +46,7 @@ func TestRecordsSinceKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all, err := db.RecordsSince(ctx, 0, time.Time{}, 0)
+	all, err := db.RecordsSince(ctx, 0, 0)
 	if err != nil || len(all) != 6 {
 		t.Fatalf("%d records, %v, want 6", len(all), err)
 	}
@@ -55,7 +55,7 @@ func TestRecordsSinceKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rs, err := copied(t, path).RecordsSince(ctx, last.N, last.At, 0)
+	rs, err := copied(t, path).RecordsSince(ctx, last.N, 0)
 	if err != nil || len(rs) != 1 || rs[0].ConversationID != "old" {
 		t.Errorf("RecordsSince after the kill = %+v, %v, want the record in the old conversation", rs, err)
 	}
@@ -144,7 +144,7 @@ func TestRecordsSinceImport(t *testing.T) {
 		if _, err := db.Import(ctx, log(conv, fmt.Sprintf("01900000-0000-7000-8000-00000000001%d", i), tt.at)); err != nil {
 			t.Fatal(err)
 		}
-		rs, err := db.RecordsSince(ctx, before, now, 0)
+		rs, err := db.RecordsSince(ctx, before, 0)
 		if err != nil || len(rs) != 1 || string(rs[0].ConversationID) != conv {
 			t.Errorf("%s: RecordsSince a position before the import = %+v, %v, want its record", tt.name, rs, err)
 			continue
@@ -154,7 +154,7 @@ func TestRecordsSinceImport(t *testing.T) {
 		if _, _, err := db.Accept(ctx, d, true); err != nil {
 			t.Fatal(err)
 		}
-		if rs, err = db.RecordsSince(ctx, rs[0].N, rs[0].At, 0); err != nil || len(rs) != 1 || rs[0].ConversationID != d.Message.ConversationID {
+		if rs, err = db.RecordsSince(ctx, rs[0].N, 0); err != nil || len(rs) != 1 || rs[0].ConversationID != d.Message.ConversationID {
 			t.Errorf("%s: RecordsSince the imported record = %+v, %v, want the record after it", tt.name, rs, err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/journaltest"
@@ -121,7 +120,7 @@ func TestMigrateOpen(t *testing.T) {
 		if c, err := db.Conversation(t.Context(), "c"); err != nil || c.State != caxton.ConversationActive || c.Parent != "b" {
 			t.Errorf("Conversation(c) = %+v, %v, want an active one that came out of b", c, err)
 		}
-		rs, err := db.RecordsSince(t.Context(), -10, time.Time{}, 0)
+		rs, err := db.RecordsSince(t.Context(), -10, 0)
 		if err != nil || len(rs) != 5 || rs[4].MessageID != young {
 			t.Errorf("RecordsSince = %d records, %v, want all 5 in order", len(rs), err)
 		}

@@ -43,7 +43,7 @@ func (e *Engine) follow(ctx context.Context) {
 	defer retry.Stop()
 	for lost := true; len(e.active()) > 0; {
 		for lost && ctx.Err() == nil {
-			rs, err := e.log.RecordsSince(ctx, n, at, page)
+			rs, err := e.log.RecordsSince(ctx, n, page)
 			if err == nil {
 				err = e.queue(ctx, rs, false)
 			}

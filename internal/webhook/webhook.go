@@ -39,7 +39,7 @@ type Store interface {
 // A Log is the log of all conversations. *sqlite.DB and *memjournal.Journal provide it.
 type Log interface {
 	Records(ctx context.Context, conv caxton.ConversationID, after int64, limit int) ([]caxton.Record, error)
-	RecordsSince(ctx context.Context, n int64, at time.Time, limit int) ([]caxton.Record, error)
+	RecordsSince(ctx context.Context, n int64, limit int) ([]caxton.Record, error)
 	Position(ctx context.Context) (int64, error)
 }
 
