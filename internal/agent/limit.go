@@ -13,8 +13,8 @@ type limited struct {
 	context.Context //nolint:containedctx // it is one
 	deadline        time.Time
 
-	mu    sync.Mutex // guards all below
-	made  context.Context
+	mu    sync.Mutex      // guards all below
+	made  context.Context //nolint:containedctx // the same, once it was made
 	stop  context.CancelFunc
 	ended bool // was cancelled
 }

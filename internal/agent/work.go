@@ -41,7 +41,7 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 		r.account(start, false, err)
 		return
 	}
-	outputs, panicked, err := r.turn(ctx, &a, l)
+	outputs, panicked, err := r.turn(ctx, &a, l) //nolint:contextcheck // it comes from turns
 	if turns.Err() != nil {
 		r.s.source.Abandon(*l) // stopping: the message is handed out again after the restart
 		return

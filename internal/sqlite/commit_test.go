@@ -89,7 +89,7 @@ func TestFlushFails(t *testing.T) {
 	}
 	select {
 	case got := <-logged:
-		if want := "delayed tables not written"; got != want {
+		if want := "write failed that nobody waits for"; got != want {
 			t.Errorf("logged %q, want %q", got, want)
 		}
 	case <-time.After(10 * time.Second):

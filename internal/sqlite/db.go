@@ -87,13 +87,13 @@ type DB struct {
 type job struct {
 	fn   func(*sqlite3.Conn) error
 	done chan error // capacity 1, so the writer never waits for a caller
-	lost string     // what to log when it fails, if nobody waits for it
+	lost string     // if nobody waits for it: what is lost when it fails, for the log
 }
 
 // answer tells whoever waits for a job how it ended.
 func (db *DB) answer(j *job, err error) {
 	if err != nil && j.lost != "" {
-		db.cfg.Logger.Warn(j.lost, "error", err)
+		db.cfg.Logger.Warn("write failed that nobody waits for", "what", j.lost, "error", err)
 	}
 	j.done <- storageError("write", err)
 }
@@ -317,10 +317,10 @@ func (db *DB) ring() {
 }
 
 // post queues fn like write and does not wait for it. A full queue drops it and reports
-// false: use it only for what may be lost.
+// false: use it only for log lines.
 func (db *DB) post(fn func(*sqlite3.Conn) error) bool {
 	select {
-	case db.jobs <- &job{fn: fn, done: make(chan error, 1), lost: "write not done"}:
+	case db.jobs <- &job{fn: fn, done: make(chan error, 1), lost: "log lines"}:
 		db.ring()
 		return true
 	default:
@@ -411,7 +411,7 @@ func (db *DB) commitBatch(due bool) bool {
 	defer db.mu.Unlock()
 	db.batch = db.gather(db.batch[:0], db.cfg.MaxBatch)
 	if due && db.writing.dirty() {
-		db.batch = append(db.batch, &job{fn: db.flush, done: make(chan error, 1), lost: "delayed tables not written"})
+		db.batch = append(db.batch, &job{fn: db.flush, done: make(chan error, 1), lost: "delayed tables"})
 	}
 	if len(db.batch) == 0 {
 		return false
