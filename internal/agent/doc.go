@@ -2,8 +2,9 @@
 // workers, the swap to a new version, the restart after a crash, and the drain; it refuses
 // to know what an agent does with a message: that is its Handler.
 //
-// For each agent the Supervisor runs one goroutine that leases messages and a bounded
-// number of workers that handle them, each in a goroutine the first one waits for. A worker
+// For each agent the Supervisor runs one goroutine that leases messages and gives them to
+// workers, at most so many at once; it waits for their turns. Workers are shared by all
+// agents, made when they are needed, and stay until the Supervisor ends. A worker
 // builds the Turn, calls the Handler of the version the conversation is pinned to, and
 // settles the lease with what comes back, or releases it to try again. Turns in flight
 // finish on the version they began with; the next lease sees the new one. A handler that
