@@ -14,7 +14,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 export CGO_ENABLED ?= 0
 
-.PHONY: run build test check bench fuzz soak test-live test-mcp fmt clean
+.PHONY: run build test check bench bench-memory weights fuzz soak test-live test-mcp fmt clean
 
 run: build
 	./bin/caxton serve --data-dir ./data --agents-dir ./examples/agents
@@ -33,6 +33,8 @@ check: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/goimports
 	go vet $(PACKAGES)
 	$(TOOLS)/golangci-lint run $(PACKAGES)
 	CGO_ENABLED=1 go test -race $(PACKAGES)
+	@go generate ./internal/embedding/bert ./internal/vector && git diff --exit-code --stat -- '*.s' '*_amd64.go' \
+	  || { echo "the assembly is not what its generators make: commit the new one"; exit 1; }
 	./scripts/check-size.sh
 	@if GOBIN=$(TOOLS) go install $(GOVULNCHECK) 2>/dev/null; then \
 	  $(TOOLS)/govulncheck $(PACKAGES) || echo "govulncheck: see above, or its database cannot be reached"; \
@@ -44,6 +46,16 @@ bench: build $(TOOLS)/benchstat
 	go test -run '^$$' -bench . -count $(COUNT) -timeout 60m ./internal/router ./internal/node | tee bench.txt
 	cd bench && go test -run '^$$' -bench . -count $(COUNT) -timeout 60m . | tee -a ../bench.txt
 	$(TOOLS)/benchstat bench.txt
+
+# bench-memory: embedding, the vector index, the store and searches; 1 M vectors with CAXTON_SOAK=1.
+bench-memory: $(TOOLS)/benchstat
+	go test -run '^$$' -bench . -count $(COUNT) -timeout 120m ./internal/embedding/bert ./internal/vector ./internal/memdb ./internal/memory/engine | tee bench-memory.txt
+	$(TOOLS)/benchstat bench-memory.txt
+
+# weights: the embedding model in the program, from a directory with model.safetensors, config.json and vocab.txt.
+weights:
+	@test -n "$$MODEL_DIR" || { echo "set MODEL_DIR to the directory of the published model"; exit 2; }
+	go generate ./internal/embedding/minilm
 
 # fuzz: each fuzz target for FUZZTIME.
 FUZZTIME ?= 60s
