@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/caxton/caxton/internal/config"
 	"github.com/caxton/caxton/internal/embedding"
 	"github.com/caxton/caxton/internal/embedding/hub"
+	extractive "github.com/caxton/caxton/internal/llm/builtin"
 	"github.com/caxton/caxton/internal/memdb"
 	"github.com/caxton/caxton/internal/memory"
 	"github.com/caxton/caxton/internal/memory/engine"
@@ -253,9 +255,13 @@ func (r recollection) Recall(ctx context.Context, v *caxton.AgentVersion, text s
 	return out, nil
 }
 
-// Keep remembers a turn, where the agent is at home.
+// Keep remembers a turn, where the agent is at home. What the answerer without a model says
+// is quoted from what is known already, and is left out.
 func (r recollection) Keep(ctx context.Context, v *caxton.AgentVersion, m *caxton.Message, answer string) (caxton.MemoryWrittenBody, error) {
 	p := memory.ProfileOf(caxton.Slug(v.Definition.Name), v)
+	if strings.HasSuffix(answer, extractive.Signature) {
+		answer = ""
+	}
 	w, err := r.engine.Episode(ctx, p.Home(), memory.Turn{
 		ConversationID: m.ConversationID, MessageID: m.ID, AgentID: v.AgentID, Version: int64(v.Number), Sender: m.Sender, Agent: p.Slug,
 		Text: m.Text(), Reply: answer, At: m.CreatedAt,

@@ -96,11 +96,14 @@ func memoryText(b *caxton.MemoryRecalledBody) string {
 	}
 	var lines []string
 	for _, it := range b.Items {
-		line := fmt.Sprintf("- %s (%s): %s", it.Name, it.Type, strings.Join(strings.Fields(it.Text), " "))
-		if !it.At.IsZero() {
-			line = fmt.Sprintf("- %s, %s (%s): %s", it.At.UTC().Format(time.DateOnly), it.Name, it.Type, strings.Join(strings.Fields(it.Text), " "))
+		about := fmt.Sprintf("%s (%s)", it.Name, it.Type)
+		if it.Type == caxton.EpisodeType { // its name only tells it from others
+			about = "said earlier"
 		}
-		lines = append(lines, line)
+		if !it.At.IsZero() {
+			about = it.At.UTC().Format(time.DateOnly) + ", " + about
+		}
+		lines = append(lines, "- "+about+": "+strings.Join(strings.Fields(it.Text), " "))
 	}
 	return strings.Join(lines, "\n")
 }

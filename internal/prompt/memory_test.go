@@ -48,6 +48,7 @@ func known() []caxton.RecalledItem {
 	return []caxton.RecalledItem{
 		{ID: "obs_0000000000001", EntityID: 2, Name: "Ann", Type: "person", Text: "Lives\nin Porto.", Score: 0.9, At: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)},
 		{ID: "ent_0000000000003", EntityID: 3, Name: "Porto", Type: "city", Text: "a city", Score: 0.5},
+		{ID: "obs_0000000000004", EntityID: 4, Name: "turn m0", Type: caxton.EpisodeType, Text: "user: Hi\nann: Hello", Score: 0.4, At: time.Date(2026, 2, 1, 9, 0, 0, 0, time.UTC)},
 	}
 }
 
@@ -57,7 +58,7 @@ func remembering() caxton.Definition {
 
 // TestMemoryInThePrompt looks at what the model is told, and at what the log keeps of it.
 func TestMemoryInThePrompt(t *testing.T) {
-	const lines = "- 2026-03-01, Ann (person): Lives in Porto.\n- Porto (city): a city"
+	const lines = "- 2026-03-01, Ann (person): Lives in Porto.\n- Porto (city): a city\n- 2026-02-01, said earlier: user: Hi ann: Hello"
 	for name, c := range map[string]struct {
 		template  string
 		documents int
