@@ -60,7 +60,7 @@ func TestVectors(t *testing.T) {
 	_, b := say(t, db, "b", "")
 	eb, c := say(t, db, "c", "third")
 	passages, err := db.Unembedded(ctx, "m", 0, 10)
-	if err != nil || len(passages) != 3 || passages[0].Text != "a (thing): first" || passages[1].Text != "b (thing)" || passages[1].ID != b {
+	if err != nil || len(passages) != 3 || passages[0].Text != "a: first" || passages[1].Text != "b (thing)" || passages[1].ID != b {
 		t.Fatalf("Unembedded = %+v, %v", passages, err)
 	}
 	vec := func(id caxton.MemoryID, x float32) memory.Vector {

@@ -340,11 +340,7 @@ func (r *reader) score(c corpus, terms []term, candidates []candidate, f memory.
 		WHERE e.id=?`, r.known, r.valid, nil).sees(r.seen, "e.scope").add(`AND e.named=1 AND ` + thereAt)
 	r.filterEntity(name, f)
 
-	weights := weighed{places: map[string]int{}}
-	for i, t := range terms {
-		weights.places[t.stem] = i
-		weights.first[t.stem[0]] = true
-	}
+	weights := weighedTerms(terms)
 	enough := min(max(3*limit, minScored), maxScored)
 	enough = max(enough, limit)
 	examined := max(maxExamined, 2*enough)
@@ -367,7 +363,7 @@ func (r *reader) score(c corpus, terms []term, candidates []candidate, f memory.
 			if st.ColumnInt64(2) == 2 {
 				m.Group |= 1
 			}
-			m.Score = bm25(c, terms, &weights, tf, memory.PassageText(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5)))
+			m.Score = bm25(c, terms, &weights, tf, document(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5), 0))
 			found = append(found, m)
 		}
 		scope := int64(0)
@@ -398,7 +394,16 @@ type weighed struct {
 	places map[string]int
 }
 
-// bm25 scores a text. Of a very long one the beginning stands for all.
+func weighedTerms(terms []term) weighed {
+	w := weighed{places: make(map[string]int, len(terms))}
+	for i, t := range terms {
+		w.places[t.stem] = i
+		w.first[t.stem[0]] = true
+	}
+	return w
+}
+
+// bm25 scores a document. Of a very long one the beginning stands for all.
 func bm25(c corpus, terms []term, weights *weighed, tf []float64, text string) float64 {
 	clear(tf)
 	whole := float64(len(text))
@@ -406,7 +411,7 @@ func bm25(c corpus, terms []term, weights *weighed, tf []float64, text string) f
 		text = strings.ToValidUTF8(text[:scoredBytes], "")
 	}
 	words := 0.0
-	tokens(indexed(text, 0), func(word []byte) bool {
+	tokens(text, func(word []byte) bool {
 		words++
 		if weights.first[word[0]] {
 			if i, ok := weights.places[string(stem(word))]; ok {

@@ -224,7 +224,7 @@ func (t *tx) rewrite(e *entity) error {
 // addPassage puts a passage into the text index.
 func (t *tx) addPassage(id int64, e *entity, text string) error {
 	t.moved[e.scope]++
-	return t.exec(`INSERT INTO passages (rowid, words) VALUES (?, ?)`, id, indexed(memory.PassageText(e.Name, e.Type, text), e.scope))
+	return t.exec(`INSERT INTO passages (rowid, words) VALUES (?, ?)`, id, document(e.Name, e.Type, text, e.scope))
 }
 
 // dropPassage takes a passage out of the text index and removes its embeddings.

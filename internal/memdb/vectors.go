@@ -114,7 +114,7 @@ func (db *DB) Unembedded(ctx context.Context, model string, after caxton.MemoryI
 			) ORDER BY id LIMIT ?3`, []any{int64(after), m, limit}, func(st *sqlite3.Stmt) error {
 			all = append(all, memory.Passage{
 				ID: caxton.MemoryID(st.ColumnInt64(0)), EntityID: caxton.EntityID(st.ColumnInt64(1)),
-				Group: memory.Group(st.ColumnInt64(2)), Text: memory.PassageText(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5)), //nolint:gosec // numbers of scopes are small
+				Group: memory.Group(st.ColumnInt64(2)), Text: memory.MeaningText(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5)), //nolint:gosec // numbers of scopes are small
 			})
 			return nil
 		})

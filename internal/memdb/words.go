@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/caxton/caxton/internal/memory"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -27,11 +28,45 @@ func hashOf(normalised string) int64 {
 	return int64(h.Sum64()) //nolint:gosec // any number will do
 }
 
-// scopeMark begins the word by which the text index knows the scope of a passage. The
+// The marks begin words by which the text index knows more of a passage than its text: its
+// scope, the words in the name of its subject, and those again when that is a person. The
 // tokenizer takes private characters for letters, and indexed leaves none in what people write.
-const scopeMark = "\uE000"
+const (
+	scopeMark   = "\uE000"
+	subjectMark = "\uE001"
+	personMark  = "\uE002"
+)
 
-// indexed is what the text index is given of a passage. Scripts that do without spaces are
+// document is what the text index is given of a passage.
+func document(name, kind, text string, scope int64) string {
+	subject, person := memory.Subject(name, kind, text)
+	var b strings.Builder
+	b.WriteString(indexed(memory.PassageText(name, kind, text), scope))
+	nameWords(subject, func(w string) {
+		b.WriteString(" " + subjectMark + w)
+		if person {
+			b.WriteString(" " + personMark + w)
+		}
+	})
+	return b.String()
+}
+
+const maxNameWords = 12 // of a subject
+
+// nameWords calls fn with the words of a name that is written with spaces: of other scripts a
+// character alone names nothing.
+func nameWords(name string, fn func(word string)) {
+	n := 0
+	tokens(name, func(word []byte) bool {
+		if r, size := utf8.DecodeRune(word); size < len(word) && !spaceless(r) && !unicode.Is(unicode.Co, r) {
+			fn(string(word))
+			n++
+		}
+		return n < maxNameWords
+	})
+}
+
+// indexed is the text of a passage as the text index is given it. Scripts that do without spaces are
 // indexed by the character.
 func indexed(text string, scope int64) string {
 	var b strings.Builder

@@ -129,6 +129,7 @@ func TestMatchFindsTheBest(t *testing.T) {
 				p.words[s]++
 				p.n++
 			}
+			p.n += float64(len(memdb.Tokens(memos[i].Name))) // the marks of the subject
 			total += p.n
 			passages = append(passages, p)
 		}

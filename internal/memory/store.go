@@ -83,19 +83,7 @@ type Passage struct {
 	ID       caxton.MemoryID
 	EntityID caxton.EntityID
 	Group    Group
-	Text     string // what is embedded and indexed: name, type and observation
-}
-
-// DefaultType is the type of an entity for which none was given.
-const DefaultType = "thing"
-
-// PassageText returns the text of a passage of an entity: observation is "" when the entity has
-// none.
-func PassageText(name, kind, observation string) string {
-	if observation == "" {
-		return name + " (" + kind + ")"
-	}
-	return name + " (" + kind + "): " + observation
+	Text     string // what is embedded: see MeaningText
 }
 
 // A Group is a set of passages that are searched together: those of one scope that are
@@ -227,6 +215,16 @@ type Store interface {
 
 	// Match returns the passages that have words of a query, best first.
 	Match(ctx context.Context, a Access, query string, f Filter, limit int) ([]TextMatch, error)
+	// Weigh returns for each of es, as Hits returned them, the Score that Match gives it for a query,
+	// 0 for one that has none of its words.
+	Weigh(ctx context.Context, a Access, query string, es []caxton.Entity) ([]float64, error)
+	// Names returns those of some words, each without a space, that are in the Subject of a passage
+	// that a may see, in their order.
+	Names(ctx context.Context, a Access, words []string) ([]Name, error)
+	// About returns the passages that have one of at most 64 words in their subject or their text:
+	// for each word and either place the limit newest, in order of IDs. Passages that a may not see
+	// may be among them: they are only good to be looked up by what heeds the access.
+	About(ctx context.Context, a Access, words []string, limit int) ([]Aboutness, error)
 	// Groups returns the groups that a may see; the past ones only if past.
 	Groups(ctx context.Context, a Access, past bool) ([]Group, error)
 }

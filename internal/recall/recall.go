@@ -29,6 +29,14 @@ type Searcher interface {
 	Search(ctx context.Context, q Query, limit int) ([]string, error)
 }
 
+// Filled is implemented by a Searcher that shares what it searches with others: when another has
+// added the turns, they are not added again.
+type Filled interface{ Filled() bool }
+
+// Readied is implemented by a Searcher that has something to do between the last Add and the
+// first Search.
+type Readied interface{ Ready(ctx context.Context) error }
+
 // A Type says what a question needs.
 type Type string
 

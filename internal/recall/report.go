@@ -25,7 +25,7 @@ type Report struct {
 // A SystemReport is how one system did.
 type SystemReport struct {
 	Name           string  `json:"name"`
-	TurnsPerSecond float64 `json:"turns_per_second"` // added
+	TurnsPerSecond float64 `json:"turns_per_second,omitempty"` // added; 0 when another system had added them
 	SearchP50      float64 `json:"search_p50_ms"`
 	SearchP99      float64 `json:"search_p99_ms"`
 	Rows           []Row   `json:"rows"`
@@ -91,10 +91,10 @@ func values(outcomes []outcome, s slot, m Measure) []float64 {
 	return out
 }
 
-func summary(name string, turns int, t *tally) *SystemReport {
+func summary(name string, t *tally) *SystemReport {
 	r := &SystemReport{Name: name, outcomes: t.outcomes}
 	if t.adding > 0 {
-		r.TurnsPerSecond = float64(turns) / t.adding.Seconds()
+		r.TurnsPerSecond = float64(t.added) / t.adding.Seconds()
 	}
 	slices.Sort(t.searches)
 	if n := len(t.searches); n > 0 {
@@ -233,7 +233,11 @@ func (r *Report) WriteTable(w io.Writer, measures ...Measure) error {
 		}
 	}
 	for _, s := range r.Systems {
-		if _, err := fmt.Fprintf(tw, "%s: %.0f turns/s added, search P50 %.2f ms, P99 %.2f ms\n", s.Name, s.TurnsPerSecond, s.SearchP50, s.SearchP99); err != nil {
+		added := ""
+		if s.TurnsPerSecond > 0 {
+			added = fmt.Sprintf("%.0f turns/s added, ", s.TurnsPerSecond)
+		}
+		if _, err := fmt.Fprintf(tw, "%s: %ssearch P50 %.2f ms, P99 %.2f ms\n", s.Name, added, s.SearchP50, s.SearchP99); err != nil {
 			return err
 		}
 	}

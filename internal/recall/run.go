@@ -54,6 +54,7 @@ type outcome struct {
 // A tally is what Run gathers for one system.
 type tally struct {
 	outcomes []outcome
+	added    int // turns, without those that were there already
 	adding   time.Duration
 	searches []time.Duration
 }
@@ -94,7 +95,7 @@ func Run(ctx context.Context, worlds iter.Seq2[World, error], systems []System, 
 		return nil, caxton.Errorf(caxton.Invalid, "recall_no_questions", "there is no question to ask")
 	}
 	for i, s := range systems {
-		report.Systems = append(report.Systems, summary(s.Name, report.Turns, &tallies[i]))
+		report.Systems = append(report.Systems, summary(s.Name, &tallies[i]))
 	}
 	return report, nil
 }
@@ -123,7 +124,11 @@ func measure(ctx context.Context, w World, s System, cfg Config, at Progress, in
 		defer func() { err = errors.Join(err, c.Close()) }()
 	}
 	begin := cfg.Now()
-	for batch := range slices.Chunk(w.Turns, cfg.Batch) {
+	turns := w.Turns
+	if f, ok := searcher.(Filled); ok && f.Filled() {
+		turns = nil
+	}
+	for batch := range slices.Chunk(turns, cfg.Batch) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -133,7 +138,15 @@ func measure(ctx context.Context, w World, s System, cfg Config, at Progress, in
 		at.Turns += len(batch)
 		cfg.Progress(at)
 	}
-	into.adding += cfg.Now().Sub(begin)
+	if r, ok := searcher.(Readied); ok {
+		if err := r.Ready(ctx); err != nil {
+			return err
+		}
+	}
+	if len(turns) > 0 {
+		into.adding += cfg.Now().Sub(begin)
+		into.added += len(turns)
+	}
 
 	sessions := make(map[string]string, len(w.Turns))
 	for _, t := range w.Turns {

@@ -38,7 +38,7 @@ type Config struct {
 	Checkpoint   time.Duration // between two of the index; 5m
 	CacheResults int           // results kept; 1000, negative for none
 	CacheTTL     time.Duration // how long a result is kept at most; 1m
-	HalfLife     time.Duration // after which what was learned counts half as recent; 30 days
+	Fade         time.Duration // over which what is old loses most of its weight when the time matters; 1 year
 	MaxEntities  int           // from which on a warning is given; 100000
 	SlowQuery    time.Duration // from which on a query is logged; 100ms
 
@@ -78,7 +78,7 @@ func (c Config) withDefaults() Config {
 	c.Checkpoint = cmp.Or(c.Checkpoint, 5*time.Minute)
 	c.CacheResults = cmp.Or(c.CacheResults, 1000)
 	c.CacheTTL = cmp.Or(c.CacheTTL, time.Minute)
-	c.HalfLife = cmp.Or(c.HalfLife, 30*24*time.Hour)
+	c.Fade = cmp.Or(c.Fade, 365*24*time.Hour)
 	c.MaxEntities = cmp.Or(c.MaxEntities, 100_000)
 	c.SlowQuery = cmp.Or(c.SlowQuery, 100*time.Millisecond)
 	c.Cleanup = cmp.Or(c.Cleanup, time.Hour)

@@ -450,6 +450,72 @@ func (f *fake) Match(_ context.Context, a memory.Access, query string, fl memory
 	return ms[:min(limit, len(ms))], nil
 }
 
+func (f *fake) Weigh(_ context.Context, _ memory.Access, query string, es []caxton.Entity) ([]float64, error) {
+	scores := make([]float64, len(es))
+	for i := range es {
+		text := ""
+		if len(es[i].Observations) > 0 {
+			text = es[i].Observations[0].Text
+		}
+		has := words(memory.PassageText(es[i].Name, es[i].Type, text))
+		for _, w := range words(query) {
+			if slices.Contains(has, w) {
+				scores[i] += 1 / (1 + math.Log1p(float64(len(has))))
+			}
+		}
+	}
+	return scores, nil
+}
+
+func subjectOf(e *caxton.Entity, o *caxton.Observation) (string, bool) {
+	if o == nil {
+		return memory.Subject(e.Name, e.Type, "")
+	}
+	return memory.Subject(e.Name, e.Type, o.Text)
+}
+
+func (f *fake) Names(_ context.Context, a memory.Access, ws []string) (names []memory.Name, _ error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := map[string]memory.Name{}
+	f.each(func(e *caxton.Entity, o *caxton.Observation, _ caxton.MemoryID, _ string) {
+		if !a.Sees(e.Scope) {
+			return
+		}
+		name, person := subjectOf(e, o)
+		for _, w := range words(name) {
+			known[w] = memory.Name{Word: w, Person: person || known[w].Person}
+		}
+	})
+	for _, w := range ws {
+		if n, ok := known[w]; ok {
+			names = append(names, n)
+		}
+	}
+	return names, nil
+}
+
+func (f *fake) About(_ context.Context, _ memory.Access, ws []string, _ int) (all []memory.Aboutness, _ error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.each(func(e *caxton.Entity, o *caxton.Observation, id caxton.MemoryID, text string) {
+		m := memory.Aboutness{ID: id}
+		name, _ := subjectOf(e, o)
+		for i, w := range ws {
+			if slices.Contains(words(name), w) {
+				m.Subject |= 1 << i
+			}
+			if slices.Contains(words(text), w) {
+				m.Text |= 1 << i
+			}
+		}
+		if m.Subject|m.Text != 0 {
+			all = append(all, m)
+		}
+	})
+	return all, nil
+}
+
 func (f *fake) each(visit func(e *caxton.Entity, o *caxton.Observation, id caxton.MemoryID, text string)) {
 	for _, id := range slices.Sorted(maps.Keys(f.entities)) {
 		e := f.entities[id]

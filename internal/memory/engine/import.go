@@ -202,9 +202,9 @@ func (i *importing) entity(ctx context.Context, rec *exchange.Record) error {
 		}
 		m.Notes = append(m.Notes, n)
 		i.bytes += len(o.Text)
-		i.embedded(memory.PassageText(en.Name, kind, o.Text), rec.Embeddings[k])
+		i.embedded(memory.MeaningText(en.Name, kind, o.Text), rec.Embeddings[k])
 	}
-	i.embedded(memory.PassageText(en.Name, kind, ""), rec.Embeddings[-1])
+	i.embedded(memory.MeaningText(en.Name, kind, ""), rec.Embeddings[-1])
 	i.add(rec, m, en.ID)
 	return nil
 }

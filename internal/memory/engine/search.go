@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +24,7 @@ const (
 	seeds         = 5   // of the best passages whose entities' neighbours are looked at
 	added         = 5   // entities that the graph alone may bring in
 	addedText     = 32  // observations of such an entity that are compared
+	hopFrom       = 3   // of the best passages whose names are followed
 	seedShare     = 0.6 // of the best score a passage must have for its entity to be a seed
 )
 
@@ -106,6 +109,7 @@ type candidate struct {
 	id caxton.MemoryID
 	measured
 	entity  caxton.Entity // with the observation, or without any; set once read
+	sum     float64       // by which it stands in order
 	score   float64
 	signals []memory.Signal
 }
@@ -118,14 +122,26 @@ func (c *candidate) text() string {
 	return memory.PassageText(c.entity.Name, c.entity.Type, observation)
 }
 
+// maxAbout bounds the passages that are looked at because they have a name of the query.
+const maxAbout = 16_000
+
+// A looking is what one search goes by.
+type looking struct {
+	q      memory.Query
+	ask    question
+	groups []memory.Group
+	unit   []float32 // nil: by words alone
+	s      scale
+}
+
 // search does one search. gone reports that a candidate was no longer there when it was read.
 func (e *Engine) search(ctx context.Context, q memory.Query) (r memory.Result, gone bool, err error) {
-	unit, groups, degraded, err := e.prepare(ctx, &q)
+	l, degraded, err := e.prepare(ctx, q)
 	if err != nil {
 		return r, false, err
 	}
-	r = memory.Result{Mode: q.Mode, Degraded: degraded}
-	if unit != nil {
+	r = memory.Result{Mode: l.q.Mode, Degraded: degraded}
+	if l.unit != nil {
 		r.Model = e.model
 	}
 	bounded := boundedFilter(q.Filter)
@@ -135,12 +151,12 @@ func (e *Engine) search(ctx context.Context, q memory.Query) (r memory.Result, g
 	}
 	var found []*candidate
 	for {
-		cs, full, err := e.candidates(ctx, q, unit, groups, want)
+		cs, full, err := e.candidates(ctx, l, want)
 		if err != nil {
 			return r, false, err
 		}
 		n := len(cs)
-		if found, err = e.read(ctx, q, cs); err != nil {
+		if found, err = e.read(ctx, l, cs); err != nil {
 			return r, false, err
 		}
 		gone = gone || len(found) < n
@@ -149,91 +165,167 @@ func (e *Engine) search(ctx context.Context, q memory.Query) (r memory.Result, g
 		}
 		want = min(4*want, maxCandidates) // the filter let few pass: look further
 	}
-	s := scale{mode: q.Mode, halfLife: e.cfg.HalfLife}
-	e.gauge(&s, q.Text, found)
-	e.score(s, q, found)
-	if q.Mode == memory.Hybrid {
-		if found, err = e.askGraph(ctx, q, s, unit, groups, found); err != nil {
+	if err := e.gauge(ctx, l, found); err != nil {
+		return r, false, err
+	}
+	e.score(l, found)
+	if l.q.Mode == memory.Hybrid {
+		if found, err = e.askGraph(ctx, l, found); err != nil {
 			return r, false, err
 		}
 	}
-	r.Hits = gather(q, found)
+	r.Hits = gather(l.q, found)
 	if q.Relations && len(r.Hits) > 0 {
-		err = e.relate(ctx, q, groups, r.Hits)
+		err = e.relate(ctx, l.q, l.groups, r.Hits)
 	}
 	return r, gone, err
 }
 
-// prepare embeds the query and finds the groups to search. Without an answer of the model
-// q.Mode becomes Words, and degraded says why.
-func (e *Engine) prepare(ctx context.Context, q *memory.Query) (unit []float32, groups []memory.Group, degraded string, err error) {
-	if groups, err = e.groups(ctx, q.Access, q.Filter.AsOf != nil); err != nil {
-		return nil, nil, "", err
+// prepare finds the groups to search, takes the query apart and embeds it. Without an answer of
+// the model the mode becomes Words, and degraded says why.
+func (e *Engine) prepare(ctx context.Context, q memory.Query) (l *looking, degraded string, err error) {
+	l = &looking{q: q, s: scale{fade: e.cfg.Fade, now: e.cfg.Now()}}
+	if at := q.Filter.AsOf; at != nil && !at.Valid.IsZero() {
+		l.s.now = at.Valid
 	}
-	if q.Mode == memory.Words {
-		return nil, groups, "", nil
+	if l.groups, err = e.groups(ctx, q.Access, q.Filter.AsOf != nil); err != nil {
+		return nil, "", err
 	}
+	if q.Mode != memory.Words {
+		if degraded, err = e.embed(ctx, l); err != nil {
+			return nil, "", err
+		}
+		if degraded != "" {
+			l.q.Mode = memory.Words
+		}
+	}
+	l.s.mode = l.q.Mode
+	return l, degraded, nil
+}
+
+// embed sets the unit of a search, or says why there is none.
+func (e *Engine) embed(ctx context.Context, l *looking) (degraded string, err error) {
 	if err := e.wait(ctx); err != nil {
-		return nil, nil, "", err
+		return "", err
 	}
 	if e.embedder == nil {
-		q.Mode = memory.Words
-		return nil, groups, "there is no embedding model", nil
+		return "there is no embedding model", nil
+	}
+	text := l.q.Text
+	if l.q.Mode == memory.Hybrid {
+		if l.ask, err = e.ask(ctx, l.q, l.s.now); err != nil {
+			return "", fmt.Errorf("search memory: %w", err)
+		}
+		l.s.question = &l.ask
+		text = l.ask.meaning
 	}
 	within, cancel := context.WithTimeout(ctx, e.cfg.EmbedTimeout)
 	defer cancel()
-	units, err := e.embedder.Embed(within, []string{q.Text})
+	units, err := e.embedder.Embed(within, []string{text})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, nil, "", ended(ctx, "the search did not end in time")
+			return "", ended(ctx, "the search did not end in time")
 		}
-		q.Mode = memory.Words
-		return nil, groups, why(err), nil
+		return why(err), nil
 	}
-	return units[0], groups, "", nil
+	l.unit = units[0]
+	return "", nil
 }
 
-// candidates returns the union of what words and meaning find, each measured by both. full
-// reports that there may be more.
-func (e *Engine) candidates(ctx context.Context, q memory.Query, unit []float32, groups []memory.Group, want int) (cs []*candidate, full bool, err error) {
+// candidates returns the union of what words, meaning and names find, each measured by meaning.
+// full reports that there may be more.
+func (e *Engine) candidates(ctx context.Context, l *looking, want int) (cs []*candidate, full bool, err error) {
 	var matches []memory.TextMatch
 	var hits []vector.Hit
-	var wordsErr, meaningErr error
-	var both sync.WaitGroup
-	if q.Mode != memory.Meaning {
-		both.Go(func() { matches, wordsErr = e.store.Match(ctx, q.Access, q.Text, q.Filter, want) })
+	var about []caxton.MemoryID
+	var wordsErr, meaningErr, aboutErr error
+	var all sync.WaitGroup
+	if l.q.Mode != memory.Meaning {
+		all.Go(func() { matches, wordsErr = e.store.Match(ctx, l.q.Access, l.q.Text, l.q.Filter, want) })
 	}
-	if unit != nil {
-		gs := make([]vector.Group, len(groups))
-		for i, g := range groups {
-			gs[i] = vector.Group(g)
-		}
-		hits, meaningErr = e.index.Load().Search(ctx, unit, want, vector.Options{Groups: gs})
+	if l.q.Mode == memory.Hybrid && len(l.ask.persons)+len(l.ask.things) > 0 {
+		all.Go(func() { about, aboutErr = e.about(ctx, l, l.ask.persons, l.ask.things, want) })
 	}
-	both.Wait()
-	if err := errors.Join(wordsErr, meaningErr); err != nil {
+	if l.unit != nil {
+		hits, meaningErr = e.index.Load().Search(ctx, l.unit, want, vector.Options{Groups: vectorGroups(l.groups)})
+	}
+	all.Wait()
+	if err := errors.Join(wordsErr, meaningErr, aboutErr); err != nil {
 		return nil, false, fmt.Errorf("search memory: %w", err)
 	}
-	by := make(map[caxton.MemoryID]*candidate, len(matches)+len(hits))
-	for i, m := range matches {
-		c := &candidate{id: m.ID, measured: measured{bm25: m.Score, wordRank: i + 1}}
-		by[m.ID] = c
-		cs = append(cs, c)
-	}
-	for i, h := range hits {
-		c := by[caxton.MemoryID(h.ID)]
+	by := make(map[caxton.MemoryID]*candidate, len(matches)+len(hits)+len(about))
+	one := func(id caxton.MemoryID) *candidate {
+		c := by[id]
 		if c == nil {
-			c = &candidate{id: caxton.MemoryID(h.ID)}
-			by[c.id] = c
+			c = &candidate{id: id}
+			by[id] = c
 			cs = append(cs, c)
 		}
+		return c
+	}
+	for i, m := range matches {
+		c := one(m.ID)
+		c.bm25, c.wordRank = m.Score, i+1
+	}
+	for i, h := range hits {
+		c := one(caxton.MemoryID(h.ID))
 		c.cosine, c.hasUnit, c.rank = float64(h.Score), true, i+1
 	}
-	full = len(matches) == want || len(hits) == want
-	if unit != nil {
-		err = e.exact(ctx, unit, by)
+	for _, id := range about {
+		one(id)
+	}
+	full = len(matches) == want || len(hits) == want || len(about) == want
+	if l.unit != nil {
+		err = e.exact(ctx, l.unit, by)
 	}
 	return cs, full, err
+}
+
+func vectorGroups(groups []memory.Group) []vector.Group {
+	gs := make([]vector.Group, len(groups))
+	for i, g := range groups {
+		gs[i] = vector.Group(g)
+	}
+	return gs
+}
+
+// about returns the want best of the passages that have some names, by the names and by meaning.
+func (e *Engine) about(ctx context.Context, l *looking, persons, things []string, want int) ([]caxton.MemoryID, error) {
+	words := append(slices.Clone(persons), things...)
+	found, err := e.store.About(ctx, l.q.Access, words, maxAbout/len(words)/2)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	ids := make([]int64, len(found))
+	for i := range found {
+		ids[i] = int64(found[i].ID)
+	}
+	type rough struct {
+		id  caxton.MemoryID
+		sum float64
+	}
+	var best []rough
+	people := uint64(1)<<len(persons) - 1
+	units := float64(len(persons) + min(len(things), 1))
+	count := func(set uint64) float64 {
+		n := bits.OnesCount64(set & people)
+		if set&^people != 0 {
+			n++
+		}
+		return float64(n) / units
+	}
+	err = e.index.Load().Scores(ctx, l.unit, ids, vectorGroups(l.groups), func(i int, score float32) {
+		best = append(best, rough{found[i].ID, float64(score) + e.cfg.Weights.Subject*count(found[i].Subject) + e.cfg.Weights.Mention*count(found[i].Text)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(best, func(a, b rough) int { return cmp.Or(cmp.Compare(b.sum, a.sum), cmp.Compare(b.id, a.id)) })
+	out := make([]caxton.MemoryID, min(len(best), want))
+	for i := range out {
+		out[i] = best[i].id
+	}
+	return out, nil
 }
 
 // exact replaces the cosines of candidates by those of the vectors as the model made them,
@@ -269,7 +361,7 @@ func dot(a, b []float32) float64 {
 
 // read reads candidates from the store, within the access and the filter; those that are not
 // there are left out.
-func (e *Engine) read(ctx context.Context, q memory.Query, cs []*candidate) ([]*candidate, error) {
+func (e *Engine) read(ctx context.Context, l *looking, cs []*candidate) ([]*candidate, error) {
 	if len(cs) == 0 {
 		return nil, nil
 	}
@@ -278,13 +370,9 @@ func (e *Engine) read(ctx context.Context, q memory.Query, cs []*candidate) ([]*
 	for i, c := range cs {
 		ids[i], by[c.id] = c.id, c
 	}
-	entities, err := e.store.Hits(ctx, q.Access, ids, q.Filter)
+	entities, err := e.store.Hits(ctx, l.q.Access, ids, l.q.Filter)
 	if err != nil {
 		return nil, fmt.Errorf("search memory: %w", err)
-	}
-	now := e.cfg.Now()
-	if at := q.Filter.AsOf; at != nil && !at.Valid.IsZero() {
-		now = at.Valid
 	}
 	found := make([]*candidate, 0, len(entities))
 	for i := range entities {
@@ -302,47 +390,164 @@ func (e *Engine) read(ctx context.Context, q memory.Query, cs []*candidate) ([]*
 		if c == nil {
 			continue
 		}
-		c.entity, c.importance, c.age = *en, en.Importance, now.Sub(since)
+		c.entity, c.importance, c.at = *en, en.Importance, since
 		found = append(found, c)
 	}
 	return found, nil
 }
 
-// gauge sets what the words of found are measured by.
-func (e *Engine) gauge(s *scale, query string, found []*candidate) {
+// observation returns the text of what a candidate says of its entity, or "".
+func (c *candidate) observation() string {
+	if len(c.entity.Observations) == 0 {
+		return ""
+	}
+	return c.entity.Observations[0].Text
+}
+
+// subject returns whom or what a candidate is about.
+func (c *candidate) subject() (name string, person bool) {
+	return memory.Subject(c.entity.Name, c.entity.Type, c.observation())
+}
+
+// gauge measures found by names and by words, and sets what their scores are measured by.
+func (e *Engine) gauge(ctx context.Context, l *looking, found []*candidate) error {
+	query := l.q.Text
+	if l.q.Mode == memory.Hybrid {
+		query = l.ask.content
+		known := l.known(found)
+		l.s.units = len(l.ask.persons) + len(known)
+		for _, c := range found {
+			name, person := c.subject()
+			text := c.observation()
+			if c.entity.Type == caxton.EpisodeType {
+				text = memory.MeaningText(c.entity.Name, c.entity.Type, text)
+			}
+			c.naming = l.ask.named(name, person, text, known)
+		}
+		if err := e.weighWords(ctx, l, found); err != nil {
+			return err
+		}
+	}
 	var matched []*candidate
 	var texts []string
 	for _, c := range found {
 		if c.bm25 > 0 {
-			s.bm25 = max(s.bm25, c.bm25)
+			l.s.bm25 = max(l.s.bm25, c.bm25)
 			matched = append(matched, c)
 			texts = append(texts, c.text())
 		}
 	}
 	for i, share := range covered(query, texts) {
-		if matched[i].bm25 == s.bm25 {
-			s.coverage = max(s.coverage, share)
+		if matched[i].bm25 == l.s.bm25 {
+			l.s.coverage = max(l.s.coverage, share)
 		}
 	}
+	return nil
+}
+
+// known returns the names of things, by their words, that the question has in full.
+func (l *looking) known(found []*candidate) (known [][]string) {
+	seen := map[string]bool{}
+	for _, c := range found {
+		name, person := c.subject()
+		if person || len(known) == maxNames {
+			continue
+		}
+		thing := l.ask.thing(name)
+		if key := strings.Join(thing, " "); len(thing) > 0 && !seen[key] {
+			seen[key] = true
+			known = append(known, thing)
+		}
+	}
+	return known
+}
+
+// weighWords measures found by the words of content of the question.
+func (e *Engine) weighWords(ctx context.Context, l *looking, found []*candidate) error {
+	for _, c := range found {
+		c.bm25, c.wordRank = 0, 0
+	}
+	if l.ask.content == "" || len(found) == 0 {
+		return nil
+	}
+	es := make([]caxton.Entity, len(found))
+	for i, c := range found {
+		es[i] = c.entity
+	}
+	scores, err := e.store.Weigh(ctx, l.q.Access, l.ask.content, es)
+	if err != nil {
+		return fmt.Errorf("search memory: %w", err)
+	}
+	order := make([]*candidate, 0, len(found))
+	for i, c := range found {
+		if c.bm25 = scores[i]; c.bm25 > 0 {
+			order = append(order, c)
+		}
+	}
+	slices.SortFunc(order, func(a, b *candidate) int { return cmp.Or(cmp.Compare(b.bm25, a.bm25), cmp.Compare(b.id, a.id)) })
+	for i, c := range order {
+		c.wordRank = i + 1
+	}
+	return nil
 }
 
 // score fuses the signals of candidates and puts the best first.
-func (e *Engine) score(s scale, _ memory.Query, cs []*candidate) {
+func (e *Engine) score(l *looking, cs []*candidate) {
+	if l.q.Mode == memory.Hybrid {
+		l.s.best = math.Inf(-1)
+		for _, c := range cs {
+			p, _ := l.s.weigh(&e.cfg.Weights, &c.measured)
+			l.s.best = max(l.s.best, p.sum())
+		}
+	}
 	for _, c := range cs {
-		c.score, c.signals = fuse(e.cfg.Weights, s, &c.measured)
+		if l.q.Mode == memory.Hybrid {
+			c.sum, c.score, c.signals = l.s.fuse(&e.cfg.Weights, &c.measured)
+			continue
+		}
+		c.score, c.signals = l.s.single(&c.measured)
+		c.sum = c.score
 	}
 	slices.SortFunc(cs, func(a, b *candidate) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(b.id, a.id))
+		return cmp.Or(cmp.Compare(b.sum, a.sum), cmp.Compare(b.id, a.id))
 	})
 }
 
 // askGraph lets the graph speak: what is connected to entities that the query names or that
-// were found well counts more, and some that were not found at all come in.
-func (e *Engine) askGraph(ctx context.Context, q memory.Query, s scale, unit []float32, groups []memory.Group, found []*candidate) ([]*candidate, error) {
-	if len(found) == 0 || e.cfg.Weights.Graph == 0 {
+// were found well counts more, and some that were not found at all come in. So does what is
+// about a person whom the best passages name, when the query names another.
+func (e *Engine) askGraph(ctx context.Context, l *looking, found []*candidate) ([]*candidate, error) {
+	if len(found) == 0 {
 		return found, nil
 	}
-	text := strings.ToLower(q.Text)
+	have := make(map[caxton.MemoryID]*candidate, len(found))
+	for _, c := range found {
+		have[c.id] = c
+	}
+	related, err := e.fromRelations(ctx, l, found, have)
+	if err != nil {
+		return nil, err
+	}
+	named, err := e.fromNames(ctx, l, found, have)
+	if err != nil {
+		return nil, err
+	}
+	if more := append(related, named...); len(more) > 0 {
+		found = append(found, more...)
+		if err := e.gauge(ctx, l, found); err != nil {
+			return nil, err
+		}
+	}
+	e.score(l, found)
+	return found, nil
+}
+
+// fromRelations measures found by the relations from what is named or found well, and returns
+// what else is connected to it.
+func (e *Engine) fromRelations(ctx context.Context, l *looking, found []*candidate, have map[caxton.MemoryID]*candidate) ([]*candidate, error) {
+	if e.cfg.Weights.Graph == 0 || e.graph.size() == 0 {
+		return nil, nil
+	}
 	from := map[caxton.EntityID]float64{}
 	names := map[caxton.EntityID]string{}
 	for i, c := range found {
@@ -350,34 +555,30 @@ func (e *Engine) askGraph(ctx context.Context, q memory.Query, s scale, unit []f
 		names[id] = c.entity.Name
 		switch {
 		case from[id] == 1:
-		case mentions(text, c.entity.Name):
+		case c.measured.subject > 0 && c.entity.Type != caxton.EpisodeType:
 			from[id] = 1
 		case i < seeds && c.score >= seedShare*found[0].score:
 			from[id] = max(from[id], c.score)
 		}
 	}
 	e.graph.mu.RLock()
-	w := e.graph.walk(memory.Traversal{Access: q.Access, Direction: memory.Both}, groups, e.cfg.Now())
+	w := e.graph.walk(memory.Traversal{Access: l.q.Access, Direction: memory.Both}, l.groups, e.cfg.Now())
 	e.graph.mu.RUnlock()
 	near := e.graph.spread(from, &w)
 	if len(near) == 0 {
-		return found, nil
+		return nil, nil
 	}
-	have := map[caxton.EntityID]bool{}
+	entities := map[caxton.EntityID]bool{}
 	for _, c := range found {
-		have[c.entity.ID] = true
+		entities[c.entity.ID] = true
 		c.connect(near, names)
 	}
-	more, err := e.fromGraph(ctx, q, unit, near, have)
-	if err != nil {
-		return nil, err
-	}
+	more, err := e.fromGraph(ctx, l, near, entities)
 	for _, c := range more {
+		have[c.id] = c
 		c.connect(near, names)
 	}
-	found = append(found, more...)
-	e.score(s, q, found)
-	return found, nil
+	return more, err
 }
 
 func (c *candidate) connect(by map[caxton.EntityID]near, names map[caxton.EntityID]string) {
@@ -387,8 +588,102 @@ func (c *candidate) connect(by map[caxton.EntityID]near, names map[caxton.Entity
 	}
 }
 
+// fromNames follows names: when the query names a person, what is about the other persons whom
+// the best passages name may be the answer. It returns what was not found yet.
+func (e *Engine) fromNames(ctx context.Context, l *looking, found []*candidate, have map[caxton.MemoryID]*candidate) (more []*candidate, err error) {
+	if e.cfg.Weights.Hop == 0 || len(l.ask.persons) == 0 {
+		return nil, nil
+	}
+	var tries []string
+	for _, c := range found[:min(len(found), hopFrom)] {
+		name, person := c.subject()
+		if c.entity.Type == caxton.EpisodeType {
+			name, person = "", false
+		}
+		if person {
+			tries = others(tries, name, &l.ask, true)
+		}
+		tries = others(tries, memory.MeaningText("", c.entity.Type, c.observation()), &l.ask, false)
+	}
+	if len(tries) == 0 {
+		return nil, nil
+	}
+	names, err := e.store.Names(ctx, l.q.Access, tries)
+	if err != nil {
+		return nil, fmt.Errorf("search memory: %w", err)
+	}
+	var persons []string
+	for _, n := range names {
+		if n.Person && len(persons) < maxNames {
+			persons = append(persons, n.Word)
+		}
+	}
+	if len(persons) == 0 {
+		return nil, nil
+	}
+	ids, err := e.about(ctx, l, persons, nil, minCandidates)
+	if err != nil {
+		return nil, fmt.Errorf("search memory: %w", err)
+	}
+	by := map[caxton.MemoryID]*candidate{}
+	var order []*candidate
+	for _, id := range ids {
+		if have[id] == nil {
+			c := &candidate{id: id}
+			by[id] = c
+			order = append(order, c)
+		}
+	}
+	if len(order) > 0 {
+		if err := e.exact(ctx, l.unit, by); err != nil {
+			return nil, err
+		}
+		if more, err = e.read(ctx, l, order); err != nil {
+			return nil, err
+		}
+	}
+	for _, list := range [][]*candidate{found, more} {
+		for _, c := range list {
+			c.follow(persons)
+		}
+	}
+	return more, nil
+}
+
+// others adds to tries the words of a text that may be names of persons not asked about: those
+// with a capital, or of a name.
+func others(tries []string, text string, a *question, all bool) []string {
+	if len(text) > maxTermText {
+		text = text[:maxTermText]
+	}
+	words := split(text, maxQuestion)
+	for i := range words {
+		w := &words[i]
+		if (w.capital || all) && !w.function && w.to-w.from >= 2 && !a.person(w) && !contains(tries, w.folded) && len(tries) < maxNameTries {
+			tries = append(tries, w.folded)
+		}
+	}
+	return tries
+}
+
+// follow measures a candidate by whether it is about one of some persons.
+func (c *candidate) follow(persons []string) {
+	name, person := c.subject()
+	if !person {
+		return
+	}
+	in := set(name)
+	for _, p := range persons {
+		if in[p] {
+			c.hop = 1
+			c.via = cmp.Or(c.via, "about "+name+", who was named")
+			return
+		}
+	}
+}
+
 // fromGraph reads the most strongly connected entities that no other signal found.
-func (e *Engine) fromGraph(ctx context.Context, q memory.Query, unit []float32, by map[caxton.EntityID]near, have map[caxton.EntityID]bool) ([]*candidate, error) {
+func (e *Engine) fromGraph(ctx context.Context, l *looking, by map[caxton.EntityID]near, have map[caxton.EntityID]bool) ([]*candidate, error) {
 	var ids []caxton.EntityID
 	for id := range by {
 		if !have[id] {
@@ -399,13 +694,13 @@ func (e *Engine) fromGraph(ctx context.Context, q memory.Query, unit []float32, 
 		return cmp.Or(cmp.Compare(by[b].strength, by[a].strength), cmp.Compare(a, b))
 	})
 	var at memory.AsOf
-	if q.Filter.AsOf != nil {
-		at = *q.Filter.AsOf
+	if l.q.Filter.AsOf != nil {
+		at = *l.q.Filter.AsOf
 	}
 	candidates := map[caxton.MemoryID]*candidate{}
 	var order []*candidate
 	for _, id := range ids[:min(len(ids), added)] {
-		en, err := e.store.Entity(ctx, q.Access, id, at)
+		en, err := e.store.Entity(ctx, l.q.Access, id, at)
 		if caxton.KindOf(err) == caxton.NotFound {
 			continue // forgotten meanwhile, or not yet at that time
 		}
@@ -428,12 +723,12 @@ func (e *Engine) fromGraph(ctx context.Context, q memory.Query, unit []float32, 
 	if len(order) == 0 {
 		return nil, nil
 	}
-	if unit != nil {
-		if err := e.exact(ctx, unit, candidates); err != nil {
+	if l.unit != nil {
+		if err := e.exact(ctx, l.unit, candidates); err != nil {
 			return nil, err
 		}
 	}
-	return e.read(ctx, q, order)
+	return e.read(ctx, l, order)
 }
 
 // gather puts passages together by entity, the best first.

@@ -92,11 +92,11 @@ func passages(m *memory.Memo, r *memory.Remembered) map[caxton.MemoryID]string {
 	texts := make(map[caxton.MemoryID]string, len(r.Observations))
 	for i, n := range r.Observations {
 		if !n.Duplicate {
-			texts[caxton.MemoryID(n.ID)] = memory.PassageText(r.Entity.Name, r.Entity.Type, m.Notes[i].Text)
+			texts[caxton.MemoryID(n.ID)] = memory.MeaningText(r.Entity.Name, r.Entity.Type, m.Notes[i].Text)
 		}
 	}
 	if r.Created && len(r.Observations) == 0 {
-		texts[caxton.MemoryID(r.Entity.ID)] = memory.PassageText(r.Entity.Name, r.Entity.Type, "")
+		texts[caxton.MemoryID(r.Entity.ID)] = memory.MeaningText(r.Entity.Name, r.Entity.Type, "")
 	}
 	return texts
 }
@@ -122,10 +122,10 @@ func (e *Engine) foresee(ctx context.Context, a memory.Access, memos []memory.Me
 			return nil, "", err
 		}
 		for j := range m.Notes {
-			texts = append(texts, memory.PassageText(name, kind, m.Notes[j].Text))
+			texts = append(texts, memory.MeaningText(name, kind, m.Notes[j].Text))
 		}
 		if !there && len(m.Notes) == 0 {
-			texts = append(texts, memory.PassageText(name, kind, ""))
+			texts = append(texts, memory.MeaningText(name, kind, ""))
 		}
 	}
 	if len(texts) == 0 {
