@@ -141,7 +141,7 @@ func newRoot(env *Env) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("server", newServe(env), group("server", "Start the server"), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env))
+	add("server", newServe(env), group("server", "Start the server"), newInit(env), newValidate(env), newConfig(env), newHealth(env), newStatus(env), newVersion(env), newShutdown(env), newBench(env))
 	add("agents", newAgents(env), newTools(env), newCapabilities(env))
 	add("talk", newMessages(env), newChat(env), newConversations(env), newEvents(env), newTrace(env), newWhy(env), newApprovals(env), newEffects(env), newBudgets(env), newWebhooks(env))
 	add("memory", newMemory(env))

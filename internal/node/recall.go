@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/embedding"
 	"github.com/caxton/caxton/internal/memdb"
 	"github.com/caxton/caxton/internal/memory"
 	"github.com/caxton/caxton/internal/memory/engine"
@@ -270,3 +272,63 @@ func (v *namedVectors) Search(ctx context.Context, q recall.Query, limit int) ([
 	return ids, nil
 }
 
+
+// RecallOptions say what a benchmark of the memory asks, and of which systems.
+type RecallOptions struct {
+	Worlds    iter.Seq2[recall.World, error]
+	Name      string   // of the dataset
+	Systems   []string // nil: all of RecallSystems
+	Questions int      // of each type and world at most; 0: all
+	Limit     int      // turns asked for
+	Progress  func(recall.Progress)
+}
+
+// RunRecall measures how well the memory of the server, with the model in the program, finds
+// again what it was told. It needs neither a server nor data.
+func RunRecall(ctx context.Context, o RecallOptions) (report *recall.Report, err error) {
+	names := o.Systems
+	if names == nil {
+		names = RecallSystems()
+	}
+	model, err := embedding.Open(ctx, embedding.Config{CacheSize: recallCache, QueueSize: 4 * recallBatch})
+	if err != nil {
+		return nil, err
+	}
+	defer model.Close()
+	b, err := NewRecallBench(model)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	systems, err := b.Systems(names...)
+	if err != nil {
+		return nil, err
+	}
+	return recall.Run(ctx, fewer(o.Worlds, o.Questions), systems, recall.Config{
+		Name: o.Name, Limit: o.Limit, Batch: recallBatch, Progress: o.Progress,
+	})
+}
+
+const (
+	recallBatch = 256
+	recallCache = 20_000 // vectors: those of a world in both forms
+)
+
+// fewer leaves at most n questions of each type of a world, the first ones; 0 leaves all.
+func fewer(worlds iter.Seq2[recall.World, error], n int) iter.Seq2[recall.World, error] {
+	if n <= 0 {
+		return worlds
+	}
+	return func(yield func(recall.World, error) bool) {
+		for w, err := range worlds {
+			asked := map[recall.Type]int{}
+			w.Questions = slices.DeleteFunc(slices.Clone(w.Questions), func(q recall.Question) bool {
+				asked[q.Type]++
+				return asked[q.Type] > n
+			})
+			if !yield(w, err) {
+				return
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -113,8 +114,13 @@ func TestSignalsAddUpToTheScore(t *testing.T) {
 				sum += s.Weight
 				signals[s.Name] = s
 			}
-			if found.Score < sum-1e-9 && sum <= 1 || found.Score > 1 || found.Score < 0 || len(signals) != 5 {
+			if math.Abs(found.Score-sum) > 1e-9 || found.Score > 1 || found.Score < 0 {
 				t.Errorf("%s: score %v of signals %+v", h.Entity.Name, found.Score, found.Signals)
+			}
+			for _, name := range []string{"words", "meaning", "subject", "mention", "graph", "importance"} {
+				if _, ok := signals[name]; !ok {
+					t.Errorf("%s: no signal %s in %+v", h.Entity.Name, name, found.Signals)
+				}
 			}
 			if h.Entity.Name == "Quartet" && (signals["graph"].Score <= 0 || !strings.Contains(signals["graph"].Detail, "Alice")) {
 				t.Errorf("the quartet was not found by the graph: %+v", signals["graph"])

@@ -21,16 +21,17 @@ const (
 // A question is a query taken apart: what it names is compared by identity, the rest by its
 // words and by its meaning.
 type question struct {
-	text    string   // as it was asked
-	words   []word   // those of the text
-	persons []string // words of names of persons, folded
-	things  []string // words of names of other things, folded; in text too
-	content string   // what is compared by words
-	count   int      // words of content
-	meaning string   // what is embedded: "someone" stands for each person
-	ids     []string // words with a digit, in small letters
-	when    span     // the time it asks about, or nothing
-	now     bool     // it asks for what is so now
+	text     string          // as it was asked
+	words    []word          // those of the text
+	persons  []string        // words of names of persons, folded
+	things   []string        // words of names of other things, folded; in content and meaning too
+	capitals map[string]bool // words within a sentence that begin with a capital
+	content  string          // what is compared by words
+	count    int             // words of content
+	meaning  string          // what is embedded: "someone" stands for each person
+	ids      []string        // words with a digit, in small letters
+	when     span            // the time it asks about, or nothing
+	now      bool            // it asks for what is so now
 }
 
 // A word is a word of a text.
@@ -91,6 +92,12 @@ func (e *Engine) ask(ctx context.Context, q memory.Query, now time.Time) (questi
 	}
 	a := question{text: q.Text, words: split(text, maxQuestion)}
 	a.when, a.now = times(text, a.words, now)
+	a.capitals = map[string]bool{}
+	for _, w := range a.words {
+		if w.capital && !w.begins {
+			a.capitals[w.folded] = true
+		}
+	}
 	tries := nameable(text, a.words)
 	if len(tries) > 0 {
 		names, err := e.store.Names(ctx, q.Access, tries)
@@ -218,38 +225,47 @@ type naming struct {
 	subject, mention, identifier float64
 }
 
+// A passage is what of a candidate is compared with the names in a question.
+type passage struct {
+	subject string // whom or what it is about
+	person  bool
+	kind    string
+	text    string // what it says of that
+}
+
 // named compares a passage with the names in a question. The units of which a share is counted
-// are the words of names of persons, and the whole names of things; known are those of the
-// things.
-func (a *question) named(subject string, person bool, text string, known [][]string) naming {
+// are the words of names of persons, and the names of things, which known has.
+func (a *question) named(p passage, known map[string][]string) naming {
 	var n naming
-	units := len(a.persons) + len(known)
-	if units > 0 {
-		in, said := set(subject), map[string]bool(nil)
-		if len(text) > maxTermText {
-			text = text[:maxTermText]
+	if len(p.text) > maxTermText {
+		p.text = p.text[:maxTermText]
+	}
+	if units := len(a.persons) + len(known); units > 0 {
+		said, share := set(p.text), 1/float64(units)
+		var in map[string]bool
+		about := a.thing(p)
+		if p.person {
+			in = set(p.subject)
 		}
-		said = set(text)
-		share := 1 / float64(units)
-		for _, p := range a.persons {
-			if in[p] && person {
+		for _, w := range a.persons {
+			switch {
+			case in[w]:
 				n.subject += share
-			}
-			if said[p] {
+			case said[w]:
 				n.mention += share
 			}
 		}
-		for _, thing := range known {
-			if len(in) == len(thing) && has(in, thing) {
+		for thing, words := range known {
+			switch {
+			case thing == about:
 				n.subject += share
-			}
-			if has(said, thing) {
+			case has(said, words):
 				n.mention += share
 			}
 		}
 	}
 	if len(a.ids) > 0 {
-		lower := strings.ToLower(text)
+		lower := strings.ToLower(p.subject + "\n" + p.text)
 		for _, id := range a.ids {
 			if mentions(lower, id) {
 				n.identifier += 1 / float64(len(a.ids))
@@ -276,22 +292,27 @@ func has(in map[string]bool, all []string) bool {
 	return true
 }
 
-// thing returns the words of a thing's name when the question has all of them.
-func (a *question) thing(name string) []string {
-	if len(a.things) == 0 {
-		return nil
+// thing returns the words of the name of what a passage is about, when that is a thing and the
+// question names it, separated by spaces; else "". It does with all words of the name but those
+// that say what kind of thing it is, and for who writes names with a capital with one so written.
+func (a *question) thing(p passage) string {
+	if len(a.things) == 0 || p.person || p.subject == "" {
+		return ""
 	}
+	kind := set(p.kind)
 	var words []string
-	for _, w := range split(name, maxNames) {
-		if !contains(a.things, w.folded) {
-			if !w.function {
-				return nil
-			}
-			continue
-		}
-		if !contains(words, w.folded) {
+	all, written := true, false
+	for _, w := range split(p.subject, maxNames) {
+		switch {
+		case contains(a.things, w.folded) && !kind[w.folded]:
 			words = append(words, w.folded)
+			written = written || a.capitals[w.folded]
+		case !w.function && !kind[w.folded]:
+			all = false
 		}
 	}
-	return words
+	if !all && !written {
+		return ""
+	}
+	return strings.Join(words, " ")
 }

@@ -130,7 +130,8 @@ type looking struct {
 	q      memory.Query
 	ask    question
 	groups []memory.Group
-	unit   []float32 // nil: by words alone
+	unit   []float32           // nil: by words alone
+	known  map[string][]string // things that the query names; nil until gauged
 	s      scale
 }
 
@@ -165,7 +166,7 @@ func (e *Engine) search(ctx context.Context, q memory.Query) (r memory.Result, g
 		}
 		want = min(4*want, maxCandidates) // the filter let few pass: look further
 	}
-	if err := e.gauge(ctx, l, found); err != nil {
+	if err := e.gauge(ctx, l, found, found); err != nil {
 		return r, false, err
 	}
 	e.score(l, found)
@@ -404,83 +405,90 @@ func (c *candidate) observation() string {
 	return c.entity.Observations[0].Text
 }
 
-// subject returns whom or what a candidate is about.
-func (c *candidate) subject() (name string, person bool) {
-	return memory.Subject(c.entity.Name, c.entity.Type, c.observation())
+// passage returns what of a candidate is compared with names.
+func (c *candidate) passage() passage {
+	text := c.observation()
+	p := passage{kind: c.entity.Type, text: text}
+	p.subject, p.person = memory.Subject(c.entity.Name, c.entity.Type, text)
+	if c.entity.Type == caxton.EpisodeType {
+		p.text = memory.MeaningText(c.entity.Name, c.entity.Type, text)
+	}
+	return p
 }
 
-// gauge measures found by names and by words, and sets what their scores are measured by.
-func (e *Engine) gauge(ctx context.Context, l *looking, found []*candidate) error {
+// gauge measures those of found that are fresh by names and by words, and sets what the scores
+// of all are measured by.
+func (e *Engine) gauge(ctx context.Context, l *looking, found, fresh []*candidate) error {
 	query := l.q.Text
 	if l.q.Mode == memory.Hybrid {
 		query = l.ask.content
-		known := l.known(found)
-		l.s.units = len(l.ask.persons) + len(known)
-		for _, c := range found {
-			name, person := c.subject()
-			text := c.observation()
-			if c.entity.Type == caxton.EpisodeType {
-				text = memory.MeaningText(c.entity.Name, c.entity.Type, text)
-			}
-			c.naming = l.ask.named(name, person, text, known)
+		if l.known == nil {
+			l.known = l.ask.known(found)
+			l.s.units = len(l.ask.persons) + len(l.known)
 		}
-		if err := e.weighWords(ctx, l, found); err != nil {
+		for _, c := range fresh {
+			c.naming = l.ask.named(c.passage(), l.known)
+		}
+		if err := e.weighWords(ctx, l, found, fresh); err != nil {
 			return err
 		}
 	}
-	var matched []*candidate
+	var best *candidate
+	var matched int
 	var texts []string
 	for _, c := range found {
 		if c.bm25 > 0 {
-			l.s.bm25 = max(l.s.bm25, c.bm25)
-			matched = append(matched, c)
+			if best == nil || c.bm25 > best.bm25 {
+				best, matched = c, len(texts)
+			}
 			texts = append(texts, c.text())
 		}
 	}
-	for i, share := range covered(query, texts) {
-		if matched[i].bm25 == l.s.bm25 {
-			l.s.coverage = max(l.s.coverage, share)
-		}
+	l.s.bm25, l.s.coverage = 0, 0
+	if best != nil {
+		l.s.bm25, l.s.coverage = best.bm25, covered(query, texts)[matched]
 	}
 	return nil
 }
 
-// known returns the names of things, by their words, that the question has in full.
-func (l *looking) known(found []*candidate) (known [][]string) {
-	seen := map[string]bool{}
+// known returns the names of things among found that the question has, with their words.
+func (a *question) known(found []*candidate) map[string][]string {
+	known := map[string][]string{}
+	if len(a.things) == 0 {
+		return known
+	}
 	for _, c := range found {
-		name, person := c.subject()
-		if person || len(known) == maxNames {
-			continue
+		if len(known) == maxNames {
+			break
 		}
-		thing := l.ask.thing(name)
-		if key := strings.Join(thing, " "); len(thing) > 0 && !seen[key] {
-			seen[key] = true
-			known = append(known, thing)
+		if thing := a.thing(c.passage()); thing != "" {
+			known[thing] = strings.Fields(thing)
 		}
 	}
 	return known
 }
 
-// weighWords measures found by the words of content of the question.
-func (e *Engine) weighWords(ctx context.Context, l *looking, found []*candidate) error {
-	for _, c := range found {
+// weighWords measures those of found that are fresh by the words of content of the question, and
+// ranks all.
+func (e *Engine) weighWords(ctx context.Context, l *looking, found, fresh []*candidate) error {
+	es := make([]caxton.Entity, len(fresh))
+	for i, c := range fresh {
 		c.bm25, c.wordRank = 0, 0
-	}
-	if l.ask.content == "" || len(found) == 0 {
-		return nil
-	}
-	es := make([]caxton.Entity, len(found))
-	for i, c := range found {
 		es[i] = c.entity
+	}
+	if l.ask.content == "" || len(fresh) == 0 {
+		return nil
 	}
 	scores, err := e.store.Weigh(ctx, l.q.Access, l.ask.content, es)
 	if err != nil {
 		return fmt.Errorf("search memory: %w", err)
 	}
+	for i, c := range fresh {
+		c.bm25 = scores[i]
+	}
 	order := make([]*candidate, 0, len(found))
-	for i, c := range found {
-		if c.bm25 = scores[i]; c.bm25 > 0 {
+	for _, c := range found {
+		if c.bm25 > 0 {
 			order = append(order, c)
 		}
 	}
@@ -534,7 +542,7 @@ func (e *Engine) askGraph(ctx context.Context, l *looking, found []*candidate) (
 	}
 	if more := append(related, named...); len(more) > 0 {
 		found = append(found, more...)
-		if err := e.gauge(ctx, l, found); err != nil {
+		if err := e.gauge(ctx, l, found, more); err != nil {
 			return nil, err
 		}
 	}
@@ -596,14 +604,11 @@ func (e *Engine) fromNames(ctx context.Context, l *looking, found []*candidate, 
 	}
 	var tries []string
 	for _, c := range found[:min(len(found), hopFrom)] {
-		name, person := c.subject()
-		if c.entity.Type == caxton.EpisodeType {
-			name, person = "", false
+		p := c.passage()
+		if p.person && c.entity.Type != caxton.EpisodeType {
+			tries = others(tries, p.subject, &l.ask, true)
 		}
-		if person {
-			tries = others(tries, name, &l.ask, true)
-		}
-		tries = others(tries, memory.MeaningText("", c.entity.Type, c.observation()), &l.ask, false)
+		tries = others(tries, p.text, &l.ask, false)
 	}
 	if len(tries) == 0 {
 		return nil, nil
@@ -668,15 +673,15 @@ func others(tries []string, text string, a *question, all bool) []string {
 
 // follow measures a candidate by whether it is about one of some persons.
 func (c *candidate) follow(persons []string) {
-	name, person := c.subject()
-	if !person {
+	p := c.passage()
+	if !p.person {
 		return
 	}
-	in := set(name)
-	for _, p := range persons {
-		if in[p] {
+	in := set(p.subject)
+	for _, w := range persons {
+		if in[w] {
 			c.hop = 1
-			c.via = cmp.Or(c.via, "about "+name+", who was named")
+			c.via = cmp.Or(c.via, "about "+p.subject+", who was named")
 			return
 		}
 	}
