@@ -22,6 +22,7 @@ import (
 
 const (
 	benchWords    = 20_000
+	benchNames    = 500 // first names that persons have
 	benchClusters = 2000
 )
 
@@ -89,6 +90,12 @@ func benchText(zipf *rand.Zipf, n int) string {
 	return b.String()
 }
 
+// benchName is one of benchNames first names.
+func benchName(n int) string {
+	n %= benchNames
+	return "Name" + string(rune('a'+n%26)) + string(rune('a'+n/26))
+}
+
 func benchSize(b *testing.B) int {
 	b.Helper()
 	if n, err := strconv.Atoi(os.Getenv("CAXTON_BENCH_ENTITIES")); err == nil {
@@ -123,7 +130,12 @@ func BenchmarkMemory(b *testing.B) {
 			if n := (len(ids) + len(memos)) % 10; n > 0 {
 				s = agent(fmt.Sprint("a", n))
 			}
-			memos = append(memos, memo(s, fmt.Sprint("entity ", len(ids)+len(memos)), "thing", benchText(zipf, 12)))
+			n := len(ids) + len(memos)
+			name, kind := fmt.Sprint("entity ", n), "thing"
+			if n%3 == 0 {
+				name, kind = fmt.Sprintf("%s Ln%s%d", benchName(n/3), benchName(n), n), "person"
+			}
+			memos = append(memos, memo(s, name, kind, benchText(zipf, 12)))
 		}
 		w, err := e.Remember(b.Context(), all(), memos, caxton.Provenance{By: "bench"})
 		if err != nil {
@@ -198,6 +210,8 @@ func BenchmarkMemory(b *testing.B) {
 		query memory.Query
 	}{
 		{"hybrid", memory.Query{Access: all()}},
+		{"named", memory.Query{Access: all()}},
+		{"named, one scope", memory.Query{Access: sees(agent("a3"))}},
 		{"words", memory.Query{Access: all(), Mode: memory.Words}},
 		{"meaning", memory.Query{Access: all(), Mode: memory.Meaning}},
 		{"one scope", memory.Query{Access: sees(agent("a3"))}},
@@ -208,6 +222,9 @@ func BenchmarkMemory(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
 				q.query.Text = benchText(zipf, 6)
+				if strings.HasPrefix(q.name, "named") {
+					q.query.Text = "What does " + benchName(rng.IntN(benchNames)) + " do with " + q.query.Text
+				}
 				start := time.Now()
 				if _, err := e.Search(b.Context(), q.query); err != nil {
 					b.Fatal(err)

@@ -214,12 +214,32 @@ func (e *Engine) alike(ctx context.Context, a memory.Access, en *caxton.Entity, 
 			if len(others[i].Observations) > 0 {
 				id = caxton.MemoryID(others[i].Observations[0].ID)
 			}
+			if memory.Person(en.Type) && !shareWord(en.Name, others[i].Name) && !telling(&others[i]) {
+				continue // the vectors do not know who it is, and many live in one town
+			}
 			if digitsOf(en.Name) == digitsOf(others[i].Name) {
 				p.add(en, &others[i], min(scores[id], 0.98), "the same is known about both")
 			}
 		}
 	}
 	return nil
+}
+
+// telling reports whether what was found of a person is so long that it hardly holds of two.
+func telling(en *caxton.Entity) bool {
+	const words = 8
+	return len(en.Observations) > 0 && len(split(en.Observations[0].Text, words)) == words
+}
+
+// shareWord reports whether two names have a word in common.
+func shareWord(a, b string) bool {
+	in := set(a)
+	for _, w := range split(b, maxQuestion) {
+		if in[w.folded] {
+			return true
+		}
+	}
+	return false
 }
 
 // Merge takes what is known about drop over to keep, with where it came from and both clocks,

@@ -21,6 +21,7 @@ func TestDuplicates(t *testing.T) {
 		memo(global(), "Room 101", "place", "is small"), memo(global(), "Room 102", "place", "is small"),
 		memo(global(), "Robert Miller", "person", "Bob repairs the old bridge near the mill every spring"),
 		memo(global(), "Bobby", "person", "Bob repairs the old bridge near the mill every spring"),
+		memo(global(), "Carla", "person", "lives in Rome"), memo(global(), "Dora", "person", "lives in Rome"),
 		memo(global(), "turn 1", caxton.EpisodeType, "x"), memo(global(), "turn-1", caxton.EpisodeType, "x"),
 	)
 	ds, err := e.Duplicates(t.Context(), all(), 0.85, 0)

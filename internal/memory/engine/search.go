@@ -19,6 +19,7 @@ import (
 
 const (
 	minCandidates = 50 // of each signal
+	minExact      = 40 // passages whose vectors are read, at least
 	perHit        = 5  // candidates of each signal for each hit asked for
 	maxCandidates = 8192
 	seeds         = 5   // of the best passages whose entities' neighbours are looked at
@@ -175,6 +176,9 @@ func (e *Engine) search(ctx context.Context, q memory.Query) (r memory.Result, g
 			return r, false, err
 		}
 	}
+	if err := e.exact(ctx, l, found); err != nil {
+		return r, false, err
+	}
 	r.Hits = gather(l.q, found)
 	if q.Relations && len(r.Hits) > 0 {
 		err = e.relate(ctx, l.q, l.groups, r.Hits)
@@ -276,10 +280,7 @@ func (e *Engine) candidates(ctx context.Context, l *looking, want int) (cs []*ca
 		one(id)
 	}
 	full = len(matches) == want || len(hits) == want || len(about) == want
-	if l.unit != nil {
-		err = e.exact(ctx, l.unit, by)
-	}
-	return cs, full, err
+	return cs, full, e.near(ctx, l, cs)
 }
 
 func vectorGroups(groups []memory.Group) []vector.Group {
@@ -329,20 +330,54 @@ func (e *Engine) about(ctx context.Context, l *looking, persons, things []string
 	return out, nil
 }
 
-// exact replaces the cosines of candidates by those of the vectors as the model made them,
-// and measures those that words found.
-func (e *Engine) exact(ctx context.Context, unit []float32, by map[caxton.MemoryID]*candidate) error {
-	ids := make([]caxton.MemoryID, 0, len(by))
-	for id := range by {
-		ids = append(ids, id)
+// near measures the candidates that have no cosine yet, as well as the index knows.
+func (e *Engine) near(ctx context.Context, l *looking, cs []*candidate) error {
+	if l.unit == nil {
+		return nil
+	}
+	var ids []int64
+	var of []*candidate
+	for _, c := range cs {
+		if !c.hasUnit {
+			ids, of = append(ids, int64(c.id)), append(of, c)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	err := e.index.Load().Scores(ctx, l.unit, ids, vectorGroups(l.groups), func(i int, score float32) {
+		of[i].cosine, of[i].hasUnit = float64(score), true
+	})
+	if err != nil {
+		return fmt.Errorf("search memory: %w", err)
+	}
+	return nil
+}
+
+// exact replaces the cosines of the first of found, in order, by those of the vectors as the
+// model made them, and puts found in order anew.
+func (e *Engine) exact(ctx context.Context, l *looking, found []*candidate) error {
+	if l.unit == nil || len(found) == 0 {
+		return nil
+	}
+	first := found[:min(len(found), max(minExact, 2*l.q.Limit))]
+	by := make(map[caxton.MemoryID]*candidate, len(first))
+	ids := make([]caxton.MemoryID, len(first))
+	for i, c := range first {
+		ids[i], by[c.id] = c.id, c
 	}
 	slices.Sort(ids)
-	return e.vectors.Vectors(ctx, e.model, ids, func(v memory.Vector) error {
-		if c := by[v.ID]; c != nil && len(v.Unit) == len(unit) {
-			c.cosine, c.hasUnit = dot(unit, v.Unit), true
+	err := e.vectors.Vectors(ctx, e.model, ids, func(v memory.Vector) error {
+		if c := by[v.ID]; c != nil && len(v.Unit) == len(l.unit) {
+			c.cosine, c.hasUnit = dot(l.unit, v.Unit), true
 		}
 		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("search memory: %w", err)
+	}
+	e.score(l, found)
+	return nil
 }
 
 func dot(a, b []float32) float64 {
@@ -604,8 +639,11 @@ func (e *Engine) fromNames(ctx context.Context, l *looking, found []*candidate, 
 	}
 	var tries []string
 	for _, c := range found[:min(len(found), hopFrom)] {
+		if c.measured.subject+c.mention == 0 {
+			continue // it has nothing to do with who was asked about
+		}
 		p := c.passage()
-		if p.person && c.entity.Type != caxton.EpisodeType {
+		if p.person && c.entity.Type != caxton.EpisodeType && c.mention > 0 {
 			tries = others(tries, p.subject, &l.ask, true)
 		}
 		tries = others(tries, p.text, &l.ask, false)
@@ -630,17 +668,14 @@ func (e *Engine) fromNames(ctx context.Context, l *looking, found []*candidate, 
 	if err != nil {
 		return nil, fmt.Errorf("search memory: %w", err)
 	}
-	by := map[caxton.MemoryID]*candidate{}
 	var order []*candidate
 	for _, id := range ids {
 		if have[id] == nil {
-			c := &candidate{id: id}
-			by[id] = c
-			order = append(order, c)
+			order = append(order, &candidate{id: id})
 		}
 	}
 	if len(order) > 0 {
-		if err := e.exact(ctx, l.unit, by); err != nil {
+		if err := e.near(ctx, l, order); err != nil {
 			return nil, err
 		}
 		if more, err = e.read(ctx, l, order); err != nil {
@@ -702,7 +737,6 @@ func (e *Engine) fromGraph(ctx context.Context, l *looking, by map[caxton.Entity
 	if l.q.Filter.AsOf != nil {
 		at = *l.q.Filter.AsOf
 	}
-	candidates := map[caxton.MemoryID]*candidate{}
 	var order []*candidate
 	for _, id := range ids[:min(len(ids), added)] {
 		en, err := e.store.Entity(ctx, l.q.Access, id, at)
@@ -720,18 +754,14 @@ func (e *Engine) fromGraph(ctx context.Context, l *looking, by map[caxton.Entity
 			}
 		}
 		for _, p := range passages {
-			c := &candidate{id: p}
-			candidates[p] = c
-			order = append(order, c)
+			order = append(order, &candidate{id: p})
 		}
 	}
 	if len(order) == 0 {
 		return nil, nil
 	}
-	if l.unit != nil {
-		if err := e.exact(ctx, l.unit, candidates); err != nil {
-			return nil, err
-		}
+	if err := e.near(ctx, l, order); err != nil {
+		return nil, err
 	}
 	return e.read(ctx, l, order)
 }

@@ -32,10 +32,9 @@ func times(text string, words []word, now time.Time) (when span, current bool) {
 		return i > 0 && i < len(words) && text[words[i-1].to:words[i].from] == "-"
 	}
 	take := func(s span, from, to int) {
-		if when.given() {
-			return
+		if !when.given() {
+			when = s // the first of several
 		}
-		when = s
 		for i := from; i <= to; i++ {
 			words[i].time = true
 		}

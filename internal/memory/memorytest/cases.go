@@ -185,6 +185,60 @@ func matches(s *suite) {
 	s.want("without spaces", s.found("東京", memory.Filter{}), []string{"東京: 首都は東京です"})
 }
 
+func aboutNames(s *suite) {
+	alice := s.remember(memory.Memo{Name: "Alice Smith", Type: "person", Notes: []memory.Note{{Text: "lives in Rome"}}}, by("c"))
+	said := s.remember(memory.Memo{Name: "turn 1", Type: caxton.EpisodeType, Notes: []memory.Note{{Text: "José: I met Alice: she is well"}}}, by("c"))
+	tower := s.remember(memory.Memo{Name: "Water Tower", Type: "place"}, by("c"))
+	hidden := s.remember(memory.Memo{Name: "Zoe", Type: "person", Scope: agent("a")}, by("c"))
+	words := []string{"alice", "smith", "rome", "jose", "zoe", "tower", "turn", "met", "東", "she"}
+	names := func(a memory.Access) []memory.Name {
+		s.Helper()
+		got, err := s.Names(s.ctx, a, words)
+		if err != nil {
+			s.Fatal(err)
+		}
+		return got
+	}
+	global := memory.Access{Scopes: []caxton.Scope{global()}}
+	s.want("names", names(global), []memory.Name{{Word: "alice", Person: true}, {Word: "smith", Person: true}, {Word: "jose", Person: true}, {Word: "tower"}})
+	s.want("names of another scope", len(names(all())), 5)
+	s.want("names without access", len(names(memory.Access{})), 0)
+
+	about, err := s.About(s.ctx, global, []string{"alice", "tower"}, 10)
+	if err != nil {
+		s.Fatal(err)
+	}
+	at := map[caxton.MemoryID]memory.Aboutness{}
+	for _, m := range about {
+		at[m.ID] = m
+	}
+	hers, his := caxton.MemoryID(alice.Observations[0].ID), caxton.MemoryID(said.Observations[0].ID)
+	if at[hers].Subject != 1 || at[his].Subject != 0 || at[his].Text != 1 || at[caxton.MemoryID(tower.Entity.ID)].Subject != 2 || len(about) != 3 {
+		s.Errorf("About = %+v", about)
+	}
+	if _, err := s.About(s.ctx, all(), make([]string, 65), 10); caxton.KindOf(err) != caxton.Invalid {
+		s.Errorf("About 65 words: %v", err)
+	}
+	s.Tick()
+	if _, err := s.Forget(s.ctx, all(), memory.Forgetting{Entities: []caxton.EntityID{hidden.Entity.ID}}); err != nil {
+		s.Fatal(err)
+	}
+
+	hits, err := s.Match(s.ctx, all(), "rome alice", memory.Filter{}, 10)
+	if err != nil || len(hits) != 2 {
+		s.Fatalf("Match = %+v, %v", hits, err)
+	}
+	es, err := s.Hits(s.ctx, all(), []caxton.MemoryID{hits[0].ID, hits[1].ID, caxton.MemoryID(tower.Entity.ID)}, memory.Filter{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	scores, err := s.Weigh(s.ctx, all(), "rome alice", es)
+	if err != nil || len(scores) != 3 {
+		s.Fatalf("Weigh = %v, %v", scores, err)
+	}
+	s.want("weighed as matched", []float64{scores[0], scores[1], scores[2]}, []float64{hits[0].Score, hits[1].Score, 0})
+}
+
 func matchesOddText(s *suite) {
 	s.note("Bo", "asked: is 5 > 3 AND NOT (4 OR 2)?")
 	for _, q := range []string{

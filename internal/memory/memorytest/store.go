@@ -124,6 +124,7 @@ func TestStore(t *testing.T, open Open) {
 		{"many memos or none", atomic},
 		{"matching words", matches},
 		{"matching odd text", matchesOddText},
+		{"names and what is about them", aboutNames},
 		{"filters", filters},
 		{"pages", pages},
 		{"history", history},
