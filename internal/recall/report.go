@@ -254,7 +254,7 @@ func (r *Report) WriteMarkdown(w io.Writer, measures ...Measure) error {
 	h := header(measures)
 	b.WriteString("| " + strings.Join(h, " | ") + " |\n|" + strings.Repeat(" --- |", len(h)) + "\n")
 	for _, line := range r.cells(measures, true) {
-		b.WriteString("| " + strings.ReplaceAll(strings.Join(line, " | "), "|  |", "| - |") + " |\n")
+		b.WriteString(strings.ReplaceAll("| "+strings.Join(line, " | ")+" |", "|  |", "| - |") + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
