@@ -123,7 +123,7 @@ func openRecallWorld(ctx context.Context, parent string, model engine.Embedder, 
 	if w.db, err = memdb.Open(ctx, memdb.Config{Path: filepath.Join(dir, "memory.db"), Now: now}); err != nil {
 		return nil, err
 	}
-	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
+	w.stop = func() {}
 	heedless := weights
 	heedless.Then, heedless.After, heedless.Now = 0, 0, 0
 	for timed, of := range map[bool]engine.Weights{true: weights, false: heedless} {
@@ -271,7 +271,6 @@ func (v *namedVectors) Search(ctx context.Context, q recall.Query, limit int) ([
 	}
 	return ids, nil
 }
-
 
 // RecallOptions say what a benchmark of the memory asks, and of which systems.
 type RecallOptions struct {

@@ -35,7 +35,9 @@ type Filled interface{ Filled() bool }
 
 // Readied is implemented by a Searcher that has something to do between the last Add and the
 // first Search.
-type Readied interface{ Ready(ctx context.Context) error }
+type Readied interface {
+	Ready(ctx context.Context) error
+}
 
 // A Type says what a question needs.
 type Type string

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -142,16 +143,7 @@ func nameable(text string, words []word) (tries []string) {
 	return tries
 }
 
-func (a *question) person(w *word) bool { return contains(a.persons, w.folded) }
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
+func (a *question) person(w *word) bool { return slices.Contains(a.persons, w.folded) }
 
 // contents returns what is compared by words: no names of persons, no times, nothing that says
 // nothing. When nothing is left, words are not compared unless there are no names either.
@@ -166,7 +158,7 @@ func (a *question) contents() (string, int) {
 		seen[w.folded] = true
 		if !a.person(w) && !w.time {
 			all = append(all, w.folded)
-			if !w.function && !(i > 0 && w.folded == "s") {
+			if !w.function && (i == 0 || w.folded != "s") {
 				content = append(content, w.folded)
 			}
 		}
@@ -212,7 +204,7 @@ func identifiers(text string, words []word) (ids []string) {
 			digit = digit || strings.ContainsFunc(w.folded, unicode.IsDigit)
 			timed = timed || w.time
 		}
-		if id := strings.ToLower(text[words[from].from:words[to].to]); digit && long && !timed && !contains(ids, id) && len(ids) < maxNames {
+		if id := strings.ToLower(text[words[from].from:words[to].to]); digit && long && !timed && !slices.Contains(ids, id) && len(ids) < maxNames {
 			ids = append(ids, strings.TrimSuffix(id, "'s"))
 		}
 		from = to + 1
@@ -304,7 +296,7 @@ func (a *question) thing(p passage) string {
 	all, written := true, false
 	for _, w := range split(p.subject, maxNames) {
 		switch {
-		case contains(a.things, w.folded) && !kind[w.folded]:
+		case slices.Contains(a.things, w.folded) && !kind[w.folded]:
 			words = append(words, w.folded)
 			written = written || a.capitals[w.folded]
 		case !w.function && !kind[w.folded]:

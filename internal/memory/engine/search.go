@@ -598,7 +598,7 @@ func (e *Engine) fromRelations(ctx context.Context, l *looking, found []*candida
 		names[id] = c.entity.Name
 		switch {
 		case from[id] == 1:
-		case c.measured.subject > 0 && c.entity.Type != caxton.EpisodeType:
+		case c.subject > 0 && c.entity.Type != caxton.EpisodeType:
 			from[id] = 1
 		case i < seeds && c.score >= seedShare*found[0].score:
 			from[id] = max(from[id], c.score)
@@ -639,7 +639,7 @@ func (e *Engine) fromNames(ctx context.Context, l *looking, found []*candidate, 
 	}
 	var tries []string
 	for _, c := range found[:min(len(found), hopFrom)] {
-		if c.measured.subject+c.mention == 0 {
+		if c.subject+c.mention == 0 {
 			continue // it has nothing to do with who was asked about
 		}
 		p := c.passage()
@@ -699,7 +699,7 @@ func others(tries []string, text string, a *question, all bool) []string {
 	words := split(text, maxQuestion)
 	for i := range words {
 		w := &words[i]
-		if (w.capital || all) && !w.function && w.to-w.from >= 2 && !a.person(w) && !contains(tries, w.folded) && len(tries) < maxNameTries {
+		if (w.capital || all) && !w.function && w.to-w.from >= 2 && !a.person(w) && !slices.Contains(tries, w.folded) && len(tries) < maxNameTries {
 			tries = append(tries, w.folded)
 		}
 	}
