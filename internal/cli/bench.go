@@ -84,6 +84,9 @@ func benchRecall(ctx context.Context, env *Env, f *recallFlags) (err error) {
 	}
 	report, err := node.RunRecall(ctx, o)
 	over()
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // whatever was being done was given up
+	}
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,8 @@ type Found struct {
 
 // A Signal is one reason for which a passage was found.
 type Signal struct {
-	Name   string  // "words", "meaning", "graph", "recency", "importance"
-	Raw    float64 // as measured: BM25, cosine, strength of the connection, age in days, importance
+	Name   string  // "words", "meaning", "subject", "mention", "identifier", "time", "graph", "importance"
+	Raw    float64 // as measured: BM25, cosine, share of the names or identifiers, age in days, strength of the connection, importance
 	Score  float64 // the same from 0 to 1
 	Weight float64 // its part in the fused score
 	Rank   int     // its place among what this signal found, from 1; 0 when it did not find it

@@ -6,8 +6,13 @@
 // A write is embedded first, then kept by the store with its vectors; then the engine asks
 // the store what changed since the last mark and applies that to the index, whatever the
 // write was. So the index is a function of the store's log, and a checkpoint of it is exact.
-// A search embeds the query, takes candidates from the index and from the store's words,
-// measures every signal on each of them, fuses them, and lets the graph speak. What it
+// A search takes the query apart first. Names are compared by identity: which words are names,
+// the store knows from what is remembered, and a passage counts by the share of them that it is
+// about or mentions. Words with digits must stand in a passage as they are. A time in the query
+// is compared with when a passage was true. What is left is compared by its words and, with
+// "someone" for each person, by its meaning. The candidates come from the index, from the
+// store's words and from the names; every signal is measured on each of them, they are fused,
+// and the graph speaks: relations, and other persons whom the best passages name. What a search
 // returns has been read from the store within the Access of who asked.
 //
 // Any goroutine may call any method. New starts nothing; Run, started by internal/node, loads
