@@ -138,6 +138,13 @@ type looking struct {
 
 // search does one search. gone reports that a candidate was no longer there when it was read.
 func (e *Engine) search(ctx context.Context, q memory.Query) (r memory.Result, gone bool, err error) {
+	bounded := boundedFilter(q.Filter)
+	want := max(minCandidates, perHit*q.Limit)
+	if bounded || q.Filter.AsOf != nil {
+		want *= 2
+	}
+	ahead := e.matchAhead(ctx, q, want)
+	defer ahead.done.Wait()
 	l, degraded, err := e.prepare(ctx, q)
 	if err != nil {
 		return r, false, err
@@ -146,14 +153,9 @@ func (e *Engine) search(ctx context.Context, q memory.Query) (r memory.Result, g
 	if l.unit != nil {
 		r.Model = e.model
 	}
-	bounded := boundedFilter(q.Filter)
-	want := max(minCandidates, perHit*q.Limit)
-	if bounded || q.Filter.AsOf != nil {
-		want *= 2
-	}
 	var found []*candidate
 	for {
-		cs, full, err := e.candidates(ctx, l, want)
+		cs, full, err := e.candidates(ctx, l, ahead, want)
 		if err != nil {
 			return r, false, err
 		}
@@ -184,6 +186,23 @@ func (e *Engine) search(ctx context.Context, q memory.Query) (r memory.Result, g
 		err = e.relate(ctx, l.q, l.groups, r.Hits)
 	}
 	return r, gone, err
+}
+
+// A matching is what the words of a query find: it is looked for while the model embeds the query.
+type matching struct {
+	want  int // 0 when nothing is looked for
+	done  sync.WaitGroup
+	found []memory.TextMatch
+	err   error
+}
+
+func (e *Engine) matchAhead(ctx context.Context, q memory.Query, want int) *matching {
+	m := &matching{}
+	if q.Mode != memory.Meaning {
+		m.want = want
+		m.done.Go(func() { m.found, m.err = e.store.Match(ctx, q.Access, q.Text, q.Filter, want) })
+	}
+	return m
 }
 
 // prepare finds the groups to search, takes the query apart and embeds it. Without an answer of
@@ -239,13 +258,13 @@ func (e *Engine) embed(ctx context.Context, l *looking) (degraded string, err er
 
 // candidates returns the union of what words, meaning and names find, each measured by meaning.
 // full reports that there may be more.
-func (e *Engine) candidates(ctx context.Context, l *looking, want int) (cs []*candidate, full bool, err error) {
+func (e *Engine) candidates(ctx context.Context, l *looking, ahead *matching, want int) (cs []*candidate, full bool, err error) {
 	var matches []memory.TextMatch
 	var hits []vector.Hit
 	var about []caxton.MemoryID
 	var wordsErr, meaningErr, aboutErr error
 	var all sync.WaitGroup
-	if l.q.Mode != memory.Meaning {
+	if l.q.Mode != memory.Meaning && want != ahead.want {
 		all.Go(func() { matches, wordsErr = e.store.Match(ctx, l.q.Access, l.q.Text, l.q.Filter, want) })
 	}
 	if l.q.Mode == memory.Hybrid && len(l.ask.persons)+len(l.ask.things) > 0 {
@@ -255,6 +274,10 @@ func (e *Engine) candidates(ctx context.Context, l *looking, want int) (cs []*ca
 		hits, meaningErr = e.index.Load().Search(ctx, l.unit, want, vector.Options{Groups: vectorGroups(l.groups)})
 	}
 	all.Wait()
+	if want == ahead.want {
+		ahead.done.Wait()
+		matches, wordsErr = ahead.found, ahead.err
+	}
 	if err := errors.Join(wordsErr, meaningErr, aboutErr); err != nil {
 		return nil, false, fmt.Errorf("search memory: %w", err)
 	}
