@@ -79,8 +79,10 @@ func (r *reader) filterObserved(q *query, f memory.Filter, at memory.AsOf) {
 func (db *DB) Hits(ctx context.Context, a memory.Access, ids []caxton.MemoryID, f memory.Filter) (hits []caxton.Entity, err error) {
 	at := asOf(f)
 	err = db.look(ctx, "hits", a, at, func(r *reader) error {
+		q := r.hitQueries(f, at)
+		hits = make([]caxton.Entity, 0, len(ids))
 		for _, id := range ids {
-			e, ok, err := r.hit(int64(id), f, at)
+			e, ok, err := r.hit(&q, int64(id))
 			if err != nil {
 				return err
 			}
@@ -93,15 +95,31 @@ func (db *DB) Hits(ctx context.Context, a memory.Access, ids []caxton.MemoryID, 
 	return hits, err
 }
 
-// hit returns what is behind a passage, if it agrees with f.
-func (r *reader) hit(id int64, f memory.Filter, at memory.AsOf) (caxton.Entity, bool, error) {
+// hitQueries are the statements behind Hits, put together once for all that are asked for.
+type hitQueries struct {
+	observation, entity       string
+	observationArgs, nameArgs []any // the ID is at hitID
+	observed                  bool  // only observations can agree with the filter
+}
+
+const hitID = 2
+
+func (r *reader) hitQueries(f memory.Filter, at memory.AsOf) hitQueries {
+	o := (&query{}).add(`SELECT `+entityColumns+`, `+observationColumns+` FROM `+clock+` CROSS JOIN observations o CROSS JOIN entities e ON e.id=o.entity
+		WHERE o.id=?`, r.known, r.valid, nil).sees(r.seen, "o.scope").add(`AND ` + r.holding(at) + ` AND ` + thereAt)
+	r.filterEntity(o, f)
+	filterObservation(o, f)
+	e := (&query{}).add(`SELECT `+entityColumns+` FROM `+clock+` CROSS JOIN entities e WHERE e.id=? AND `+thereAt, r.known, r.valid, nil).sees(r.seen, "e.scope")
+	r.filterEntity(e, f)
+	return hitQueries{o.b.String(), e.b.String(), o.args, e.args, observed(f)}
+}
+
+// hit returns what is behind a passage, if it agrees with the filter.
+func (r *reader) hit(q *hitQueries, id int64) (caxton.Entity, bool, error) {
 	var e entity
 	var o observation
-	q := (&query{}).add(`SELECT `+entityColumns+`, `+observationColumns+` FROM `+clock+` CROSS JOIN observations o CROSS JOIN entities e ON e.id=o.entity
-		WHERE o.id=?`, r.known, r.valid, id).sees(r.seen, "o.scope").add(`AND ` + r.holding(at) + ` AND ` + thereAt)
-	r.filterEntity(q, f)
-	filterObservation(q, f)
-	ok, err := q.one(r.conn, func(st *sqlite3.Stmt) {
+	q.observationArgs[hitID] = id
+	ok, err := r.one(q.observation, q.observationArgs, func(st *sqlite3.Stmt) {
 		e = scanEntity(st)
 		o = scanObservationAt(st, strings.Count(entityColumns, ",")+1)
 	})
@@ -116,12 +134,11 @@ func (r *reader) hit(id int64, f memory.Filter, at memory.AsOf) (caxton.Entity, 
 		err := r.asKnown(&e)
 		return e.Entity, true, err
 	}
-	if observed(f) {
+	if q.observed {
 		return e.Entity, false, nil
 	}
-	q = (&query{}).add(`SELECT `+entityColumns+` FROM `+clock+` CROSS JOIN entities e WHERE e.id=? AND `+thereAt, r.known, r.valid, id).sees(r.seen, "e.scope")
-	r.filterEntity(q, f)
-	if ok, err = q.one(r.conn, func(st *sqlite3.Stmt) { e = scanEntity(st) }); err != nil || !ok {
+	q.nameArgs[hitID] = id
+	if ok, err = r.one(q.entity, q.nameArgs, func(st *sqlite3.Stmt) { e = scanEntity(st) }); err != nil || !ok {
 		return e.Entity, false, err
 	}
 	err = r.asKnown(&e)

@@ -242,11 +242,14 @@ func (db *DB) Relations(ctx context.Context, a memory.Access, id caxton.EntityID
 // Related returns the relations with these IDs that a may see, as of a time, in the order of ids.
 func (db *DB) Related(ctx context.Context, a memory.Access, ids []caxton.RelationID, at memory.AsOf) (all []caxton.Relation, err error) {
 	err = db.look(ctx, "related", a, at, func(r *reader) error {
+		q := (&query{}).add(`SELECT `+relationColumns+` FROM `+clock+` CROSS JOIN relations r `+relationEnds+` WHERE (r.n=? OR r.id=? AND r.n<>r.id)`,
+			r.known, r.valid, nil, nil).sees(r.seen, "r.scope").sees(r.seen, "a.scope").sees(r.seen, "b.scope").add(`AND ` + r.forced(at))
+		statement := q.b.String()
+		all = make([]caxton.Relation, 0, len(ids))
 		for _, id := range ids {
-			q := (&query{}).add(`SELECT `+relationColumns+` FROM `+clock+` CROSS JOIN relations r `+relationEnds+` WHERE (r.n=? OR r.id=? AND r.n<>r.id)`,
-				r.known, r.valid, int64(id), int64(id)).sees(r.seen, "r.scope").sees(r.seen, "a.scope").sees(r.seen, "b.scope")
+			q.args[2], q.args[3] = int64(id), int64(id)
 			var rel relation
-			ok, err := q.add(`AND `+r.forced(at)).one(r.conn, func(st *sqlite3.Stmt) { rel = scanRelation(st) })
+			ok, err := r.one(statement, q.args, func(st *sqlite3.Stmt) { rel = scanRelation(st) })
 			if err == nil && ok {
 				err = r.completeRelation(&rel)
 				all = append(all, rel.Relation)
