@@ -15,7 +15,7 @@ func (db *DB) Count(ctx context.Context, model string) (memory.Counts, error) {
 	err := db.view(ctx, "count", func(c *conn) error {
 		r := c.reader(seen{all: true}, memory.AsOf{}, db.now())
 		var named, embedded, passages int64
-		err := c.each(`SELECT type, scope, count(*), sum(current), sum(named) FROM entities WHERE forgotten IS NULL GROUP BY type, scope`, nil, func(st *sqlite3.Stmt) error {
+		err := c.each(`SELECT type, scope, entities, observations, named FROM tallies WHERE entities>0`, nil, func(st *sqlite3.Stmt) error {
 			scope, err := r.scopeOf(st.ColumnInt64(1))
 			n.Observations += st.ColumnInt64(3)
 			named += st.ColumnInt64(4)
@@ -44,8 +44,8 @@ func (db *DB) Count(ctx context.Context, model string) (memory.Counts, error) {
 			sql  string
 			args []any
 		}{
-			{&n.Past, `SELECT count(*) FROM observations`, nil},
-			{&n.Relations, `SELECT count(*) FROM relations WHERE past=0`, nil},
+			{&n.Past, `SELECT n FROM totals WHERE what='observations'`, nil},
+			{&n.Relations, `SELECT n FROM totals WHERE what='relations'`, nil},
 			{&passages, `SELECT sum(passages) FROM scopes`, nil},
 			{&embedded, `SELECT vectors FROM models WHERE n=?`, []any{m}},
 		} {

@@ -290,6 +290,8 @@ func TestCheckFindsFaults(t *testing.T) {
 		"observations wrong":        `UPDATE entities SET bytes=bytes+1`,
 		"same name":                 `UPDATE entities SET name='a', fold='a'`,
 		"gone and taken for":        `UPDATE observations SET gone=1`,
+		"1 tallies are wrong":       `UPDATE totals SET n=n+1 WHERE what='relations'`,
+		"2 tallies are wrong":       `UPDATE tallies SET named=named+1`,
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
@@ -322,7 +324,7 @@ func TestReindex(t *testing.T) {
 		say(t, db, fmt.Sprint("e", i), "something about turtles")
 	}
 	say(t, db, "quiet", "")
-	if err := db.Damage(`INSERT INTO passages (passages) VALUES ('delete-all'); INSERT INTO passages (rowid, words) VALUES (5, 'turtles')`); err != nil {
+	if err := db.Damage(`INSERT INTO passages (passages) VALUES ('delete-all'); INSERT INTO passages (rowid, words) VALUES (5, 'turtles'); UPDATE tallies SET entities=7; UPDATE totals SET n=7`); err != nil {
 		t.Fatal(err)
 	}
 	var last [2]int64

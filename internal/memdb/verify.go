@@ -13,6 +13,9 @@ type rule struct {
 	count string
 }
 
+// tallies are what the triggers keep in the table of that name.
+const tallies = `SELECT scope, type, count(*), sum(current), sum(named) FROM entities WHERE forgotten IS NULL GROUP BY scope, type`
+
 // rules are what Check looks at. The deep ones compare every row.
 func rules(deep bool) []rule {
 	quick := []rule{
@@ -30,6 +33,9 @@ func rules(deep bool) []rule {
 	return append(quick,
 		rule{"embeddings are damaged", `SELECT count(*) FROM embeddings WHERE length(vector)=0 OR length(vector)%4<>0`},
 		rule{"models count their embeddings wrong", `SELECT count(*) FROM models m WHERE m.vectors<>(SELECT count(*) FROM embeddings v WHERE v.model=m.n)`},
+		rule{"tallies are wrong", `SELECT (SELECT count(*) FROM (` + tallies + ` EXCEPT SELECT * FROM tallies))+
+			(SELECT count(*) FROM (SELECT * FROM tallies WHERE (entities, observations, named)<>(0, 0, 0) EXCEPT ` + tallies + `))+
+			(SELECT count(*) FROM totals WHERE n<>CASE what WHEN 'observations' THEN (SELECT count(*) FROM observations) ELSE (SELECT count(*) FROM relations WHERE past=0) END)`},
 		rule{"entities count their observations wrong", `SELECT count(*) FROM entities e WHERE (e.current, e.bytes)<>(SELECT count(*), coalesce(sum(length(CAST(o.text AS BLOB))), 0) FROM observations o WHERE o.entity=e.id AND o.state<2)`},
 		rule{"entities are passages although they have observations, or the other way round", `SELECT count(*) FROM entities WHERE forgotten IS NULL AND named<>(current=0)`},
 		rule{"observations are gone and taken for current", `SELECT count(*) FROM observations WHERE gone IS NOT NULL AND state<2`},
@@ -136,6 +142,11 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total int64)) err
 	}
 	return db.write(ctx, "reindex", func(t *tx) error {
 		if err := t.exec(`UPDATE scopes SET passages=(SELECT count(*) FROM observations o WHERE o.scope=scopes.n)+(SELECT count(*) FROM entities e WHERE e.scope=scopes.n AND e.named=1)`); err != nil {
+			return err
+		}
+		err := t.Exec(`DELETE FROM tallies; INSERT INTO tallies ` + tallies + `;
+			UPDATE totals SET n=CASE what WHEN 'observations' THEN (SELECT count(*) FROM observations) ELSE (SELECT count(*) FROM relations WHERE past=0) END`)
+		if err != nil {
 			return err
 		}
 		if err := t.exec(`INSERT INTO passages (passages) VALUES ('optimize')`); err != nil {
