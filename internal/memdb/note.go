@@ -147,13 +147,14 @@ func (t *tx) keyed(e *entity, o *observation) error {
 }
 
 // replacedBy returns what has to make room for an observation: what is current in its line, and what it says.
+// The state of what has run out since it was written is not brought up to date by the clock: its span is looked at.
 func (t *tx) replacedBy(o *observation) (all []observation, err error) {
 	if o.line == 0 && o.Supersedes == 0 {
 		return nil, nil
 	}
 	err = t.each(`SELECT `+observationColumns+` FROM observations o
-		WHERE (o.line=? OR o.id=?) AND o.state<2 AND o.known_from<=? ORDER BY o.id`,
-		[]any{o.line, int64(o.Supersedes), micros(o.Known.From)}, func(st *sqlite3.Stmt) error {
+		WHERE (o.line=?1 AND (o.valid_to IS NULL OR o.valid_to>?4) OR o.id=?2) AND o.state<2 AND o.known_from<=?3 ORDER BY o.id`,
+		[]any{o.line, int64(o.Supersedes), micros(o.Known.From), t.now}, func(st *sqlite3.Stmt) error {
 			all = append(all, scanObservation(st))
 			return nil
 		})

@@ -2,6 +2,7 @@ package memorytest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +111,7 @@ func TestStore(t *testing.T, open Open) {
 		{"remember makes an entity and adds to it", remembers},
 		{"a text said twice is noted once", duplicates},
 		{"a key supersedes", keys},
+		{"what has run out is not superseded", runsOut},
 		{"a correction takes over the beginning", corrections},
 		{"what is to come does not hide what is", future},
 		{"out of order", outOfOrder},
@@ -222,6 +224,22 @@ func keys(s *suite) {
 	s.want("before the move", s.texts(id, memory.AsOf{Valid: s.Now().Add(-1)}), oslo)
 	s.note("Bo", "no key")
 	s.want("another without a key", s.texts(id, memory.AsOf{}), []string{"lives in Bonn", "no key"})
+}
+
+// What has run out since it was said is as what had run out before: a newer fact of its key takes the place of
+// nothing, and is true since ever.
+func runsOut(s *suite) {
+	for _, late := range []time.Duration{0, 10 * time.Minute} {
+		name := fmt.Sprint("Bo ", late)
+		end := s.Now().Add(late)
+		first := s.remember(memory.Memo{Name: name, Notes: []memory.Note{{Text: "is in Rome", Key: "place", Valid: caxton.Span{To: end}}}}, by("c"))
+		for !s.Now().After(end) {
+			s.Tick()
+		}
+		second := s.remember(memory.Memo{Name: name, Notes: []memory.Note{{Text: "is in Oslo", Key: "place"}}}, by("c"))
+		s.want(name+" superseded", len(second.Observations[0].Superseded), 0)
+		s.want(name+" before the end", s.texts(first.Entity.ID, memory.AsOf{Valid: end.Add(-time.Minute)}), []string{"is in Oslo"})
+	}
 }
 
 func corrections(s *suite) {
