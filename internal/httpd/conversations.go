@@ -235,8 +235,7 @@ type exportInput struct {
 	Blobs        bool   `query:"blobs" doc:"with the full tool results that records refer to"`
 }
 
-// exportConversations streams a file. What fails after its beginning leaves it without its
-// last line, by which a reader knows.
+// exportConversations streams a file. One that is cut short lacks its last line, too, by which a reader knows.
 func (s *Server) exportConversations(ctx context.Context, in *exportInput) (*huma.StreamResponse, error) {
 	q := caxton.ConversationQuery{Limit: 200}
 	var err error
@@ -249,13 +248,9 @@ func (s *Server) exportConversations(ctx context.Context, in *exportInput) (*hum
 			return nil, err
 		}
 	}
-	return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // huma hands the request's context over
-		hc.SetHeader("Content-Type", "application/x-ndjson")
-		ctx := hc.Context()
-		if err := s.export(ctx, s.pace(hc.BodyWriter()), q, first, in.Blobs); err != nil {
-			s.cfg.Logger.WarnContext(ctx, "export ended early", "request_id", requestID(ctx), "error", err)
-		}
-	}}, nil
+	return s.file("application/x-ndjson", func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // huma hands the request's context over
+		return s.export(ctx, w, q, first, in.Blobs)
+	}), nil
 }
 
 func (s *Server) export(ctx context.Context, to io.Writer, q caxton.ConversationQuery, one []caxton.Record, blobs bool) error {

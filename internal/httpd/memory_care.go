@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -419,8 +420,7 @@ type memoryExportInput struct {
 	Embeddings  bool     `query:"include_embeddings"`
 }
 
-// exportMemory streams a file. What fails after its beginning leaves it without its end, by
-// which a reader knows.
+// exportMemory streams a file. One that is cut short lacks its end, too, by which a reader knows.
 func (s *Server) exportMemory(ctx context.Context, in *memoryExportInput) (*huma.StreamResponse, error) {
 	if in.MemoryScope != "" {
 		in.Scope = append(in.Scope, in.MemoryScope)
@@ -430,16 +430,14 @@ func (s *Server) exportMemory(ctx context.Context, in *memoryExportInput) (*huma
 		return nil, err
 	}
 	o := memory.ExportOptions{Access: a, Filter: memory.Filter{Types: in.Types}, Format: memory.Format(in.Format), Past: in.Past, Embeddings: in.Embeddings}
-	return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // huma hands the request's context over
-		hc.SetHeader("Content-Type", "application/json")
-		if o.Format == memory.JSONL {
-			hc.SetHeader("Content-Type", "application/x-ndjson")
-		}
-		ctx := hc.Context()
-		if _, err := s.deps.Memory.Export(ctx, s.pace(hc.BodyWriter()), o); err != nil {
-			s.cfg.Logger.WarnContext(ctx, "export ended early", "request_id", requestID(ctx), "error", err)
-		}
-	}}, nil
+	contentType := "application/json"
+	if o.Format == memory.JSONL {
+		contentType = "application/x-ndjson"
+	}
+	return s.file(contentType, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // huma hands the request's context over
+		_, err := s.deps.Memory.Export(ctx, w, o)
+		return err
+	}), nil
 }
 
 type memoryImportInput struct {

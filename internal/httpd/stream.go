@@ -154,6 +154,38 @@ func (s *Server) pace(w io.Writer) io.Writer {
 	return &paced{w, http.NewResponseController(rw), s.cfg.StreamTimeout}
 }
 
+// file answers with a file that write makes as it goes. What fails before the first byte is
+// answered as ever. What fails later breaks the connection off: the end of an answer would say
+// that the file is whole.
+func (s *Server) file(contentType string, write func(ctx context.Context, w io.Writer) error) *huma.StreamResponse {
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		hc.SetHeader("Content-Type", contentType)
+		ctx, w := hc.Context(), &begun{w: s.pace(hc.BodyWriter())}
+		err := write(ctx, w)
+		if err == nil {
+			return
+		}
+		if rw, ok := hc.BodyWriter().(http.ResponseWriter); ok && !w.yes {
+			err = s.seen(ctx, err)
+			writeJSON(rw, statusOf(caxton.KindOf(err)), api.ErrorFrom(err, requestID(ctx)))
+			return
+		}
+		s.cfg.Logger.WarnContext(ctx, "file broken off", "request_id", requestID(ctx), "error", err)
+		panic(http.ErrAbortHandler)
+	}}
+}
+
+// begun knows whether something was written.
+type begun struct {
+	w   io.Writer
+	yes bool
+}
+
+func (b *begun) Write(p []byte) (int, error) {
+	b.yes = true
+	return b.w.Write(p)
+}
+
 // paced writes with a deadline for each piece.
 type paced struct {
 	w       io.Writer
