@@ -1,6 +1,7 @@
 package memdb
 
 import (
+	"strings"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -39,6 +40,10 @@ func (t *tx) note(e *entity, n *memory.Note, alone bool) (memory.Noted, error) {
 			return noted, err
 		}
 	} else if !alone {
+		said, err := t.saidBefore(e, n, text, hash)
+		if err != nil || said != 0 {
+			return memory.Noted{ID: said, Duplicate: said != 0}, err
+		}
 		same, err := t.duplicate(e, n, text, hash)
 		if err != nil {
 			return noted, err
@@ -222,6 +227,33 @@ func (t *tx) duplicate(e *entity, n *memory.Note, text string, hash int64) (same
 			return nil
 		})
 	return same, err
+}
+
+// saidBefore returns the observation that a note repeats because the handling of its message is repeated, and that
+// somebody else has superseded or taken back meanwhile, or 0. Once more it would undo what came after it. What
+// the same handling has put something else in place of, it may say again.
+func (t *tx) saidBefore(e *entity, n *memory.Note, text string, hash int64) (said caxton.ObservationID, err error) {
+	if t.by.MessageID == "" || n.Provenance != nil { // what is imported may bring back what was taken back
+		return 0, nil
+	}
+	r := t.reader(t.seen, memory.AsOf{}, t.now)
+	err = t.each(`SELECT `+observationColumns+`,
+			EXISTS (SELECT 1 FROM observations h JOIN origins g ON g.n=h.origin WHERE (h.line=o.line OR h.supersedes=o.id) AND h.id>o.id AND g.message=?3),
+			EXISTS (SELECT 1 FROM endings d JOIN origins g ON g.n=d.origin WHERE d.n=o.ending AND g.message=?3)
+		FROM observations o JOIN origins w ON w.n=o.origin
+		WHERE o.entity=?1 AND o.hash=?2 AND o.state=2 AND o.same IS NULL AND w.message=?3 ORDER BY o.id`,
+		[]any{int64(e.ID), hash, string(t.by.MessageID)}, func(st *sqlite3.Stmt) error {
+			o := scanObservation(st)
+			last := strings.Count(observationColumns, ",") + 1
+			own := st.ColumnBool(last) || st.ColumnBool(last+1)
+			p, err := r.provenance(o.origin)
+			if err != nil || p != t.by || own || normal(o.Text) != text || o.Key != n.Key || n.Valid != (caxton.Span{}) && !sameSpan(n.Valid, o.Valid) {
+				return err
+			}
+			said = o.ID
+			return nil
+		})
+	return said, err
 }
 
 func sameSpan(a, b caxton.Span) bool {

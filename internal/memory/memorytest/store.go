@@ -110,6 +110,7 @@ func TestStore(t *testing.T, open Open) {
 	}{
 		{"remember makes an entity and adds to it", remembers},
 		{"a text said twice is noted once", duplicates},
+		{"what is said again after a crash undoes nothing", repeatsItself},
 		{"a key supersedes", keys},
 		{"what has run out is not superseded", runsOut},
 		{"a correction takes over the beginning", corrections},
@@ -193,9 +194,44 @@ func duplicates(s *suite) {
 	if _, err := s.Forget(s.ctx, all(), memory.Forgetting{Observations: []caxton.ObservationID{first.Observations[0].ID}}); err != nil {
 		s.Fatal(err)
 	}
-	if anew := s.note("Bo", "likes tea"); anew.Observations[0].Duplicate {
+	if anew := s.remember(memory.Memo{Name: "Bo", Notes: []memory.Note{{Text: "likes tea"}}}, by("later")); anew.Observations[0].Duplicate {
 		s.Error("what was forgotten can be said anew")
 	}
+}
+
+// A tool whose outcome was lost is run again, for the same message, and others may have been at work meanwhile.
+func repeatsItself(s *suite) {
+	at := func(message string) caxton.Provenance {
+		return caxton.Provenance{ConversationID: "c", MessageID: caxton.MessageID(message), AgentID: "a", Tool: "memory_store"}
+	}
+	say := func(name, text, message string) caxton.ObservationID {
+		s.Helper()
+		return s.remember(memory.Memo{Name: name, Notes: []memory.Note{{Text: text, Key: "address"}}}, at(message)).Observations[0].ID
+	}
+	rome := say("Bo", "lives in Rome", "m1")
+	say("Bo", "lives in Oslo", "m2")
+	again := s.remember(memory.Memo{Name: "Bo", Notes: []memory.Note{{Text: "lives in Rome", Key: "address"}}}, at("m1"))
+	s.want("superseded meanwhile", again.Observations, []memory.Noted{{ID: rome, Duplicate: true}})
+	s.want("superseded meanwhile", s.texts(again.Entity.ID, memory.AsOf{}), []string{"lives in Oslo"})
+	say("Bo", "lives in Rome", "m3")
+	s.want("said with another message", s.texts(again.Entity.ID, memory.AsOf{}), []string{"lives in Rome"})
+
+	poison := say("Mo", "lives in Bonn", "m1")
+	if _, err := s.Revert(s.ctx, all(), memory.Reversal{Observations: []caxton.ObservationID{poison}, Actor: "operator"}); err != nil {
+		s.Fatal(err)
+	}
+	again = s.remember(memory.Memo{Name: "Mo", Notes: []memory.Note{{Text: "lives in Bonn", Key: "address"}}}, at("m1"))
+	s.want("reverted meanwhile", again.Observations, []memory.Noted{{ID: poison, Duplicate: true}})
+	s.want("reverted meanwhile", s.texts(again.Entity.ID, memory.AsOf{}), []string{})
+
+	say("Jo", "lives in Lyon", "m1")
+	say("Jo", "lives in Nice", "m1")
+	say("Jo", "lives in Lyon", "m1")
+	jo, err := s.Named(s.ctx, all(), "Jo", memory.AsOf{})
+	if err != nil || len(jo) != 1 {
+		s.Fatal(jo, err)
+	}
+	s.want("who takes back what he said himself", s.texts(jo[0].ID, memory.AsOf{}), []string{"lives in Lyon"})
 }
 
 func keys(s *suite) {
