@@ -41,6 +41,24 @@ func acquire(ctx context.Context, path string) (*os.File, error) {
 	return f, nil
 }
 
+// LockFile takes the lock of a file that is kept elsewhere than in the data directory, whose own
+// lock does not keep other servers from it. It makes the file's directory when it is missing.
+// The lock is a file beside it, and is given back when what is returned is closed. It fails with
+// Conflict, code "file_locked", when another server holds it.
+func LockFile(ctx context.Context, path string) (io.Closer, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as Open
+		return nil, Explain("make", filepath.Dir(path), filepath.Dir(path), err)
+	}
+	f, err := acquire(ctx, path+".lock")
+	if e, ok := errors.AsType[*caxton.Error](err); ok && e.Code == "data_dir_locked" {
+		return nil, caxton.Errorf(caxton.Conflict, "file_locked", "another server uses %s", path).WithHint("each server needs a file of its own")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
 // wait locks the lock file at path.
 func wait(ctx context.Context, path string, f *os.File) error {
 	for try := 1; ; try++ {

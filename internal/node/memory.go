@@ -12,6 +12,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/config"
+	"github.com/caxton/caxton/internal/datadir"
 	"github.com/caxton/caxton/internal/embedding"
 	"github.com/caxton/caxton/internal/embedding/hub"
 	extractive "github.com/caxton/caxton/internal/llm/builtin"
@@ -25,6 +26,9 @@ import (
 // openMemory makes the parts of memory; it starts none.
 func (n *node) openMemory(ctx context.Context) (err error) {
 	c := &n.c.Memory
+	if n.memlock, err = datadir.LockFile(ctx, n.layout.Memory); err != nil {
+		return err
+	}
 	n.memdb, err = memdb.Open(ctx, memdb.Config{
 		Path: n.layout.Memory, Durability: memoryDurability(c.SQLite.Synchronous), TempStore: tempStore(c.SQLite.TempStore),
 		CacheBytes: int64(c.SQLite.CacheSize), Logger: n.log.Logger, Registerer: n.reg,
@@ -38,10 +42,7 @@ func (n *node) openMemory(ctx context.Context) (err error) {
 		Cleanup: c.Cleanup.Interval.Std(), Vacuum: c.Cleanup.VacuumInterval.Std(), Analyze: c.Cleanup.AnalyzeInterval.Std(),
 		Fragmentation: c.Cleanup.CleanupThreshold, Policies: func() []engine.Policy { return policies(n.registry) },
 	})
-	if err != nil {
-		return errors.Join(err, n.memdb.Close())
-	}
-	return nil
+	return err // abandon closes what is open
 }
 
 func memoryDurability(synchronous string) memdb.Durability {

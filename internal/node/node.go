@@ -109,7 +109,7 @@ func Run(ctx context.Context, loaded *config.Loaded, o Options) error {
 	if err := n.build(ctx); err != nil {
 		return err
 	}
-	defer func() { _ = n.db.Close() }()
+	defer func() { _ = n.abandon(nil) }()
 	return n.run(ctx)
 }
 
@@ -159,6 +159,7 @@ type node struct {
 
 	db       *sqlite.DB
 	journal  journal
+	memlock  io.Closer // of the memory file, which may be anywhere
 	memdb    *memdb.DB
 	model    *embeddingModel
 	memory   *engine.Engine
@@ -268,10 +269,13 @@ func (n *node) build(ctx context.Context) (err error) {
 	return nil
 }
 
-// abandon closes what build opened.
+// abandon closes what build opened, and returns err with what went wrong.
 func (n *node) abandon(err error) error {
 	if n.memdb != nil {
 		err = errors.Join(err, n.memdb.Close())
+	}
+	if n.memlock != nil {
+		err = errors.Join(err, n.memlock.Close())
 	}
 	return errors.Join(err, n.db.Close())
 }
