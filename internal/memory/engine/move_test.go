@@ -66,6 +66,9 @@ func TestExportComesBack(t *testing.T) {
 		if d := cmp.Diff(want, counts); d != "" || len(progress) == 0 || progress[len(progress)-1] != counts {
 			t.Errorf("%s: %s%+v", format, d, progress)
 		}
+		if s, err := to.Stats(t.Context()); err != nil || s.Counts.Unembedded != 0 {
+			t.Errorf("%s: %d texts came without their embeddings (%v)", format, s.Counts.Unembedded, err)
+		}
 		if model.asked() != 0 {
 			t.Errorf("%s: %d texts embedded again", format, model.asked())
 		}

@@ -291,6 +291,8 @@ func (d *document) member() error {
 		err = d.dec.Decode(&d.format)
 	case "version":
 		err = d.dec.Decode(&d.version)
+	case "embedding_model":
+		err = d.dec.Decode(&d.x.meta.Model)
 	case "export_metadata", "metadata":
 		err = d.dec.Decode(&d.x.meta)
 	case "entities", "relations":

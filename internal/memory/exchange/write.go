@@ -37,7 +37,15 @@ func NewWriter(w io.Writer, f memory.Format, meta Metadata) (*Writer, error) {
 			Meta    Metadata `json:"export_metadata"`
 		}{"header", FormatName, Version, meta})
 	}
-	_, err := x.w.WriteString("{\n\"format\": \"" + FormatName + "\",\n\"version\": 1")
+	head := "{\n\"format\": \"" + FormatName + "\",\n\"version\": 1"
+	if meta.Model != "" { // the metadata come at the end, with the counts, and this is needed before
+		b, err := marshal(meta.Model)
+		if err != nil {
+			return nil, err
+		}
+		head += ",\n\"embedding_model\": " + string(bytes.TrimSpace(b))
+	}
+	_, err := x.w.WriteString(head)
 	return x, err
 }
 
