@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/memdb"
@@ -59,6 +60,13 @@ func TestIndexLoadedIsIndexRebuilt(t *testing.T) {
 				}
 			}
 			return seen
+		}
+		look() // waits until it is loaded
+		for s, err := e.Stats(t.Context()); err != nil || s.Counts.Unembedded > 0; s, err = e.Stats(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Millisecond) // what a write left to the background is no matter of the index
 		}
 		loaded := look()
 		healthy(t, e)
