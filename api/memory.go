@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -87,6 +88,16 @@ type NewObservation struct {
 	ValidFrom  time.Time `json:"valid_from,omitzero"`
 	ValidTo    time.Time `json:"valid_to,omitzero"`
 	Replaces   string    `json:"replaces,omitempty" maxLength:"40" doc:"the observation that it supersedes"`
+}
+
+// UnmarshalJSON reads an object, or a text alone.
+func (o *NewObservation) UnmarshalJSON(b []byte) error {
+	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] == '"' {
+		*o = NewObservation{}
+		return json.Unmarshal(b, &o.Text)
+	}
+	type plain NewObservation
+	return json.Unmarshal(b, (*plain)(o))
 }
 
 // A NewLink is a relation from the entity it comes with.

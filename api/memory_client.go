@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -57,12 +58,8 @@ type EntityFilter struct {
 // Entities lists a page of entities, most recently updated first.
 func (c *Client) Entities(ctx context.Context, f EntityFilter) (EntityList, error) {
 	q := f.query()
-	for _, t := range f.Types {
-		q["entity_types"] = append(q["entity_types"], t)
-	}
-	for k, v := range values("name", f.Name, "limit", number(f.Limit), "cursor", f.Cursor) {
-		q[k] = v
-	}
+	q["entity_types"] = append(q["entity_types"], f.Types...)
+	maps.Copy(q, values("name", f.Name, "limit", number(f.Limit), "cursor", f.Cursor))
 	return do[EntityList](ctx, c, get("/memory/entities", q))
 }
 
@@ -123,9 +120,7 @@ func (c *Client) MemoryGraph(ctx context.Context, ref string, g GraphQuery) (Mem
 	if g.DepthFirst {
 		more.Set("traversal_strategy", "depth_first")
 	}
-	for k, v := range more {
-		q[k] = v
-	}
+	maps.Copy(q, more)
 	q["relation_types"] = g.Types
 	return do[MemoryGraph](ctx, c, get(path("memory", "graph", ref), q))
 }
@@ -231,9 +226,7 @@ type MemoryExport struct {
 // end is not whole: a reader finds out.
 func (c *Client) ExportMemory(ctx context.Context, w io.Writer, e MemoryExport) (int64, error) {
 	q := e.query()
-	for k, v := range values("format", e.Format, "include_past", yes(e.Past), "include_embeddings", yes(e.Embeddings)) {
-		q[k] = v
-	}
+	maps.Copy(q, values("format", e.Format, "include_past", yes(e.Past), "include_embeddings", yes(e.Embeddings)))
 	q["entity_types"] = e.Types
 	res, err := c.send(ctx, call{method: http.MethodGet, path: "/memory/export", query: q, header: http.Header{"Accept": {"*/*"}}})
 	if err != nil {

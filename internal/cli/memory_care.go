@@ -123,7 +123,7 @@ func printFigures(p *printer, s *api.MemoryStats) {
 	p.line("  Memory usage: %s", megabytes(s.Model.Bytes+s.Model.Cache.Bytes))
 	p.line("")
 	for _, q := range s.Queries {
-		p.line("%s latency P99: %s (%s queries)", sentence(q.Kind), milliseconds(q.P99Millis), grouped(q.Count))
+		p.line("%s P99: %s (%s queries)", latency(q.Kind), milliseconds(q.P99Millis), grouped(q.Count))
 	}
 	p.line("Storage usage: %s total", megabytes(s.SQLite.Bytes))
 	p.line("Memory baseline: %s (embedding model)", megabytes(s.Model.Bytes))
@@ -132,13 +132,18 @@ func printFigures(p *printer, s *api.MemoryStats) {
 		grouped(s.Status.Entities), grouped(s.Status.Observations), grouped(s.Status.Relations), grouped(s.Past))
 }
 
-// sentence turns the name of a kind into words: "Semantic search".
-func sentence(kind string) string {
+// latency names what a kind of query takes, as the operations guide does: "Semantic search
+// latency", and "Graph traversal" alone.
+func latency(kind string) string {
 	words := strings.ReplaceAll(kind, "_", " ")
 	if words == "" {
 		return ""
 	}
-	return strings.ToUpper(words[:1]) + words[1:]
+	words = strings.ToUpper(words[:1]) + words[1:]
+	if kind == "graph_traversal" {
+		return words
+	}
+	return words + " latency"
 }
 
 func newMemoryOptimize(env *Env) *cobra.Command {
@@ -339,7 +344,13 @@ func newMemoryCapacity(env *Env) *cobra.Command {
 				return env.figure(m.Percent)
 			}
 			return env.Print(m, func(p *printer) {
-				near := map[string]string{"warning": " - approaching limit", "critical": " - limit reached"}[m.Status]
+				near := ""
+				switch {
+				case m.Percent >= 100:
+					near = " - limit reached"
+				case m.Status != "ok":
+					near = " - approaching limit"
+				}
 				p.line("ENTITIES: %s / %s (%d%%%s)", grouped(m.Entities), grouped(int64(m.Limit)), m.Percent, near)
 			})
 		},

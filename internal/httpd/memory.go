@@ -4,7 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
-
+	"reflect"
 	"strings"
 	"time"
 
@@ -58,6 +58,7 @@ func (s *Server) memoryRoutes(a huma.API) {
 	batch := at(http.MethodPost, "/entities/batch", "create-entities", "Remember several entities, all or none")
 	batch.DefaultStatus = http.StatusCreated
 	route(s, a, batch, s.createEntities)
+	textOrObject(a.OpenAPI().Components.Schemas.Map()[reflect.TypeFor[api.NewObservation]().Name()], caxton.MaxObservation)
 	route(s, a, at(http.MethodGet, "/entities", "list-entities", "List entities, most recently updated first"), s.listEntities)
 	route(s, a, at(http.MethodGet, "/entities/{entity}", "get-entity", "One entity and what is known about it, now or as of a time"), s.getEntity)
 	route(s, a, at(http.MethodDelete, "/entities/{entity}", "forget-entity", "Forget an entity; its history stays, and it can be brought back by another of its name"), s.forgetEntity)
@@ -77,11 +78,24 @@ func (s *Server) memoryRoutes(a huma.API) {
 	route(s, a, at(http.MethodGet, "/duplicates", "list-duplicate-entities", "Entities that may be the same"), s.duplicates)
 
 	route(s, a, operation(http.MethodGet, "/agents/{agent}/memory", "list-agent-memory", "memory", "List the entities an agent sees"), s.agentEntities)
-	route(s, a, operation(http.MethodPost, "/agents/{agent}/memory", "create-agent-memory", "memory", "Remember something for an agent"), s.createAgentEntity)
+	mine := operation(http.MethodPost, "/agents/{agent}/memory", "create-agent-memory", "memory", "Remember something for an agent")
+	mine.DefaultStatus = http.StatusCreated
+	route(s, a, mine, s.createAgentEntity)
 	route(s, a, operation(http.MethodPost, "/agents/{agent}/memory/search", "search-agent-memory", "memory", "Search what an agent sees"), s.searchAgentMemory)
-	clear := operation(http.MethodDelete, "/agents/{agent}/memory", "clear-agent-memory", "memory", "Forget everything that is an agent's alone")
-	route(s, a, clear, s.clearAgentMemory)
+	forgetAll := operation(http.MethodDelete, "/agents/{agent}/memory", "clear-agent-memory", "memory", "Forget everything that is an agent's alone")
+	route(s, a, forgetAll, s.clearAgentMemory)
 	s.memoryCareRoutes(a)
+}
+
+// textOrObject lets a schema of objects take a text of at most so many characters in place of
+// one.
+func textOrObject(s *huma.Schema, most int) {
+	object := *s
+	text := &huma.Schema{Type: huma.TypeString, MinLength: new(1), MaxLength: &most}
+	*s = huma.Schema{AnyOf: []*huma.Schema{text, &object}}
+	for _, one := range []*huma.Schema{text, &object, s} {
+		one.PrecomputeMessages()
+	}
 }
 
 // EntityPath names an entity in a path.
@@ -181,7 +195,7 @@ func (s *Server) entity(ctx context.Context, a memory.Access, ref string, at mem
 }
 
 // memo reads one entity to be remembered.
-func (s *Server) memo(ctx context.Context, n *api.NewEntity, a memory.Access, home caxton.Scope) (memory.Memo, error) {
+func (s *Server) memo(n *api.NewEntity, home caxton.Scope) (memory.Memo, error) {
 	m := memory.Memo{Scope: home, Name: n.Name, Type: n.Type, Importance: n.Importance, Metadata: n.Metadata, CreateOnly: n.CreateOnly}
 	var err error
 	switch {
@@ -211,32 +225,31 @@ func (s *Server) memo(ctx context.Context, n *api.NewEntity, a memory.Access, ho
 		m.Notes = append(m.Notes, note)
 	}
 	for i := range n.Relations {
-		l, err := s.link(ctx, &n.Relations[i], a)
-		if err != nil {
-			return m, err
-		}
-		m.Links = append(m.Links, l)
+		m.Links = append(m.Links, link(&n.Relations[i]))
 	}
 	return m, nil
 }
 
 // link reads one relation; its end may be an entity that is remembered with it.
-func (s *Server) link(_ context.Context, n *api.NewLink, _ memory.Access) (memory.Link, error) {
+func link(n *api.NewLink) memory.Link {
 	l := memory.Link{Type: n.Type, Strength: n.Strength, Confidence: n.Confidence, Metadata: n.Metadata, Valid: caxton.Span{From: n.ValidFrom, To: n.ValidTo}}
 	if strings.HasPrefix(n.To, "ent_") {
 		id, err := caxton.ParseEntityID(n.To)
 		if err == nil {
 			l.ToID = id
-			return l, nil
+			return l
 		}
 	}
 	l.To = n.To
-	return l, nil
+	return l
 }
 
 // remember writes entities for one agent or as an operator. All are of the agent that the
 // first names, or none is.
 func (s *Server) remember(ctx context.Context, entities []api.NewEntity) ([]api.Remembered, error) {
+	if len(entities) == 0 { // null passes for a list
+		return nil, caxton.Errorf(caxton.Invalid, "entities_missing", "the request names no entity").WithHint("give at least one in entities")
+	}
 	a, home, by := memory.Access{All: true}, caxton.Scope{Kind: caxton.GlobalScope}, caxton.Provenance{By: "api"}
 	if ref := entities[0].AgentID; ref != "" {
 		p, err := s.profile(ctx, ref)
@@ -250,7 +263,7 @@ func (s *Server) remember(ctx context.Context, entities []api.NewEntity) ([]api.
 		if entities[i].AgentID != entities[0].AgentID {
 			return nil, caxton.Errorf(caxton.Invalid, "agents_mixed", "entity %d is for another agent than entity 1", i+1).WithHint("make one request for each agent")
 		}
-		m, err := s.memo(ctx, &entities[i], a, home)
+		m, err := s.memo(&entities[i], home)
 		if err != nil {
 			return nil, err
 		}
@@ -489,10 +502,7 @@ func (s *Server) createRelation(ctx context.Context, in *struct{ Body api.NewRel
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.link(ctx, &in.Body.NewLink, a)
-	if err != nil {
-		return nil, err
-	}
+	l := link(&in.Body.NewLink)
 	l.To, l.ToID = "", to.ID
 	w, err := s.deps.Memory.Remember(ctx, a, []memory.Memo{{ID: from.ID, Links: []memory.Link{l}}}, by)
 	if err != nil {

@@ -243,9 +243,15 @@ func (s *Server) memoryCapacity(ctx context.Context, _ *empty) (*output[api.Memo
 	c := api.MemoryCapacity{Entities: st.Counts.Entities, Limit: st.MaxEntities, Percent: percent(st.Counts.Entities, int64(st.MaxEntities)), Status: "ok"}
 	switch {
 	case c.Percent >= full:
-		c.Status, c.Advice = "critical", "the limit is reached: clean up, raise memory.max_entities, or use another backend"
+		c.Status = "critical"
 	case c.Percent >= nearlyFull:
-		c.Status, c.Advice = "warning", "the limit is near: clean up, raise memory.max_entities, or use another backend"
+		c.Status = "warning"
+	}
+	switch {
+	case c.Percent >= 100:
+		c.Advice = "the limit is reached: clean up, or raise memory.max_entities"
+	case c.Status != "ok":
+		c.Advice = "the limit is near: clean up, or raise memory.max_entities"
 	}
 	return &output[api.MemoryCapacity]{c}, nil
 }

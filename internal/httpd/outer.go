@@ -171,7 +171,7 @@ func (s *Server) account(ctx context.Context, r *http.Request, rec *recorder, to
 	s.metrics.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(status)).Inc()
 	s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
 	log := s.cfg.Logger.InfoContext
-	if strings.HasSuffix(route, "/health") || strings.HasSuffix(route, "/ready") {
+	if strings.HasSuffix(route, "/health") || strings.HasSuffix(route, "/health/memory") || strings.HasSuffix(route, "/ready") {
 		log = s.cfg.Logger.DebugContext
 	}
 	log(ctx, "request served", "method", r.Method, "path", r.URL.Path, "status", status,

@@ -106,6 +106,14 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 			writeJSON(w, status, ready)
 		})
 	}
+	mux.HandleFunc("GET /health/memory", func(w http.ResponseWriter, r *http.Request) {
+		h, err := s.deps.Health(r.Context())
+		if err != nil {
+			writeError(w, r, s.seen(r.Context(), err))
+			return
+		}
+		writeJSON(w, http.StatusOK, h)
+	})
 }
 
 func (s *Server) health() api.Health {
