@@ -76,6 +76,9 @@ func remembering(t *testing.T) *httpd.Server {
 			t.Errorf("Run() of the database = %v", err)
 		}
 	})
+	if _, err := e.Search(t.Context(), memory.Query{Access: memory.Access{All: true}, Text: "ready?"}); err != nil { // it waits until all is loaded
+		t.Fatal(err)
+	}
 	s, h, _ := newServerWith(t, httpd.Config{}, func(d *httpd.Deps) {
 		d.Registry, d.Memory, d.Model = crew{d.Registry.(*house)}, e, cached{} //nolint:forcetypeassert // newServerWith puts it there
 	})
