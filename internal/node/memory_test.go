@@ -132,7 +132,7 @@ func kindsOf(t *testing.T, c *api.Client, conversation string) string {
 	var kinds []string
 	for _, r := range rs.Items {
 		switch r.Kind {
-		case "memory_recalled", "model_called", "tool_result", "memory_written":
+		case "memory_recalled", "model_called", "tool_returned", "memory_written":
 			kinds = append(kinds, r.Kind)
 		}
 	}
