@@ -54,3 +54,9 @@ func parseName(s string) (reference, error) {
 		WithHint("use %s, a directory such as /srv/models/mine or ./mine, a model of a hub such as %s@%s, or openai:text-embedding-3-small",
 			builtInName, builtInFull, shortRevision)
 }
+
+// IsDirectory reports whether a model's name is that of a directory, be it there or not.
+func IsDirectory(name string) bool {
+	ref, err := parseName(name)
+	return err == nil && ref.source == directory
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -85,6 +86,13 @@ func (s *Server) memoryStatus(st *memory.Stats, err error) api.MemoryStatus {
 	}
 	if p := st.Status.Progress; p != nil {
 		out.Progress = &api.MemoryProgress{Step: p.Step, Done: p.Done, Total: p.Total}
+	}
+	if m.Fallback != "" && out.Reason == "" {
+		instead := "words alone are searched"
+		if m.Model != "" {
+			instead = m.Model + " is used"
+		}
+		out.Reason = fmt.Sprintf("instead of the embedding model %s %s: %s", m.Name, instead, m.Fallback)
 	}
 	switch st.Status.State {
 	case memory.Ready:

@@ -36,7 +36,10 @@ func (n *node) openMemory(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.model = openModel(ctx, c, n.layout.Models, n.memdb, n.log.Logger, n.reg)
+	n.model, err = openModel(ctx, c, n.layout.Models, n.memdb, n.log.Logger, n.reg)
+	if err != nil {
+		return err
+	}
 	n.memory, err = engine.New(n.memdb, n.memdb, n.memdb, n.model.embedder(), engine.Config{
 		Logger: n.log.Logger, Registry: n.reg, Batch: c.Embedding.BatchSize, MaxEntities: c.MaxEntities,
 		Cleanup: c.Cleanup.Interval.Std(), Vacuum: c.Cleanup.VacuumInterval.Std(), Analyze: c.Cleanup.AnalyzeInterval.Std(),
@@ -90,9 +93,10 @@ type embeddingModel struct {
 }
 
 // openModel opens the configured model. One that has to be downloaded first is used from the
-// next start on. Till then, as when the configured one cannot be opened, the one in the program
-// is used if it can stand in, and words must do if not.
-func openModel(ctx context.Context, c *config.Memory, dir string, db *memdb.DB, log *slog.Logger, reg prometheus.Registerer) *embeddingModel {
+// next start on. Till then, as when the configured one cannot be reached, the one in the program
+// is used if it can stand in, and words must do if not. A setting that names no model is an
+// error: what would be embedded by another had to be embedded again once it is mended.
+func openModel(ctx context.Context, c *config.Memory, dir string, db *memdb.DB, log *slog.Logger, reg prometheus.Registerer) (*embeddingModel, error) {
 	m := &embeddingModel{name: c.EmbeddingModel, log: log}
 	e := &c.Embedding
 	m.open = func(ctx context.Context, name string, progress func(hub.Progress)) (*embedding.Provider, error) {
@@ -109,7 +113,10 @@ func openModel(ctx context.Context, c *config.Memory, dir string, db *memdb.DB, 
 	}
 	var err error
 	if m.provider, err = m.open(ctx, m.name, nil); err == nil {
-		return m
+		return m, nil
+	}
+	if misnamed(m.name, err) {
+		return nil, err
 	}
 	m.fallback = reason(err)
 	if e, ok := errors.AsType[*caxton.Error](err); ok && e.Code == "model_hub_offline" && !c.Offline {
@@ -119,13 +126,27 @@ func openModel(ctx context.Context, c *config.Memory, dir string, db *memdb.DB, 
 	if err == nil && standsIn(ctx, db, p.Model()) {
 		m.provider = p
 		log.WarnContext(ctx, "embedding model not available, using the one in the program", "model", m.name, "reason", m.fallback)
-		return m
+		return m, nil
 	}
 	if err == nil {
 		p.Close()
 	}
 	log.WarnContext(ctx, "embedding model not available, searching by words", "model", m.name, "reason", m.fallback)
-	return m
+	return m, nil
+}
+
+// misnamed reports whether a model could not be opened for what the configuration says, so
+// that waiting would not help.
+func misnamed(name string, err error) bool {
+	e, ok := errors.AsType[*caxton.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code {
+	case "embedding_model_invalid", "embedding_url_invalid", "hub_url_invalid", "model_name_invalid":
+		return true
+	}
+	return embedding.IsDirectory(name) && (e.Kind == caxton.NotFound || e.Kind == caxton.Invalid || e.Kind == caxton.Malformed)
 }
 
 // standsIn reports whether a model can be used in place of the configured one: when nothing
