@@ -12,6 +12,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/embedding/embeddingtest"
 	"github.com/caxton/caxton/internal/node"
 )
 
@@ -70,6 +71,7 @@ func TestMemorySettings(t *testing.T) {
 	put(t, dir, map[string]string{
 		"agents/strict.md": rememberer("Strict", "scope: workspace", "search: {similarity_threshold: 0.8}"),
 		"agents/two.md":    rememberer("Two", "scope: workspace", "search: {max_results: 2}"),
+		"agents/loose.md":  rememberer("Loose", "scope: workspace"),
 		"agents/slow.md":   rememberer("Slow", "scope: workspace", "search: {cache_ttl: 1h}"),
 	})
 	c, _, _ := run(t, dir, o.flags()...)
@@ -110,6 +112,42 @@ func TestMemorySettings(t *testing.T) {
 			}
 		}
 	}
+	for question, want := range map[string]string{ // said in other words
+		"In which city is Ann's home?": "Porto", "Which food must Ben not eat?": "peanuts", "When does Apollo take off?": "3rd of May",
+		"How long do buyers have to return something?": "30 days", "How often do we get a new number for the garage?": "Monday",
+	} {
+		all := recalled("loose", question)
+		if len(all) == 0 || !strings.Contains(all[0].Text, want) {
+			t.Errorf("%q recalls %+v, want %s", question, all, want)
+			continue
+		}
+		t.Logf("%q: %.2f %s", question, all[0].Score, all[0].Text)
+	}
+	hits := func() int64 {
+		t.Helper()
+		st, err := c.MemoryStats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Results.Hits
+	}
+	was := hits()
+	for range 2 {
+		if _, err := c.Debug(t.Context(), "slow", "Where does Ann live?"); err != nil { // remembers nothing
+			t.Fatal(err)
+		}
+	}
+	if got := hits() - was; got != 1 {
+		t.Errorf("asked twice, %d answers are reused, want 1", got)
+	}
+	if _, err := c.Remember(t.Context(), api.NewEntity{Name: "Ann", Scope: "workspace", Observations: []api.NewObservation{{Text: "Ann lives in a lighthouse near Porto."}}}); err != nil {
+		t.Fatal(err)
+	}
+	o.taken()
+	say(t, c, "slow", "", "Where does Ann live?")
+	if asked := o.taken(); len(asked) != 1 || !strings.Contains(asked[0], "lighthouse") {
+		t.Errorf("what was remembered since is not in the prompt: %s", asked)
+	}
 	if got := recalled("two", "What do we know about Ann, Ben, Apollo and the garage?"); len(got) != 2 {
 		t.Errorf("of at most two, %d are recalled", len(got))
 	}
@@ -147,6 +185,35 @@ func TestEmbeddingModelSetting(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a directory, and back", func(t *testing.T) {
+		dir, model := t.TempDir(), filepath.Join(t.TempDir(), "mine")
+		embeddingtest.WriteModel(t, model)
+		c, _, stop := run(t, dir, "memory.embedding_model", model)
+		if _, err := c.Remember(t.Context(), api.NewEntity{Name: "Ann", Observations: []api.NewObservation{{Text: "Ann lives in Porto."}}}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := c.MemoryModel(t.Context())
+		if err != nil || !strings.HasPrefix(m.Model, "mine@") || m.Fallback != "" {
+			t.Errorf("the model is %+v, %v", m, err)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		c, _, _ = run(t, dir)
+		for deadline := time.Now().Add(20 * time.Second); ; <-time.After(20 * time.Millisecond) { // what the other model embedded is embedded anew
+			st, err := c.MemoryStatus(t.Context())
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("the status is %+v, %v", st, err)
+			}
+			if st.Status == "healthy" && st.Unembedded == 0 {
+				break
+			}
+		}
+		found, err := c.SearchMemory(t.Context(), api.MemorySearch{Query: "the town that somebody calls home", Mode: "meaning"})
+		if err != nil || len(found.Items) != 1 || !strings.HasPrefix(found.Model, "all-MiniLM-L6-v2@") {
+			t.Errorf("with the model of the program a search finds %+v, %v", found, err)
+		}
+	})
 	for name, flags := range map[string][]string{
 		"a hub when offline":    {"memory.embedding_model", "someone/some-model", "memory.offline", "true"},
 		"a hub out of reach":    {"memory.embedding_model", "someone/some-model", "memory.hub_url", "http://127.0.0.1:1"},
