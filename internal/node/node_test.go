@@ -318,7 +318,7 @@ type victim struct {
 	info   node.Info
 }
 
-func start(t *testing.T, dir string) *victim {
+func start(t testing.TB, dir string) *victim {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -347,7 +347,7 @@ func start(t *testing.T, dir string) *victim {
 	return v
 }
 
-func (v *victim) kill(t *testing.T) {
+func (v *victim) kill(t testing.TB) {
 	t.Helper()
 	if err := v.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
