@@ -98,6 +98,7 @@ type RecallOptions struct {
 	TTL           time.Duration // how long the same text is answered alike
 	Mode          Mode          // Hybrid
 	Filter        Filter
+	Except        []caxton.MessageID // the turns in which these were handled are left out
 }
 
 // Recalled is what was recalled.

@@ -256,11 +256,13 @@ type recollection struct {
 	engine *engine.Engine
 }
 
-// Recall returns what an agent remembers that may help with a text.
-func (r recollection) Recall(ctx context.Context, v *caxton.AgentVersion, text string) (caxton.MemoryRecalledBody, error) {
+// Recall returns what an agent remembers that may help with a text, but for the turns of told.
+func (r recollection) Recall(ctx context.Context, v *caxton.AgentVersion, text string, told []caxton.MessageID) (caxton.MemoryRecalledBody, error) {
 	p := memory.ProfileOf(caxton.Slug(v.Definition.Name), v)
 	s := &p.Settings
-	got, err := r.engine.Recall(ctx, p.Access(), text, memory.RecallOptions{Limit: s.MaxResults, MinSimilarity: s.SimilarityThreshold, TTL: s.CacheTTL})
+	got, err := r.engine.Recall(ctx, p.Access(), text, memory.RecallOptions{
+		Limit: s.MaxResults, MinSimilarity: s.SimilarityThreshold, TTL: s.CacheTTL, Except: told,
+	})
 	if err != nil {
 		return caxton.MemoryRecalledBody{}, err
 	}

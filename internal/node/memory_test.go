@@ -275,3 +275,21 @@ func TestMemoryTools(t *testing.T) {
 	want(use("memory_search", `{"query":"Ann","types":["person"]}`), "Nothing is remembered that fits.")
 	want(use("memory_forget", `{"entity":"Ann"}`), "Nothing is remembered of Ann.")
 }
+
+// TestMemoryOfThisConversation has an agent asked twice in one conversation: what it has
+// before it anyhow is not told again as something of earlier.
+func TestMemoryOfThisConversation(t *testing.T) {
+	dir, o := t.TempDir(), newOracle(t)
+	put(t, dir, map[string]string{"agents/friend.md": rememberer("Friend")})
+	c, _, _ := run(t, dir, o.flags()...)
+	say(t, c, "friend", "one", "My sister Ann plays the cello.")
+	o.taken()
+	say(t, c, "friend", "one", "What does my sister Ann play?")
+	if asked := o.taken(); len(asked) != 1 || strings.Count(asked[0], "plays the cello") != 1 {
+		t.Errorf("the model is asked %s", asked)
+	}
+	say(t, c, "friend", "two", "What does my sister Ann play?")
+	if asked := o.taken(); len(asked) != 1 || strings.Count(asked[0], "plays the cello") != 1 {
+		t.Errorf("in another conversation the model is asked %s", asked)
+	}
+}

@@ -16,8 +16,9 @@ import (
 // of internal/memory.
 type Memory interface {
 	// Recall returns what the agent of the version remembers that may help with a text, best
-	// first and within its settings.
-	Recall(ctx context.Context, v *caxton.AgentVersion, text string) (caxton.MemoryRecalledBody, error)
+	// first and within its settings. The turns of told, which the model is told anyhow, are
+	// left out.
+	Recall(ctx context.Context, v *caxton.AgentVersion, text string, told []caxton.MessageID) (caxton.MemoryRecalledBody, error)
 	// Keep remembers that the agent answered a message with a text. For the same message it
 	// does so once.
 	Keep(ctx context.Context, v *caxton.AgentVersion, m *caxton.Message, answer string) (caxton.MemoryWrittenBody, error)
@@ -48,8 +49,18 @@ func (t *turnState) recall(ctx context.Context) (*caxton.MemoryRecalledBody, err
 }
 
 func (a *Agent) recall(ctx context.Context, m *caxton.Message) (*caxton.MemoryRecalledBody, error) {
+	past, err := a.told(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	var told []caxton.MessageID
+	for i := range past {
+		if past[i].SenderID != m.ReceiverID { // a turn bears the name of what was asked in it
+			told = append(told, past[i].ID)
+		}
+	}
 	start := time.Now()
-	b, err := a.h.cfg.Memory.Recall(ctx, &a.version, m.Text())
+	b, err := a.h.cfg.Memory.Recall(ctx, &a.version, m.Text(), told)
 	if errors.Is(err, errUnrecorded) || errors.Is(err, errDiverged) || errors.Is(err, errCut) {
 		return nil, err
 	}

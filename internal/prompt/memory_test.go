@@ -23,7 +23,7 @@ type notebook struct {
 	entered int
 }
 
-func (n *notebook) Recall(_ context.Context, _ *caxton.AgentVersion, text string) (caxton.MemoryRecalledBody, error) {
+func (n *notebook) Recall(_ context.Context, _ *caxton.AgentVersion, text string, _ []caxton.MessageID) (caxton.MemoryRecalledBody, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asked = append(n.asked, text)

@@ -217,26 +217,12 @@ const maxHistory = 200
 // history returns the newest messages of the conversation that fit the budget, oldest
 // first: what the agent said as the assistant's, all else as the user's.
 func (a *Agent) history(ctx context.Context, m *caxton.Message) ([]llm.Message, error) {
-	if m.ConversationID == "" {
-		return nil, nil
-	}
-	limit := cmp.Or(a.def.Conversation.ContextTurns, maxHistory)
-	past, err := a.h.log.History(ctx, m.ConversationID, m.ID, min(limit, maxHistory))
+	past, err := a.told(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	budget := cmp.Or(a.def.Conversation.ContextTokens, a.h.cfg.ContextTokens)
-	first := len(past)
-	for first > 0 {
-		cost := tokens(past[first-1].Text())
-		if cost > budget {
-			break
-		}
-		budget -= cost
-		first--
-	}
 	var ms []llm.Message
-	for i := first; i < len(past); i++ {
+	for i := range past {
 		p := &past[i]
 		role := llm.User
 		if p.SenderID == m.ReceiverID {
@@ -255,6 +241,29 @@ func (a *Agent) history(ctx context.Context, m *caxton.Message) ([]llm.Message, 
 		ms = append(ms, llm.Message{Role: llm.Assistant, Text: "(no answer)"})
 	}
 	return ms, nil
+}
+
+// told returns the newest messages of the conversation that fit the budget, oldest first.
+func (a *Agent) told(ctx context.Context, m *caxton.Message) ([]caxton.Message, error) {
+	if m.ConversationID == "" {
+		return nil, nil
+	}
+	limit := cmp.Or(a.def.Conversation.ContextTurns, maxHistory)
+	past, err := a.h.log.History(ctx, m.ConversationID, m.ID, min(limit, maxHistory))
+	if err != nil {
+		return nil, err
+	}
+	budget := cmp.Or(a.def.Conversation.ContextTokens, a.h.cfg.ContextTokens)
+	first := len(past)
+	for first > 0 {
+		cost := tokens(past[first-1].Text())
+		if cost > budget {
+			break
+		}
+		budget -= cost
+		first--
+	}
+	return past[first:], nil
 }
 
 // tokens estimates how many tokens a text has: a quarter of its characters, and a little

@@ -180,7 +180,7 @@ func (s *stretch) Blob(_ context.Context, hash string) ([]byte, string, error) {
 type recordedMemory struct{ s *stretch }
 
 // Recall returns what was recalled.
-func (m recordedMemory) Recall(_ context.Context, _ *caxton.AgentVersion, text string) (caxton.MemoryRecalledBody, error) {
+func (m recordedMemory) Recall(_ context.Context, _ *caxton.AgentVersion, text string, _ []caxton.MessageID) (caxton.MemoryRecalledBody, error) {
 	b, err := recorded[caxton.MemoryRecalledBody](m.s, caxton.RecordMemoryRecalled)
 	if err == nil {
 		b.Query = text // is compared

@@ -43,14 +43,16 @@ func (e *Engine) Recall(ctx context.Context, a memory.Access, text string, o mem
 		return memory.Recalled{}, nil
 	}
 	r, err := e.searchCached(ctx, memory.Query{
-		Access: a, Text: text, Mode: o.Mode, Limit: o.Limit, MinSimilarity: o.MinSimilarity, Filter: o.Filter,
+		Access: a, Text: text, Mode: o.Mode, Limit: min(o.Limit+room(len(o.Except)), memory.MaxLimit), MinSimilarity: o.MinSimilarity, Filter: o.Filter,
 	}, cmp.Or(o.TTL, e.cfg.CacheTTL))
 	if err != nil {
 		return memory.Recalled{}, err
 	}
 	var all []memory.Snippet
 	for i := range r.Hits {
-		all = append(all, snippets(&r.Hits[i])...)
+		if !excepted(&r.Hits[i].Entity, o.Except) {
+			all = append(all, snippets(&r.Hits[i])...)
+		}
 	}
 	slices.SortStableFunc(all, func(a, b memory.Snippet) int { return cmp.Compare(b.Score, a.Score) })
 	out := memory.Recalled{Degraded: r.Degraded}
@@ -75,6 +77,20 @@ func (e *Engine) Recall(ctx context.Context, a memory.Access, text string, o mem
 		out.Snippets = append(out.Snippets, s)
 	}
 	return out, nil
+}
+
+// room returns how many hits to ask for besides, of which n may be left out: not more than
+// are likely to be among the best. It comes in steps, so that a conversation that goes on asks
+// alike.
+func room(n int) int { return (min(n, 24) + 7) / 8 * 8 }
+
+// excepted reports whether an entity is the turn of one of the messages.
+func excepted(en *caxton.Entity, messages []caxton.MessageID) bool {
+	if en.Type != caxton.EpisodeType || len(en.Observations) == 0 {
+		return false
+	}
+	by := &en.Observations[0].Provenance
+	return by.Tool == caxton.EpisodeTool && slices.Contains(messages, by.MessageID)
 }
 
 func snippets(h *memory.Hit) []memory.Snippet {
