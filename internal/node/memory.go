@@ -314,12 +314,3 @@ func (p profiles) Profile(_ context.Context, id caxton.AgentID) (memory.Profile,
 	}
 	return memory.ProfileOf(a.Slug, &caxton.AgentVersion{AgentID: a.ID, Number: a.Version, Definition: a.Definition}), nil
 }
-
-// forgetful is where nobody has a memory: in the tests of agents.
-type forgetful struct{}
-
-// Profile says so.
-func (forgetful) Profile(context.Context, caxton.AgentID) (memory.Profile, error) {
-	return memory.Profile{}, caxton.Errorf(caxton.Unavailable, "memory_not_here", "there is no memory in the tests of an agent").
-		WithHint("give the tool an answer under stubs in the test file")
-}

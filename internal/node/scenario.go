@@ -16,6 +16,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/agentfile"
 	"github.com/caxton/caxton/internal/config"
+	"github.com/caxton/caxton/internal/embedding"
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/llm/scripted"
 	"github.com/caxton/caxton/internal/scenario"
@@ -35,13 +36,15 @@ type BenchOptions struct {
 
 // A Bench plays test cases on the parts of a server: registry, deployer, router, supervisor
 // and prompt handler, made anew for each case over a journal in memory. There is no data
-// directory and no listener. It is the Stage of internal/scenario and safe for concurrent use.
+// directory and no listener; what agents remember is in a directory that is gone after the case. It is the Stage of internal/scenario and safe for concurrent use.
 type Bench struct {
 	c       *config.Config
 	o       BenchOptions
 	agents  map[*scenario.Suite]*script // written by Load only
 	tools   map[string]bool             // names of all tools that an agent may meet; written by Load only
 	catalog *llm.Catalog                // nil unless a real model is needed
+
+	embedder *embedding.Provider // nil unless an agent remembers; written by Load only
 }
 
 // A script is what the cases of a suite share.
@@ -171,6 +174,14 @@ func (b *Bench) Add(ctx context.Context, s *scenario.Suite) ([]caxton.Issue, err
 	if err != nil {
 		return issues, err
 	}
+	if len(found) == 0 {
+		issues = append(issues, checkFacts(s, sc.actors[0].def)...)
+	}
+	if sc.remembers() && b.embedder == nil { // the one in the program: tests shall do alike on every machine
+		if b.embedder, err = embedding.Open(ctx, embedding.Config{Logger: b.o.Logger}); err != nil {
+			return issues, err
+		}
+	}
 	if s.Script.Value != "" {
 		if err := gather(sc.readScript(s), s.Script.At); err != nil {
 			return issues, err
@@ -184,7 +195,7 @@ func (b *Bench) Add(ctx context.Context, s *scenario.Suite) ([]caxton.Issue, err
 
 // readAgents reads the agents, and holds the names of tools in the suite to them.
 func (b *Bench) readAgents(s *scenario.Suite, sc *script, paths []string) ([]caxton.Issue, error) {
-	here, err := suiteTools(s, b.c, nil)
+	here, err := suiteTools(s, b.c, nil, nil, nil)
 	if err != nil {
 		return nil, err
 	}

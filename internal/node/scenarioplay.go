@@ -25,6 +25,7 @@ import (
 	"github.com/caxton/caxton/internal/scenario"
 	"github.com/caxton/caxton/internal/tool"
 	"github.com/caxton/caxton/internal/tool/messaging"
+	"github.com/caxton/caxton/internal/tool/remembering"
 )
 
 // generator returns who answers in a case.
@@ -54,11 +55,11 @@ func (b *Bench) generator(s *scenario.Suite, c *scenario.Case, sc *script) (llm.
 }
 
 // suiteTools returns the program's own tools as a suite wants them.
-func suiteTools(s *scenario.Suite, c *config.Config, mail messaging.Mail) ([]tool.Tool, error) {
+func suiteTools(s *scenario.Suite, c *config.Config, mail messaging.Mail, mem remembering.Memory, who remembering.Profiles) ([]tool.Tool, error) {
 	cfg := toolConfig(c)
 	cfg.File.Root = s.Beside(cmp.Or(s.Files.Value, "."))
 	cfg.Now = clock(s.Now)
-	return ownTools(cfg, mail, nil, forgetful{})
+	return ownTools(cfg, mail, mem, who)
 }
 
 // clock returns the time, or a clock that shows begin now and goes on from there.
@@ -76,7 +77,15 @@ func (b *Bench) Play(ctx context.Context, s *scenario.Suite, c *scenario.Case) (
 	if sc == nil {
 		return nil, caxton.Errorf(caxton.Internal, "suite_unknown", "the suite was not added")
 	}
-	p, err := b.set(s, c, sc)
+	var m *mind
+	if sc.remembers() {
+		var err error
+		if m, err = newMind(ctx, b.embedder, clock(s.Now), b.o.Logger); err != nil {
+			return nil, err
+		}
+		defer func() { _ = m.close() }() // last of all
+	}
+	p, err := b.set(s, c, sc, m)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +95,9 @@ func (b *Bench) Play(ctx context.Context, s *scenario.Suite, c *scenario.Case) (
 	wg.Go(func() { _ = p.solo.Run(run, p.registry) })
 	wg.Go(func() { _ = p.router.Run(run) })
 	wg.Go(func() { _ = p.agents.Run(run) })
+	if m != nil {
+		wg.Go(func() { m.run(run) })
+	}
 	if want := cmp.Or(c.Approval, s.Approval); want != "" {
 		wg.Go(func() { p.decide(run, want) })
 	}
@@ -100,6 +112,15 @@ func (b *Bench) Play(ctx context.Context, s *scenario.Suite, c *scenario.Case) (
 			return nil, err
 		}
 		tested = cmp.Or(tested, d.Agent.ID)
+	}
+	if m != nil {
+		who, err := profiles{p.registry}.Profile(ctx, tested)
+		if err == nil {
+			err = m.learn(ctx, &who, facts(s, c))
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	return p.play(ctx, c, tested)
 }
@@ -122,7 +143,7 @@ type set struct {
 // set puts the parts together, as build does for a server. What a model is asked follows
 // from the agent's file alone, unless it is the configured one: a cassette and a script shall
 // answer alike on every machine.
-func (b *Bench) set(s *scenario.Suite, c *scenario.Case, sc *script) (*set, error) {
+func (b *Bench) set(s *scenario.Suite, c *scenario.Case, sc *script, m *mind) (*set, error) {
 	kit := s.Kit(c, b.o.Chaos)
 	model, err := b.generator(s, c, sc)
 	if err != nil {
@@ -132,7 +153,11 @@ func (b *Bench) set(s *scenario.Suite, c *scenario.Case, sc *script) (*set, erro
 	p := &set{journal: memjournal.New(memjournal.Config{Now: now}), solo: cluster.NewSolo(), cut: make(chan struct{})}
 	p.registry = registry.New(&shelf{}, p.solo, registry.Config{})
 	p.router = router.New(p.journal, p.registry, router.Config{Now: now, Logger: b.o.Logger})
-	here, err := suiteTools(s, b.c, p.router)
+	var mem remembering.Memory // without one no agent may use the tools
+	if m != nil {
+		mem = m.engine
+	}
+	here, err := suiteTools(s, b.c, p.router, mem, profiles{p.registry})
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +175,9 @@ func (b *Bench) set(s *scenario.Suite, c *scenario.Case, sc *script) (*set, erro
 		return nil, err
 	}
 	cfg := prompt.Config{Now: now, Logger: b.o.Logger}
+	if m != nil {
+		cfg.Memory = recollection{m.engine}
+	}
 	if s.Model.Value == scenario.ModelConfigured {
 		cfg.ModelTimeout, cfg.MaxTokens, cfg.Temperature = b.c.LLM.Timeout.Std(), b.c.LLM.MaxTokens, b.c.LLM.Temperature
 	}

@@ -32,6 +32,7 @@ type Suite struct {
 	Network  bool                     `key:"network" doc:"Tools without a stub may reach the network."`
 	Files    Placed[string]           `key:"files" doc:"Directory of file_read, seen from the test file; without it the file's own."`
 	Now      time.Time                `key:"now" doc:"What the clock shows when a case begins; without it the time."`
+	Memory   []Fact                   `key:"memory" doc:"What the agent remembers when a case begins; without it nothing."`
 	Approval string                   `key:"approvals" oneof:"approve,deny" doc:"What becomes of calls that need approval; without it the turn waits, and the case fails when its time is over."`
 	Timeout  caxton.Duration          `key:"timeout" min:"1ms" max:"24h" default:"30s" doc:"How long a case may take."`
 	Cases    []Case                   `key:"cases" alias:"tests" required:"true" example:"cases: [{name: greets, input: Hello, expect: {contains: Hello}}]"`
@@ -50,8 +51,22 @@ type Case struct {
 	Rules        Rules                    `key:"rules" doc:"Rules that come before those of the file."`
 	Tools        map[string]Several[Stub] `key:"tools" doc:"Stubs that replace those of the file, by name."`
 	Chaos        Chaos                    `key:"chaos" doc:"What goes wrong, besides what the file says."`
+	Memory       []Fact                   `key:"memory" doc:"What the agent remembers besides when the case begins."`
 	Approval     string                   `key:"approvals" oneof:"approve,deny" doc:"What becomes of calls that need approval, instead of what the file says."`
 	Timeout      caxton.Duration          `key:"timeout" min:"1ms" max:"24h" doc:"How long the case may take."`
+}
+
+// A Fact is something that the agent remembers. Its words are those of the tool memory_store.
+type Fact struct {
+	At Place
+
+	Entity    string    `key:"entity" required:"true" max:"512" example:"entity: Ann" doc:"Whom or what it is about, by name."`
+	Type      string    `key:"type" max:"128" doc:"What sort of thing that is: person, project, place."`
+	Fact      string    `key:"fact" required:"true" example:"fact: Ann lives in Porto." doc:"What is remembered, as a sentence."`
+	About     string    `key:"about" max:"128" doc:"Which property it tells: a later fact about the same property takes its place."`
+	ValidFrom time.Time `key:"valid_from" doc:"Since when it is true."`
+	ValidTo   time.Time `key:"valid_to" doc:"Until when it was true."`
+	Scope     string    `key:"scope" oneof:"agent,workspace,global" doc:"Who shares it; without it the widest that the agent sees."`
 }
 
 // A Turn is one input and what is expected of its reply.
@@ -163,6 +178,14 @@ func (c *Case) UnmarshalNode(n *tree.Node, _ string, o tree.DecodeOptions) []cax
 	type plain Case
 	issues := tree.Decode(n, (*plain)(c), o)
 	c.At = placeOf(n)
+	return issues
+}
+
+// UnmarshalNode reads a fact and notes its place.
+func (f *Fact) UnmarshalNode(n *tree.Node, _ string, o tree.DecodeOptions) []caxton.Issue {
+	type plain Fact
+	issues := tree.Decode(n, (*plain)(f), o)
+	f.At = placeOf(n)
 	return issues
 }
 
