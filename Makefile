@@ -14,7 +14,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 export CGO_ENABLED ?= 0
 
-.PHONY: run build test check bench bench-memory weights fuzz soak test-live test-mcp fmt clean
+.PHONY: run build test check bench bench-memory recall weights fuzz soak test-live test-mcp fmt clean
 
 run: build
 	./bin/caxton serve --data-dir ./data --agents-dir ./examples/agents
@@ -51,6 +51,10 @@ bench: build $(TOOLS)/benchstat
 bench-memory: $(TOOLS)/benchstat
 	go test -run '^$$' -bench . -count $(COUNT) -timeout 120m ./internal/embedding/bert ./internal/vector ./internal/memdb ./internal/memory/engine | tee bench-memory.txt
 	$(TOOLS)/benchstat bench-memory.txt
+
+# recall: how well the memory finds what it was told.
+recall: build
+	./bin/caxton bench recall --seed 20261 --worlds 4 --markdown
 
 # weights: the embedding model in the program, from a directory with model.safetensors, config.json and vocab.txt.
 weights:
