@@ -214,6 +214,7 @@ func BenchmarkMemory(b *testing.B) {
 		{"named, one scope", memory.Query{Access: sees(agent("a3"))}},
 		{"words", memory.Query{Access: all(), Mode: memory.Words}},
 		{"meaning", memory.Query{Access: all(), Mode: memory.Meaning}},
+		{"three scopes", memory.Query{Access: sees(agent("a3"), agent("a4"), global())}},
 		{"one scope", memory.Query{Access: sees(agent("a3"))}},
 	} {
 		b.Run("search/"+q.name, func(b *testing.B) {
@@ -247,6 +248,16 @@ func BenchmarkMemory(b *testing.B) {
 		percentiles(b, took)
 		b.ReportMetric(float64(nodes)/float64(b.N), "nodes")
 	})
+	b.Run("stats", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := e.Stats(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	start = time.Now()
+	e.Warm(b.Context())
+	b.Logf("details of the graph read in %v", time.Since(start).Round(time.Millisecond))
 	for _, depth := range []int{1, 2, 3} {
 		b.Run(fmt.Sprint("traverse/depth ", depth), func(b *testing.B) {
 			rng := rand.New(rand.NewPCG(7, 8))

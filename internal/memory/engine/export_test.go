@@ -29,3 +29,11 @@ func (e *Engine) Ask(ctx context.Context, a memory.Access, text string, now time
 
 // Similarity is the score that a sum of signals comes to.
 func Similarity(x float64) float64 { return similarity(x) }
+
+// Warm reads what the graph keeps of its nodes and edges.
+func (e *Engine) Warm(ctx context.Context) {
+	e.graph.mu.Lock()
+	e.graph.details.cold = true
+	e.graph.mu.Unlock()
+	e.warm(ctx)
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // A graph is every relation that is known now, in memory: 28 bytes an edge and 4 for each of
-// its ends. Nodes are entities that have or had an edge.
+// its ends, besides the details. Nodes are entities that have or had an edge.
 type graph struct {
 	mu    sync.RWMutex
 	nodes []node
@@ -22,6 +22,8 @@ type graph struct {
 	types []string
 	typed map[string]int32
 	valid map[int32]caxton.Span // of the few edges that are not true for ever
+
+	details details
 }
 
 type node struct {
@@ -49,6 +51,7 @@ func (g *graph) clear(edges int) {
 	g.edge = make(map[caxton.RelationID]int32, edges)
 	g.typed = map[string]int32{}
 	g.valid = map[int32]caxton.Span{}
+	g.details = details{cold: true}
 }
 
 // reset makes the graph anew.
@@ -99,7 +102,7 @@ func (g *graph) has(from, to caxton.EntityID, kind string) bool {
 func (g *graph) bytes() int64 {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return int64(cap(g.edges))*32 + int64(cap(g.nodes))*40 + int64(len(g.edge))*(8+24) + int64(len(g.at))*24
+	return int64(cap(g.edges))*32 + int64(cap(g.nodes))*40 + int64(len(g.edge))*(8+24) + int64(len(g.at))*24 + g.details.bytes()
 }
 
 // add and remove are called with mu held.
@@ -146,6 +149,7 @@ func (g *graph) remove(id caxton.RelationID) {
 	}
 	delete(g.edge, id)
 	delete(g.valid, at)
+	g.details.dropEdge(at)
 	cut := func(node, end int32) {
 		ends := g.nodes[node].ends
 		i := slices.Index(ends, end)

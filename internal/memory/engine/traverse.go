@@ -2,9 +2,7 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -150,32 +148,21 @@ func (e *Engine) reach(t memory.Traversal, groups []memory.Group) (nodes []place
 	return nodes, relations, v.more, true
 }
 
-// filled reads the entities and relations of a graph from the store, within a.
+// filled finds the entities and relations of a graph, within a.
 func (e *Engine) filled(ctx context.Context, a memory.Access, nodes []place, relations []caxton.RelationID) (memory.Graph, error) {
-	ids := make([]caxton.MemoryID, len(nodes))
+	ids := make([]caxton.EntityID, len(nodes))
 	for i := range nodes {
-		ids[i] = caxton.MemoryID(nodes[i].id)
+		ids[i] = nodes[i].id
 	}
-	var edges []caxton.Relation
-	var edgesErr error
-	var both sync.WaitGroup
-	if len(relations) > 0 {
-		both.Go(func() { edges, edgesErr = e.store.Related(ctx, a, relations, memory.AsOf{}) })
-	}
-	entities, err := e.store.Hits(ctx, a, ids, memory.Filter{})
-	both.Wait()
-	if err := errors.Join(err, edgesErr); err != nil {
+	entities, edges, err := e.details(ctx, a, ids, relations)
+	if err != nil {
 		return memory.Graph{}, err
 	}
-	g := memory.Graph{Edges: edges, Nodes: make([]memory.Node, 0, len(nodes))}
-	there := make(map[caxton.EntityID]caxton.Entity, len(entities))
-	for _, en := range entities {
-		en.Observations = nil
-		there[en.ID] = en
-	}
+	g := memory.Graph{Edges: edges, Nodes: make([]memory.Node, 0, len(entities))}
 	for _, p := range nodes {
-		if en, ok := there[p.id]; ok { // else it was forgotten meanwhile
-			g.Nodes = append(g.Nodes, memory.Node{Entity: en, Depth: p.depth, Path: p.path})
+		if len(entities) > 0 && entities[0].ID == p.id { // else it was forgotten meanwhile
+			g.Nodes = append(g.Nodes, memory.Node{Entity: entities[0], Depth: p.depth, Path: p.path})
+			entities = entities[1:]
 		}
 	}
 	return g, nil

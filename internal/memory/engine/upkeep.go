@@ -38,11 +38,13 @@ func (e *Engine) upkeep(ctx context.Context) {
 	}
 	report("count", e.count(ctx))
 	report("tune", e.tune(ctx))
+	e.warm(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-checkpoint:
+			e.warm(ctx)
 			report("tune", e.tune(ctx))
 			report("checkpoint", e.checkpoint(ctx))
 		case <-count:
@@ -136,6 +138,7 @@ func (e *Engine) Clean(ctx context.Context, c memory.Cleaning) (memory.Cleaned, 
 	after := context.WithoutCancel(ctx) // what was removed before a failure is removed
 	e.cache.clear()
 	e.forgetGroups()
+	e.graph.forgetDetails()
 	e.follow(after, nil)
 	if e.loaded && done.Relations+done.Entities > 0 {
 		if err := e.reloadGraph(after); err != nil {

@@ -41,13 +41,16 @@ func (e *Engine) write(ctx context.Context, a memory.Access, memos []memory.Memo
 
 	ctx = context.WithoutCancel(ctx) // it is remembered; now everything follows
 	var relations []caxton.RelationID
+	var touched []caxton.EntityID
 	var vectors []memory.Vector
 	created := false
 	for i := range done {
 		r := &done[i]
 		created = created || r.Created
+		touched = append(touched, r.Entity.ID)
 		for j := range r.Relations {
 			relations = append(relations, r.Relations[j].ID)
+			touched = append(touched, r.Relations[j].From, r.Relations[j].To)
 		}
 		for id, text := range passages(&memos[i], r) {
 			if unit := units[text]; unit != nil {
@@ -72,6 +75,7 @@ func (e *Engine) write(ctx context.Context, a memory.Access, memos []memory.Memo
 	} else {
 		w.Degraded = ""
 	}
+	e.graph.changed(touched)
 	e.follow(ctx, relations)
 	for i := range done {
 		e.cache.changed(done[i].Entity.Scope)
@@ -200,6 +204,7 @@ func (e *Engine) change(ctx context.Context, write func() (memory.Changed, error
 	if err != nil {
 		return c, err
 	}
+	e.graph.forgetDetails()
 	e.follow(context.WithoutCancel(ctx), append(append([]caxton.RelationID(nil), c.Relations...), c.RestoredRelations...))
 	e.cache.clear()
 	if len(c.Observations)+len(c.Restored) > 0 {
@@ -221,6 +226,7 @@ func (e *Engine) follow(ctx context.Context, relations []caxton.RelationID) {
 	}
 	if err := e.followEdges(ctx, relations); err != nil {
 		e.missed = relations
+		e.graph.forgetDetails()
 		e.cfg.Logger.WarnContext(ctx, "graph of memory is behind", "error", err)
 	}
 }
