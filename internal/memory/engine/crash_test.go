@@ -122,3 +122,76 @@ func TestIndexLoadedIsIndexRebuilt(t *testing.T) {
 		}
 	}
 }
+
+// curious searches whenever the index is about to follow what was written.
+type curious struct {
+	*memdb.DB
+	search func()
+}
+
+func (c *curious) Changes(ctx context.Context, model string, since int64, changed func(memory.Vector) error) (int64, error) {
+	if c.search != nil {
+		c.search()
+	}
+	return c.DB.Changes(ctx, model, since, changed)
+}
+
+// TestResultBesideBacklog keeps the result of a search that was made while a passage was being embedded, and
+// wants it not to be given once the passage is in the index.
+func TestResultBesideBacklog(t *testing.T) {
+	db := openDB(t, filepath.Join(t.TempDir(), "memory.db"))
+	defer func() { _ = db.Close() }()
+	c := &curious{DB: db}
+	e, err := engine.New(db, c, db, &bag{}, engine.Config{Batch: 1}) // more than one passage goes to the background
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := func() (n int) {
+		r, err := e.Search(t.Context(), memory.Query{Access: all(), Text: "fact", Mode: memory.Meaning})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, h := range r.Hits {
+			n += len(h.Found)
+		}
+		return n
+	}
+	m := memo(global(), "a", "thing")
+	m.Notes = []memory.Note{{Text: "one fact"}, {Text: "another fact"}}
+	remember(t, e, m)
+	ready := make(chan struct{})
+	c.search = func() {
+		select {
+		case <-ready:
+			found()
+		default:
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	for e.Status().State != memory.Ready {
+		<-time.After(time.Millisecond)
+	}
+	close(ready)
+	for {
+		s, err := e.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Vectors == 2 {
+			break
+		}
+		<-time.After(time.Millisecond)
+	}
+	healthy(t, e) // after the write that made them two
+	if n := found(); n != 2 {
+		t.Errorf("%d of 2 facts are found after all are embedded", n)
+	}
+}

@@ -380,8 +380,9 @@ func (e *Engine) embedBatch(ctx context.Context, batch []memory.Passage) (int, e
 	if err := e.vectors.PutVectors(ctx, e.model, vectors); err != nil {
 		return 0, err
 	}
-	e.cache.clear()
-	return len(batch), e.followVectors(context.WithoutCancel(ctx))
+	err = e.followVectors(context.WithoutCancel(ctx))
+	e.cache.clear() // only now: a search beside this would keep what it found without them
+	return len(batch), err
 }
 
 // dropOtherModels removes the vectors of models that are no longer used, once this one has
