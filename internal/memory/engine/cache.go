@@ -13,11 +13,13 @@ import (
 )
 
 // A cache keeps results of searches until their time is over or something is written to a
-// scope that they may come from. The least recently used goes first.
+// scope that they may come from. The least recently used goes first when they are too many or
+// take more than cacheBytes.
 type cache struct {
 	most int
 
 	mu           sync.Mutex
+	bytes        int
 	of           map[string]*list.Element // of *kept
 	order        *list.List
 	all          uint64 // writes to any scope, and everything else that changes results
@@ -25,8 +27,14 @@ type cache struct {
 	hits, misses uint64
 }
 
+const (
+	cacheBytes = 32 << 20 // of all results together, about
+	hitBytes   = 1 << 10  // of a hit beside its texts
+)
+
 type kept struct {
 	key    string
+	bytes  int
 	access memory.Access
 	stamp  uint64
 	until  time.Time
@@ -71,6 +79,7 @@ func (c *cache) clear() {
 	c.scopes[caxton.Scope{}]++
 	clear(c.of)
 	c.order.Init()
+	c.bytes = 0
 }
 
 func (c *cache) get(key string, now time.Time) (memory.Result, bool) {
@@ -83,8 +92,7 @@ func (c *cache) get(key string, now time.Time) (memory.Result, bool) {
 			c.hits++
 			return copied(k.result), true
 		}
-		c.order.Remove(el)
-		delete(c.of, key)
+		c.drop(el)
 	}
 	c.misses++
 	return memory.Result{}, false
@@ -96,15 +104,42 @@ func (c *cache) put(key string, a memory.Access, stamp uint64, r memory.Result, 
 	if c.most < 0 || key == "" || stamp != c.stampOf(a) {
 		return
 	}
+	size := bytesOf(key, &r)
+	if size > cacheBytes/4 {
+		return // it would drive out too many others
+	}
 	if el, ok := c.of[key]; ok {
-		c.order.Remove(el)
+		c.drop(el)
 	}
-	c.of[key] = c.order.PushFront(&kept{key, a, stamp, until, copied(r)})
-	if c.order.Len() > c.most {
-		el := c.order.Back()
-		delete(c.of, el.Value.(*kept).key) // the list holds nothing else
-		c.order.Remove(el)
+	c.of[key] = c.order.PushFront(&kept{key, size, a, stamp, until, copied(r)})
+	c.bytes += size
+	for c.order.Len() > c.most || c.bytes > cacheBytes {
+		c.drop(c.order.Back())
 	}
+}
+
+// drop takes a result out. mu is held.
+func (c *cache) drop(el *list.Element) {
+	k := el.Value.(*kept) // the list holds nothing else
+	delete(c.of, k.key)
+	c.order.Remove(el)
+	c.bytes -= k.bytes
+}
+
+// bytesOf returns about how much memory a result takes.
+func bytesOf(key string, r *memory.Result) int {
+	n := 2 * len(key)
+	for i := range r.Hits {
+		h := &r.Hits[i]
+		n += hitBytes + len(h.Entity.Metadata) + hitBytes*len(h.Relations)
+		for j := range h.Entity.Observations {
+			n += len(h.Entity.Observations[j].Text)
+		}
+		for j := range h.Relations {
+			n += len(h.Relations[j].Metadata)
+		}
+	}
+	return n
 }
 
 func (c *cache) counts() (hits, misses uint64, kept int) {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -118,5 +119,21 @@ func TestSlowQueriesAreSeen(t *testing.T) {
 	s, err := e.Stats(t.Context())
 	if err != nil || s.Queries[0].Count != 2 || s.Queries[0].P99 <= 0 || s.Queries[0].Max < s.Queries[0].P99 || s.Queries[1].Count != 1 {
 		t.Errorf("Stats().Queries = %+v, %v", s.Queries, err)
+	}
+}
+
+// TestResultsTakeLittle searches for large texts in many ways: only so many results are kept as there is room for.
+func TestResultsTakeLittle(t *testing.T) {
+	e, _ := start(t, newFake(), nil, engine.Config{})
+	remember(t, e, memo(global(), "a", "thing", strings.Repeat("word ", 200_000)))
+	for i := range 100 {
+		r, err := e.Search(t.Context(), memory.Query{Access: all(), Text: fmt.Sprint("word ", i), Mode: memory.Words})
+		if err != nil || len(r.Hits) != 1 {
+			t.Fatalf("Search: %d hits, %v", len(r.Hits), err)
+		}
+	}
+	s, err := e.Stats(t.Context())
+	if err != nil || s.Results < 10 || s.Results > 40 {
+		t.Errorf("%d results of a megabyte are kept, %v", s.Results, err)
 	}
 }
