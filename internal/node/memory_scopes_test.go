@@ -45,7 +45,6 @@ func (k *secretKeeper) scopes() []string {
 // A secret is a fact in one scope that no other text has.
 type secret struct {
 	word, scope, place string
-	observation        string
 }
 
 var secretForm = regexp.MustCompile(`zq[0-9]+x`)
@@ -83,10 +82,14 @@ func TestMemoryScopes(t *testing.T) {
 		t: t, o: newOracle(t), rnd: rand.New(rand.NewPCG(seed, 3)), places: []string{"Vault", "Harbour", "Library"},
 		all: map[string]secret{}, past: map[string]secret{}, edges: map[string]bool{},
 		keepers: []secretKeeper{
-			{slug: "alone-a", kind: "agent", workspace: "default"}, {slug: "alone-b", kind: "agent", workspace: "default"},
-			{slug: "red-a", kind: "workspace", workspace: "red"}, {slug: "red-b", kind: "workspace", workspace: "red"},
-			{slug: "blue-a", kind: "workspace", workspace: "blue"}, {slug: "all-a", kind: "global", workspace: "default"},
-			{slug: "all-b", kind: "global", workspace: "red"}, {slug: "mute-a", kind: "agent", workspace: "red", mute: true},
+			{slug: "alone-a", kind: "agent", workspace: "default"},
+			{slug: "alone-b", kind: "agent", workspace: "default"},
+			{slug: "red-a", kind: "workspace", workspace: "red"},
+			{slug: "red-b", kind: "workspace", workspace: "red"},
+			{slug: "blue-a", kind: "workspace", workspace: "blue"},
+			{slug: "all-a", kind: "global", workspace: "default"},
+			{slug: "all-b", kind: "global", workspace: "red"},
+			{slug: "mute-a", kind: "agent", workspace: "red", mute: true},
 		},
 	}
 	for _, k := range r.keepers {

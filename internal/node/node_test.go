@@ -318,39 +318,39 @@ type victim struct {
 	info   node.Info
 }
 
-func start(t testing.TB, dir string) *victim {
-	t.Helper()
+func start(tb testing.TB, dir string) *victim {
+	tb.Helper()
 	exe, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	v := &victim{cmd: exec.CommandContext(t.Context(), exe)}
+	v := &victim{cmd: exec.CommandContext(tb.Context(), exe)}
 	v.cmd.Env = append(os.Environ(), "CAXTON_TEST_SERVER="+dir)
 	if os.Getenv("CAXTON_TEST_QUIET") == "" { // what the server says of effects it does not know is no news
 		v.cmd.Stderr = os.Stderr
 	}
 	out, err := v.cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := v.cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &v.info)
 	}
 	if err != nil {
-		t.Fatalf("the server did not start: %v", err)
+		tb.Fatalf("the server did not start: %v", err)
 	}
 	v.client = api.New(api.Config{BaseURL: "http://" + v.info.APIAddr})
 	return v
 }
 
-func (v *victim) kill(t testing.TB) {
-	t.Helper()
+func (v *victim) kill(tb testing.TB) {
+	tb.Helper()
 	if err := v.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	_ = v.cmd.Wait()
 	v.client.Close()
