@@ -138,7 +138,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, storageError("open "+cfg.Path, err)
 	}
-	if err := migrate(w); err != nil {
+	if err := migrate(ctx, w, cfg.Logger); err != nil {
 		_ = w.Close()
 		return nil, err
 	}
@@ -195,6 +195,9 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	return m
 }
 
+// writerMemory is what the writer keeps in memory.
+const writerMemory = `PRAGMA temp_store=MEMORY; PRAGMA cache_size=-65536`
+
 func openConn(ctx context.Context, path string, d Durability) (*sqlite3.Conn, error) {
 	c, err := sqlite3.OpenContext(ctx, path)
 	if err != nil {
@@ -213,9 +216,8 @@ func openConn(ctx context.Context, path string, d Durability) (*sqlite3.Conn, er
 		PRAGMA synchronous=` + sync + `;
 		PRAGMA checkpoint_fullfsync=ON;
 		PRAGMA wal_autocheckpoint=0;
-		PRAGMA temp_store=MEMORY;
-		PRAGMA cache_size=-65536;
-		PRAGMA foreign_keys=ON`)
+		PRAGMA foreign_keys=ON;
+		` + writerMemory)
 	if err != nil {
 		_ = c.Close()
 		return nil, err

@@ -2,12 +2,16 @@ package sqlite
 
 import (
 	"cmp"
+	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/ncruces/go-sqlite3"
@@ -52,8 +56,9 @@ func migrations() ([]migration, error) {
 }
 
 // migrate brings the schema of c to the newest version, each step in its own transaction.
-// The version is SQLite's user_version, so that any tool can read it.
-func migrate(c *sqlite3.Conn) error {
+// The version is SQLite's user_version, so that any tool can read it. A large file takes a
+// while, so log is told.
+func migrate(ctx context.Context, c *sqlite3.Conn, log *slog.Logger) error {
 	ms, err := migrations()
 	if err != nil {
 		return caxton.Errorf(caxton.Internal, "migrations_invalid", "the schema is not in order").WithCause(err)
@@ -62,23 +67,44 @@ func migrate(c *sqlite3.Conn) error {
 	if err != nil {
 		return storageError("read schema version", err)
 	}
-	if newest := ms[len(ms)-1].number; have > newest {
+	newest := ms[len(ms)-1].number
+	if have > newest {
 		return caxton.Errorf(caxton.Conflict, "schema_newer", "the database has schema %d, this program knows %d", have, newest).
 			WithHint("use the newer program, or restore the backup made before the upgrade")
 	}
-	for _, m := range ms {
-		if m.number <= have {
-			continue
-		}
-		err := c.Exec("BEGIN IMMEDIATE;\n" + m.sql + fmt.Sprintf("\nPRAGMA user_version=%d;\nCOMMIT", m.number))
-		if err != nil {
-			if !c.GetAutocommit() {
-				_ = c.Exec("ROLLBACK")
-			}
+	if have == newest {
+		return nil
+	}
+	start := time.Now()
+	if have > 0 {
+		log.InfoContext(ctx, "schema upgrade began", "from", have, "to", newest)
+	}
+	for _, m := range ms[have:] {
+		if err := step(c, m); err != nil {
 			return storageError("migration "+m.name, err)
 		}
 	}
+	if have > 0 {
+		log.InfoContext(ctx, "schema upgraded", "from", have, "to", newest, "duration", time.Since(start))
+	}
 	return nil
+}
+
+// step does one migration. What it sorts can be larger than the memory that a connection may
+// have, so it is sorted in files, unless there is no place for them, and in parts as large as
+// the cache is.
+func step(c *sqlite3.Conn, m migration) error {
+	var err error
+	for _, where := range []string{"FILE", "MEMORY"} {
+		err = c.Exec("PRAGMA cache_size=-16384; PRAGMA temp_store=" + where + ";\nBEGIN IMMEDIATE;\n" + m.sql + fmt.Sprintf("\nPRAGMA user_version=%d;\nCOMMIT", m.number))
+		if err != nil && !c.GetAutocommit() {
+			_ = c.Exec("ROLLBACK")
+		}
+		if !errors.Is(err, sqlite3.IOERR_GETTEMPPATH) {
+			break
+		}
+	}
+	return errors.Join(err, c.Exec(writerMemory))
 }
 
 func userVersion(c *sqlite3.Conn) (int, error) {

@@ -1,6 +1,8 @@
 package sqlite_test
 
 import (
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,4 +134,47 @@ func TestMigrateOpen(t *testing.T) {
 	stop()
 	db, _ = open(t, path, sqlite.Normal)
 	check()
+}
+
+// A file that is larger than the memory of a connection is brought up to date, also where
+// there is no place for temporary files as long as memory is enough, and the log tells of it.
+func TestMigrateLarge(t *testing.T) {
+	const records, body = 4000, 20_000
+	made := filepath.Join(t.TempDir(), "made.db")
+	olderDB(t, made, "0008", fmt.Sprintf(`
+		INSERT INTO records (conv, seq, at, kind, msg, agent, body, n)
+			WITH RECURSIVE s(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM s WHERE x<%d)
+			SELECT 'c'||(x%%10), 1+x/10, x, 'settled', 'm'||x, '', '"'||hex(zeroblob(%d))||'"', x FROM s;
+		PRAGMA user_version=8`, records, body/2))
+	file, err := os.ReadFile(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		memory int64
+		temp   string
+	}{
+		{"little memory", 64 << 20, t.TempDir()},
+		{"no temporary files", 256 << 20, filepath.Join(t.TempDir(), "none")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("TMPDIR", tt.temp)
+			path := filepath.Join(filepath.Dir(made), tt.name)
+			writeFile(t, path, string(file))
+			logged := make(lines, 10)
+			db, err := sqlite.Open(sqlite3.WithMaxMemory(t.Context(), tt.memory), sqlite.Config{Path: path, Logger: slog.New(logged)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = db.Close() }()
+			rs, err := db.Records(t.Context(), "c5", 0, 0)
+			if err != nil || len(rs) != records/10 || len(rs[0].Body) != body+2 {
+				t.Errorf("Records = %d, %v, want %d", len(rs), err, records/10)
+			}
+			if got := []string{<-logged, <-logged}; !slices.Equal(got, []string{"schema upgrade began", "schema upgraded"}) {
+				t.Errorf("logged %q", got)
+			}
+		})
+	}
 }
