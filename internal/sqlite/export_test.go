@@ -60,3 +60,9 @@ func (db *DB) BeginAnewFailing(t *testing.T) {
 	c.SetInterrupt(ctx)
 	db.beginAnew(t.Context(), c)
 }
+
+// CountConversations returns how many rows the table of conversations has.
+func (db *DB) CountConversations(ctx context.Context) (n int, err error) {
+	err = db.read.QueryRowContext(ctx, `SELECT count(*) FROM conversations`).Scan(&n)
+	return n, err
+}
