@@ -18,7 +18,7 @@ const (
 	warmSlice   = 500       // read at once at start
 )
 
-// A nodeDetail is what a caxton.Entity has beside its ID: 72 bytes and the name.
+// A nodeDetail is what a caxton.Entity has beside its ID: 80 bytes and the name.
 type nodeDetail struct {
 	name             string
 	metadata         string
@@ -29,7 +29,7 @@ type nodeDetail struct {
 	kept             bool
 }
 
-// An edgeDetail is what a caxton.Relation has beside what the graph and its ends tell: 48 bytes.
+// An edgeDetail is what a caxton.Relation has beside what the graph and its ends tell: 56 bytes.
 type edgeDetail struct {
 	metadata             string
 	strength, confidence float64
@@ -43,6 +43,7 @@ type details struct {
 	nodes   []nodeDetail // as graph.nodes
 	edges   []edgeDetail // as graph.edges
 	kept    int
+	texts   int64 // bytes of the names and metadata that are kept
 	cold    bool // there is more to keep than what was read since
 	words   interned[string]
 	scopes  interned[caxton.Scope]
@@ -79,15 +80,12 @@ func (d *details) grow(nodes, edges int) {
 }
 
 func (d *details) bytes() int64 {
-	n := int64(cap(d.nodes))*80 + int64(cap(d.edges))*56 + int64(len(d.origins.all))*200
-	for i := range d.nodes {
-		n += int64(len(d.nodes[i].name) + len(d.nodes[i].metadata))
-	}
-	return n
+	return int64(cap(d.nodes))*80 + int64(cap(d.edges))*56 + int64(len(d.origins.all))*200 + d.texts
 }
 
 func (d *details) dropNode(at int32) {
 	if int(at) < len(d.nodes) && d.nodes[at].kept {
+		d.texts -= int64(len(d.nodes[at].name) + len(d.nodes[at].metadata))
 		d.nodes[at] = nodeDetail{}
 		d.kept--
 	}
@@ -95,6 +93,7 @@ func (d *details) dropNode(at int32) {
 
 func (d *details) dropEdge(at int32) {
 	if int(at) < len(d.edges) && d.edges[at].kept {
+		d.texts -= int64(len(d.edges[at].metadata))
 		d.edges[at] = edgeDetail{}
 		d.kept--
 	}
@@ -103,6 +102,9 @@ func (d *details) dropEdge(at int32) {
 // keep remembers what the store said of entities and relations. The caller holds mu.
 func (g *graph) keep(entities []caxton.Entity, relations []caxton.Relation) {
 	d := &g.details
+	if len(d.origins.all) > 2*len(g.edges)+1000 { // most are of relations that have changed since
+		*d = details{cold: true}
+	}
 	d.grow(len(g.nodes), len(g.edges))
 	for i := range entities {
 		e := &entities[i]
@@ -115,6 +117,7 @@ func (g *graph) keep(entities []caxton.Entity, relations []caxton.Relation) {
 			version: e.Version, created: e.CreatedAt.UnixMicro(), updated: e.UpdatedAt.UnixMicro(), kept: true,
 		}
 		d.kept++
+		d.texts += int64(len(e.Name) + len(e.Metadata))
 	}
 	for i := range relations {
 		r := &relations[i]
@@ -127,6 +130,7 @@ func (g *graph) keep(entities []caxton.Entity, relations []caxton.Relation) {
 			scope: d.scopes.number(r.Scope), origin: d.origins.number(r.Provenance), kept: true,
 		}
 		d.kept++
+		d.texts += int64(len(r.Metadata))
 	}
 }
 
