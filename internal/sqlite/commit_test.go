@@ -110,3 +110,16 @@ func TestBeginAnewFails(t *testing.T) {
 		t.Errorf("the log is to begin anew at %d pages after a failure, want more than %d", after, before)
 	}
 }
+
+// Where each write is to have a commit of its own, each gets one.
+func TestBatchOfOne(t *testing.T) {
+	db, _ := openWith(t, sqlite.Config{Path: filepath.Join(t.TempDir(), "caxton.db"), MaxBatch: 1})
+	for _, id := range []string{"m1", "m2"} {
+		if err := db.AcceptNow(journaltest.Delivery("c", id, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ds, err := db.Pending(t.Context()); err != nil || len(ds) != 2 {
+		t.Errorf("Pending = %d, %v, want 2", len(ds), err)
+	}
+}

@@ -299,8 +299,8 @@ func (db *DB) write(ctx context.Context, fn func(*sqlite3.Conn) error) error {
 func (db *DB) commitNow(j *job) {
 	defer db.mu.Unlock()
 	for { // rarely more than once: the queue is full of earlier writes
-		db.batch = db.gather(db.batch[:0], db.cfg.MaxBatch-1)
-		if len(db.batch) < db.cfg.MaxBatch-1 {
+		db.batch = db.gather(db.batch[:0], db.cfg.MaxBatch)
+		if len(db.batch) < db.cfg.MaxBatch {
 			break
 		}
 		db.commit(db.batch)
