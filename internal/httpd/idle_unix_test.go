@@ -114,7 +114,7 @@ func idle(b *testing.B, path string, readers int) {
 		return int64(m.HeapAlloc), int64(m.StackInuse), resident(b)
 	}
 	heap0, stack0, rss0 := measure()
-	other := exec.CommandContext(b.Context(), os.Args[0], "-test.run", "^TestIdleReaders$") //nolint:gosec // this program
+	other := exec.CommandContext(b.Context(), os.Args[0], "-test.run", "^TestIdleReaders$")
 	other.Env = append(os.Environ(), readersKey+"="+socket+" "+path+" "+strconv.Itoa(readers))
 	leave, err := other.StdinPipe()
 	if err != nil {

@@ -116,7 +116,7 @@ func TestFacts(t *testing.T) {
 	}
 
 	right, all := map[string]int{}, map[string]int{} // within the first three, by kind and mode
-	clear, total := 0, 0
+	good, total := 0, 0
 	for _, q := range asked {
 		for _, mode := range []memory.Mode{memory.Words, memory.Meaning, memory.Hybrid} {
 			r, err := e.Search(ctx, memory.Query{Access: access, Text: q.text, Mode: mode, Limit: 20, PerEntity: 8})
@@ -145,7 +145,7 @@ func TestFacts(t *testing.T) {
 			if mode == memory.Hybrid {
 				total++
 				if score >= 0.6 {
-					clear++
+					good++
 				}
 			}
 		}
@@ -158,8 +158,8 @@ func TestFacts(t *testing.T) {
 			t.Errorf("%s: of %d words find %d, meaning %d, both %d", kind, n, words, meaning, hybrid)
 		}
 	}
-	if 10*clear < 7*total {
-		t.Errorf("of %d answers %d have a score of 0.6 or more", total, clear)
+	if 10*good < 7*total {
+		t.Errorf("of %d answers %d have a score of 0.6 or more", total, good)
 	}
 	for _, beside := range []string{"What is the capital of Mongolia?", "How do volcanoes erupt?", "lyrics of a song about summer rain", "Who won the chess match between Zelda and Quentin?"} {
 		r, err := e.Search(ctx, memory.Query{Access: access, Text: beside, MinSimilarity: 0.6})

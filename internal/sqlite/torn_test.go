@@ -126,9 +126,9 @@ func (l *life) reopen() {
 // to be open is what the records that are left say, with the attempts made, and every
 // conversation that has a record is listed.
 func TestTornLog(t *testing.T) {
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // after 1970
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // no secret
+	rnd := rand.New(rand.NewPCG(seed, 7))
 	path := filepath.Join(t.TempDir(), "caxton.db")
 	db, _ := openWith(t, sqlite.Config{Path: path, CheckpointInterval: time.Hour})
 	l := &life{t: t, db: db, rnd: rnd}

@@ -44,7 +44,7 @@ type details struct {
 	edges   []edgeDetail // as graph.edges
 	kept    int
 	texts   int64 // bytes of the names and metadata that are kept
-	cold    bool // there is more to keep than what was read since
+	cold    bool  // there is more to keep than what was read since
 	words   interned[string]
 	scopes  interned[caxton.Scope]
 	origins interned[caxton.Provenance]
