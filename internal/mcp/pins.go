@@ -192,8 +192,9 @@ func difference(a, b caxton.ToolOffer) string {
 	return strings.Join(parts, " and ")
 }
 
-// Approve lets a tool in as its server offers it now. With a hash, only when that is what it
-// offers: Conflict when it changed in the meantime, or when the tool cannot be used at all.
+// Approve lets a tool in as its server offers it now: with a hash, only when that is what it
+// offers, and without one, only when it is what Pin told last, if it told of the tool. It is a
+// Conflict when it changed in the meantime, or when the tool cannot be used at all.
 func (s *Servers) Approve(ctx context.Context, name, hash, by string) (caxton.ToolPin, error) {
 	return s.decide(ctx, name, func(k *known, p *caxton.ToolPin) error {
 		if k.fault != "" {
@@ -201,6 +202,11 @@ func (s *Servers) Approve(ctx context.Context, name, hash, by string) (caxton.To
 				WithHint("its server has to mend it")
 		}
 		offered := p.Offered.Hash()
+		if hash == "" {
+			s.mu.RLock()
+			hash = s.shown[p.Name]
+			s.mu.RUnlock()
+		}
 		if hash != "" && hash != offered {
 			return caxton.Errorf(caxton.Conflict, "tool_changed", "the tool %s is offered with the hash %s, not %s", p.Name, offered, hash).
 				WithHint("look at it again with caxton tools show %s", p.Name)
@@ -222,7 +228,7 @@ func (s *Servers) Deny(ctx context.Context, name, why, by string) (caxton.ToolPi
 func (s *Servers) decide(ctx context.Context, name string, change func(k *known, p *caxton.ToolPin) error) (caxton.ToolPin, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
-	p, err := s.Pin(name)
+	p, err := s.pin(name)
 	if err != nil {
 		return p, err
 	}

@@ -73,6 +73,7 @@ type Servers struct {
 
 	mu    sync.RWMutex
 	known map[string]*known // by the name for agents
+	shown map[string]string // hash of the offer that somebody looked at last, by the same name
 }
 
 // known is what there is to know about one tool. It is replaced, not changed.
@@ -101,7 +102,7 @@ func New(store Store, cfg Config) *Servers {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Servers{store: store, cfg: cfg, servers: map[string]*server{}, loaded: make(chan struct{}), known: map[string]*known{}}
+	s := &Servers{store: store, cfg: cfg, servers: map[string]*server{}, loaded: make(chan struct{}), known: map[string]*known{}, shown: map[string]string{}}
 	s.metrics = newMetrics(cfg.Registerer)
 	for name, c := range cfg.Servers {
 		c.Timeout = cmp.Or(c.Timeout, time.Minute)
@@ -206,8 +207,20 @@ func (s *Servers) Servers() []caxton.MCPServer {
 	return all
 }
 
-// Pin returns what is known of a tool, by its name or another spelling of it, or NotFound.
+// Pin returns what is known of a tool to somebody who looks at it, by its name or another
+// spelling of it, or NotFound.
 func (s *Servers) Pin(name string) (caxton.ToolPin, error) {
+	p, err := s.pin(name)
+	if err == nil {
+		hash := p.Offered.Hash()
+		s.mu.Lock()
+		s.shown[p.Name] = hash
+		s.mu.Unlock()
+	}
+	return p, err
+}
+
+func (s *Servers) pin(name string) (caxton.ToolPin, error) {
 	name = caxton.ToolGrant{Name: name}.Canonical()
 	if k := s.lookup(name); k != nil {
 		return k.pin, nil
