@@ -14,7 +14,10 @@ import (
 )
 
 // brokenFeed panics when it is told of the record at a position.
-type brokenFeed struct{ at int64 }
+type brokenFeed struct {
+	at   int64
+	lost int
+}
 
 func (*brokenFeed) Active() bool { return true }
 
@@ -24,24 +27,24 @@ func (f *brokenFeed) PublishRecords(rs []caxton.Record) {
 	}
 }
 
-func (*brokenFeed) Lost() {}
+func (f *brokenFeed) Lost() { f.lost++ }
 
-// What is committed counts, also when whoever is told of it breaks down.
+// What is committed counts, and who wrote it is told so, also when whoever is told of it breaks
+// down.
 func TestFeedPanics(t *testing.T) {
 	f := &brokenFeed{at: 2}
-	db, _ := openWith(t, sqlite.Config{Path: filepath.Join(t.TempDir(), "caxton.db"), Feed: f})
+	logged := make(lines, 10)
+	db, _ := openWith(t, sqlite.Config{Path: filepath.Join(t.TempDir(), "caxton.db"), Feed: f, Logger: slog.New(logged)})
 	first, second := journaltest.Delivery("c", "m1", 0), journaltest.Delivery("c", "m2", 1)
 	if _, _, err := db.Accept(t.Context(), first, true); err != nil {
 		t.Fatal(err)
 	}
-	func() {
-		defer func() {
-			if p := recover(); p != "broken" {
-				t.Errorf("recovered %v, want broken", p)
-			}
-		}()
-		_ = db.AcceptNow(second)
-	}()
+	if err := db.AcceptNow(second); err != nil {
+		t.Errorf("Accept: %v", err)
+	}
+	if got, want := <-logged, "records not published"; got != want || f.lost != 1 {
+		t.Errorf("logged %q, told %d times that something was lost, want %q and once", got, f.lost, want)
+	}
 	for _, d := range []caxton.Delivery{first, second} {
 		if err := db.Settle(t.Context(), journaltest.Done(journaltest.Lease(d), "hi")); err != nil {
 			t.Errorf("Settle(%s): %v", d.Message.ID, err)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -518,8 +519,16 @@ func (db *DB) inTransaction(batch []*job) error {
 	return nil
 }
 
-// publish tells of the records that were just committed.
+// publish tells of the records that were just committed. Whatever becomes of that, they are: who
+// wrote them has to know, or a message that is in the log would be handed out only after a
+// restart.
 func (db *DB) publish() {
+	defer func() {
+		if p := recover(); p != nil {
+			db.cfg.Logger.Error("records not published", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			db.cfg.Feed.Lost()
+		}
+	}()
 	switch tx := &db.writing.tx; {
 	case len(tx.records) > 0:
 		db.cfg.Feed.PublishRecords(tx.records)
