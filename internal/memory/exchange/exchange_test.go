@@ -182,28 +182,28 @@ func TestOthersDocuments(t *testing.T) {
 }
 
 func TestFaultsNameTheLine(t *testing.T) {
-	for in, want := range map[string]string{
-		"":      "line 1:",
-		"[1]":   "line 1:",
-		"hello": "line 1:",
-		"{}":    "line 1:",
-		"\xEF\xBB\xBF{\"type\":\"entity\",\"name\":\"a\"}\n{\"type\":\"entity\",\n":                                            "line 2:",
-		`{"type":"entity","name":"a"}` + "\n\n\n" + `{"type":"odd"}`:                                                           "line 4:",
-		`{"type":"entity","name":" "}`:                                                                                         "line 1: the entity has no name",
-		`{"type":"relation","from":"a"}`:                                                                                       "line 1: the relation lacks",
-		`{"type":"header","format":"caxton-memory","version":2}`:                                                               "version 2",
-		`{"type":"header","format":"else","version":1}`:                                                                        "else",
-		"{\"format\":\"caxton-memory\",\n\"version\":1,\n\"entities\":[\n{\"name\":\"a\"},\n{\"name\":1}]}":                    "line 5:",
-		"{\"format\":\"caxton-memory\",\n\"version\":1,\n\"entities\":{}}":                                                     "line 3:",
-		"{\"entities\":[],\n\"entities\":[]}":                                                                                  "line 2:",
-		"{\"entities\":[]}\n{}":                                                                                                "line 2:",
-		"{\"version\":1,\n\"relations\":[]}":                                                                                   "line 2:",
-		"{\"format\":\"caxton-memory\",\"version\":1}":                                                                         "neither",
-		`{"type":"header","format":"caxton-memory","version":1}` + "\n" + `{"type":"end","entity_count":1,"relation_count":0}`: "line 2:",
+	for _, c := range []struct{ in, want string }{
+		{"", "line 1:"},
+		{"[1]", "line 1:"},
+		{"hello", "line 1:"},
+		{"{}", "line 1:"},
+		{"\xEF\xBB\xBF{\"type\":\"entity\",\"name\":\"a\"}\n{\"type\":\"entity\",\n", "line 2:"},
+		{`{"type":"entity","name":"a"}` + "\n\n\n" + `{"type":"odd"}`, "line 4:"},
+		{`{"type":"entity","name":" "}`, "line 1: the entity has no name"},
+		{`{"type":"relation","from":"a"}`, "line 1: the relation lacks"},
+		{`{"type":"header","format":"caxton-memory","version":2}`, "version 2"},
+		{`{"type":"header","format":"else","version":1}`, "else"},
+		{"{\"format\":\"caxton-memory\",\n\"version\":1,\n\"entities\":[\n{\"name\":\"a\"},\n{\"name\":1}]}", "line 5:"},
+		{"{\"format\":\"caxton-memory\",\n\"version\":1,\n\"entities\":{}}", "line 3:"},
+		{"{\"entities\":[],\n\"entities\":[]}", "line 2:"},
+		{"{\"entities\":[]}\n{}", "line 2:"},
+		{"{\"version\":1,\n\"relations\":[]}", "line 2:"},
+		{"{\"format\":\"caxton-memory\",\"version\":1}", "neither"},
+		{`{"type":"header","format":"caxton-memory","version":1}` + "\n" + `{"type":"end","entity_count":1,"relation_count":0}`, "line 2:"},
 	} {
-		_, _, _, _, err := read(strings.NewReader(in))
-		if caxton.KindOf(err) != caxton.Malformed || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q in it", in, err, want)
+		_, _, _, _, err := read(strings.NewReader(c.in))
+		if caxton.KindOf(err) != caxton.Malformed || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, want %q in it", c.in, err, c.want)
 		}
 	}
 }
