@@ -217,8 +217,11 @@ func TestKeyInventory(t *testing.T) {
 		case "env":
 			if strings.HasPrefix(key, "CAXTON_") {
 				l := mustLoad(t, "x.yaml", "", config.Options{Environ: []string{key + "=" + row[4]}})
-				if len(l.Warnings) > 0 {
-					t.Errorf("%s: %v", id, l.Warnings)
+				for _, w := range l.Warnings {
+					if id == "K175" && strings.Contains(w.Message, "qdrant is not in this version") {
+						continue // the variable is known; the value is, too, and is for a later version
+					}
+					t.Errorf("%s: %v", id, w)
 				}
 			} else if !variables[key] && !slices.Contains([]string{"NEO4J_PASSWORD", "HOSTNAME", "GF_SECURITY_ADMIN_PASSWORD"}, key) {
 				t.Errorf("%s: the variable %s is not known", id, key)

@@ -19,7 +19,7 @@ const bygoneObservations = `SELECT o.id FROM observations o WHERE o.state=2
 	AND (o.gone<?1 OR o.same IS NOT NULL AND o.known_from<?1 AND EXISTS (` + earlierSame + ` AND s.gone IS NULL)
 		OR o.line IS NOT NULL AND (EXISTS (` + hiderInLine + hiderCounts + ` AND h.undone IS NULL AND h.known_from<?1) OR EXISTS (` + hiderBySaying + hiderCounts + ` AND h.undone IS NULL AND h.known_from<?1)))
 	AND (o.gone IS NULL OR o.undone IS NOT NULL OR o.line IS NULL
-		OR NOT EXISTS (SELECT 1 FROM observations l WHERE (l.line=o.line OR l.id=o.supersedes) AND l.state<2 AND l.id<>o.id))`
+		OR NOT EXISTS (SELECT 1 FROM observations l WHERE (l.line=o.line OR l.id=o.supersedes OR l.same=o.supersedes) AND l.state<2 AND l.id<>o.id))`
 
 // Clean removes for good. It does so some at a time, so that other writes come in between.
 func (db *DB) Clean(ctx context.Context, c memory.Cleaning) (memory.Cleaned, error) {

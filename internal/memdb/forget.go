@@ -89,8 +89,8 @@ func (t *tx) forgetObservation(id caxton.ObservationID, changed *memory.Changed)
 		return err
 	}
 	before := e
-	all := []int64{int64(id)} // and what repeats it
-	err = t.each(`SELECT id FROM observations WHERE same=? AND gone IS NULL`, []any{int64(id)}, func(st *sqlite3.Stmt) error {
+	var all []int64 // and what repeats it
+	err = t.each(`SELECT id FROM observations WHERE (id=?1 OR same=?1) AND gone IS NULL ORDER BY id`, []any{int64(o.said())}, func(st *sqlite3.Stmt) error {
 		all = append(all, st.ColumnInt64(0))
 		return nil
 	})

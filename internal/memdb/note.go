@@ -58,7 +58,7 @@ func (t *tx) note(e *entity, n *memory.Note, alone bool) (memory.Noted, error) {
 			return noted, err
 		}
 	}
-	replaced, err := t.replacedBy(&o)
+	replaced, err := t.replacedBy(e, &o)
 	if err != nil {
 		return noted, err
 	}
@@ -132,6 +132,7 @@ func (t *tx) replace(e *entity, n *memory.Note, o *observation) error {
 			return err
 		}
 	}
+	o.Supersedes = old.said()
 	if n.Key == "" || n.Key == old.Key {
 		o.Key, o.line = old.Key, old.line
 	}
@@ -152,18 +153,33 @@ func (t *tx) keyed(e *entity, o *observation) error {
 }
 
 // replacedBy returns what has to make room for an observation: what is current in its line, and what it says.
-// The state of what has run out since it was written is not brought up to date by the clock: its span is looked at.
-func (t *tx) replacedBy(o *observation) (all []observation, err error) {
+// The clock alone does not bring a state up to date: that of what is not simply current is worked out anew.
+func (t *tx) replacedBy(e *entity, o *observation) (all []observation, err error) {
 	if o.line == 0 && o.Supersedes == 0 {
 		return nil, nil
 	}
 	err = t.each(`SELECT `+observationColumns+` FROM observations o
-		WHERE (o.line=?1 AND (o.valid_to IS NULL OR o.valid_to>?4) OR o.id=?2) AND o.state<2 AND o.known_from<=?3 ORDER BY o.id`,
-		[]any{o.line, int64(o.Supersedes), micros(o.Known.From), t.now}, func(st *sqlite3.Stmt) error {
+		WHERE (o.line=?1 OR o.id=?2 OR o.same=?2) AND o.state<2 AND o.known_from<=?3 ORDER BY o.id`,
+		[]any{o.line, int64(o.Supersedes), micros(o.Known.From)}, func(st *sqlite3.Stmt) error {
 			all = append(all, scanObservation(st))
 			return nil
 		})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	current := all[:0]
+	for _, r := range all {
+		turned := 0
+		if r.state == 1 {
+			if turned, err = t.restate(e, int64(r.ID)); err != nil {
+				return nil, err
+			}
+		}
+		if turned == 0 {
+			current = append(current, r)
+		}
+	}
+	return current, nil
 }
 
 // insert writes an observation and puts it into the text index.
@@ -266,8 +282,9 @@ func (t *tx) repeat(e *entity, n *memory.Note, o *observation, same caxton.Obser
 	if _, err := t.one(`SELECT `+observationColumns+` FROM observations o WHERE o.id=?`, []any{int64(same)}, func(st *sqlite3.Stmt) { first = scanObservation(st) }); err != nil {
 		return err
 	}
-	origins := []int64{first.origin}
-	err := t.each(`SELECT origin FROM observations WHERE same=? AND gone IS NULL`, []any{int64(same)}, func(st *sqlite3.Stmt) error {
+	same = first.said()
+	var origins []int64
+	err := t.each(`SELECT origin FROM observations WHERE (id=?1 OR same=?1) AND gone IS NULL`, []any{int64(same)}, func(st *sqlite3.Stmt) error {
 		origins = append(origins, st.ColumnInt64(0))
 		return nil
 	})

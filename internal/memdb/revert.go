@@ -135,8 +135,8 @@ func (t *tx) revertObservations(r memory.Reversal, changed *memory.Changed) erro
 // and what repeats it.
 func (t *tx) affected(id, line, supersedes int64, all map[int64]bool) error {
 	all[id] = true
-	return t.each(`SELECT id FROM observations WHERE line=? AND ?<>0 UNION SELECT id FROM observations WHERE same=? UNION SELECT id FROM observations WHERE id=?`,
-		[]any{line, line, id, supersedes}, func(st *sqlite3.Stmt) error {
+	return t.each(`SELECT id FROM observations WHERE line=? AND ?<>0 UNION SELECT id FROM observations WHERE same=? UNION SELECT id FROM observations WHERE id=? OR same=?`,
+		[]any{line, line, id, supersedes, supersedes}, func(st *sqlite3.Stmt) error {
 			all[st.ColumnInt64(0)] = true
 			return nil
 		})

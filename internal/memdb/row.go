@@ -118,7 +118,17 @@ type observation struct {
 	caxton.Observation
 	scope, state, origin, ending int64
 	gone                         int64 // 0 when it is not
-	line, same                   int64
+	line                         int64
+	same                         int64 // the observation that it repeats, or 0
+}
+
+// said returns the observation that was the first to say what o says: o, when it repeats nothing. All repetitions
+// go by that one, whether it counts itself or not.
+func (o *observation) said() caxton.ObservationID {
+	if o.same != 0 {
+		return caxton.ObservationID(o.same)
+	}
+	return o.ID
 }
 
 const observationColumns = `o.id, o.entity, o.text, o.key, o.confidence, o.valid_from, o.valid_to, o.known_from, o.gone, o.line, o.supersedes, o.ending, o.origin, o.state, o.scope, o.same`
@@ -146,7 +156,7 @@ func scanObservationAt(st *sqlite3.Stmt, at int) observation {
 // supersedes it. A repetition does as long as what it repeats does not count. It has the columns h.
 const (
 	hiderInLine     = `SELECT 1 FROM observations h WHERE h.line=o.line AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id)`
-	hiderBySaying   = `SELECT 1 FROM observations h WHERE h.supersedes=o.id AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id)`
+	hiderBySaying   = `SELECT 1 FROM observations h WHERE h.supersedes IN (o.id, o.same) AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id)`
 	repeatedByHider = `SELECT 1 FROM observations s WHERE (s.id=h.same OR s.same=h.same) AND s.id<h.id`
 	earlierSame     = `SELECT 1 FROM observations s WHERE (s.id=o.same OR s.same=o.same) AND s.id<o.id`
 )
@@ -199,7 +209,7 @@ func (r *reader) complete(o *observation) (err error) {
 	asserted := o.Valid
 	at := time.UnixMicro(r.valid).UTC()
 	err = r.each(`SELECT h.id, h.known_from, h.valid_from, h.valid_to FROM observations o CROSS JOIN observations h
-			ON h.id IN (SELECT id FROM observations WHERE line=o.line UNION SELECT id FROM observations WHERE supersedes=o.id)
+			ON h.id IN (SELECT id FROM observations WHERE line=o.line UNION SELECT id FROM observations WHERE supersedes IN (o.id, o.same))
 		WHERE o.id=?1 AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id) AND (h.same IS NULL OR NOT EXISTS (`+repeatedByHider+` AND s.known_from<=?2 AND (s.gone IS NULL OR s.gone>?2)))
 		AND h.known_from<=?2 AND (h.undone IS NULL OR h.undone>?2) ORDER BY h.known_from, h.id`,
 		[]any{int64(o.ID), r.known}, func(st *sqlite3.Stmt) error {

@@ -10,6 +10,66 @@ import (
 	"github.com/caxton/caxton/internal/memory"
 )
 
+func saidBySeveral(s *suite) {
+	say := func(name, conversation string, n memory.Note) memory.Remembered {
+		return s.remember(memory.Memo{Name: name, Notes: []memory.Note{n}}, by(conversation))
+	}
+	takeBack := func(conversation string) {
+		s.Tick()
+		if _, err := s.Revert(s.ctx, all(), memory.Reversal{ConversationID: caxton.ConversationID(conversation)}); err != nil {
+			s.Fatal(err)
+		}
+	}
+	tea := memory.Note{Text: "drinks tea"}
+
+	ada := say("Ada", "c1", tea)
+	say("Ada", "c2", tea)
+	say("Ada", "c3", tea)
+	takeBack("c1")
+	s.want("one who said it first was wrong", s.texts(ada.Entity.ID, memory.AsOf{}), []string{"drinks tea"})
+	say("Ada", "c4", tea)
+	takeBack("c2")
+	takeBack("c3")
+	s.want("the last who said it", s.texts(ada.Entity.ID, memory.AsOf{}), []string{"drinks tea"})
+	takeBack("c4")
+	s.want("nobody", s.texts(ada.Entity.ID, memory.AsOf{}), []string{})
+
+	eve := say("Eve", "d1", tea)
+	say("Eve", "d2", tea)
+	say("Eve", "d3", tea)
+	takeBack("d1")
+	e, err := s.Entity(s.ctx, all(), eve.Entity.ID, memory.AsOf{})
+	if err != nil || len(e.Observations) != 1 {
+		s.Fatalf("Entity = %+v, %v", e, err)
+	}
+	if _, err := s.Forget(s.ctx, all(), memory.Forgetting{Observations: []caxton.ObservationID{e.Observations[0].ID}}); err != nil {
+		s.Fatal(err)
+	}
+	s.want("forgotten, whoever said it", s.texts(eve.Entity.ID, memory.AsOf{}), []string{})
+
+	bob := say("Bob", "e1", tea)
+	say("Bob", "e2", tea)
+	say("Bob", "e3", memory.Note{Text: "drinks coffee", Key: "drink", Replaces: bob.Observations[0].ID})
+	takeBack("e1")
+	s.want("replaced, whoever said it", s.texts(bob.Entity.ID, memory.AsOf{}), []string{"drinks coffee"})
+	takeBack("e3")
+	s.want("what replaced it is taken back", s.texts(bob.Entity.ID, memory.AsOf{}), []string{"drinks tea"})
+}
+
+func hiddenByClock(s *suite) {
+	rome := s.remember(memory.Memo{Name: "Ada", Notes: []memory.Note{{Text: "Rome", Key: "city"}}}, by("c1"))
+	oslo := s.remember(memory.Memo{Name: "Ada", Notes: []memory.Note{{Text: "Oslo", Key: "city", Valid: caxton.Span{From: s.T.Add(2 * time.Minute)}}}}, by("c2"))
+	s.Tick()
+	if _, err := s.Forget(s.ctx, all(), memory.Forgetting{Observations: []caxton.ObservationID{oslo.Observations[0].ID}}); err != nil {
+		s.Fatal(err)
+	}
+	s.Tick() // by now Oslo, forgotten or not, has taken the place of Rome
+	s.want("forgotten", s.texts(rome.Entity.ID, memory.AsOf{}), []string{})
+	lima := s.remember(memory.Memo{Name: "Ada", Notes: []memory.Note{{Text: "Lima", Key: "city"}}}, by("c3"))
+	s.want("superseded", len(lima.Observations[0].Superseded), 0)
+	s.want("now", s.texts(rome.Entity.ID, memory.AsOf{}), []string{"Lima"})
+}
+
 func relates(s *suite) {
 	s.remember(memory.Memo{Name: "Acme", Type: "company"}, by("c"))
 	strength := 0.9

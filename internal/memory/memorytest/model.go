@@ -18,8 +18,8 @@ import (
 type said struct {
 	id           caxton.ObservationID
 	text         string
-	line         string // those of one line paint over each other
-	over         string // another line it paints over, for what it replaces there
+	line         string               // those of one line paint over each other
+	over         caxton.ObservationID // what it paints over in another line
 	valid        caxton.Span
 	known        time.Time
 	conversation string
@@ -64,8 +64,10 @@ func (l *life) holding(v, k time.Time) (hold []*said) {
 	for _, s := range known {
 		if s.valid.Holds(v) {
 			top[s.line] = s
-			if t := top[s.over]; s.over != "" && t != nil {
-				delete(top, s.over)
+			for line, t := range top {
+				if l.first(t).id == s.over {
+					delete(top, line)
+				}
 			}
 		}
 	}
@@ -82,24 +84,39 @@ func (l *life) counts(s *said, k time.Time) bool {
 	if s.repeats == 0 {
 		return true
 	}
-	for i, o := range l.said {
+	for _, o := range l.said {
 		if o == s {
 			return true
 		}
-		if (i+1 == s.repeats || o.repeats == s.repeats) && !o.known.After(k) && !by1(o.gone, k) {
+		if l.first(o) == l.first(s) && !o.known.After(k) && !by1(o.gone, k) {
 			return false
 		}
 	}
 	return true
 }
 
+// first returns what s repeats, or s.
+func (l *life) first(s *said) *said {
+	if s.repeats == 0 {
+		return s
+	}
+	return l.said[s.repeats-1]
+}
+
+// find returns the place of an observation and what it is.
 func (l *life) find(id caxton.ObservationID) (int, *said) {
-	for i, s := range l.said {
-		if s.id == id {
-			return i, s
+	i := slices.IndexFunc(l.said, func(s *said) bool { return s.id == id })
+	return i, l.said[i]
+}
+
+// repetition returns the ID of what the model does not have yet.
+func (l *life) repetition(history []memory.Change) (id caxton.ObservationID) {
+	for _, c := range history {
+		if o := c.Observation; o != nil && !slices.ContainsFunc(l.said, func(s *said) bool { return s.id == o.ID }) {
+			id = o.ID
 		}
 	}
-	return -1, nil
+	return id
 }
 
 // A model is a store of maps and slices.
@@ -108,22 +125,20 @@ type model struct {
 	names map[string]*life // scope and name of those not forgotten
 }
 
-// took writes down what a store did with a note. It relies on the store for what is a duplicate, and on
-// nothing else.
-func (m *model) took(l *life, n memory.Note, r memory.Noted, at time.Time, conversation string) {
+// took writes down what a store did with a note. It relies on the store for what is a duplicate and for IDs, and
+// on nothing else.
+func (m *model) took(l *life, n memory.Note, r memory.Noted, at time.Time, conversation string, history func() []memory.Change) {
 	s := &said{id: r.ID, text: n.Text, valid: n.Valid, known: cmp.Or(n.Known.From, at), conversation: conversation}
 	if r.Duplicate {
-		i, first := l.find(r.ID)
-		origins := []string{first.conversation}
+		_, same := l.find(r.ID)
+		first := l.first(same)
 		for _, o := range l.said {
-			if o.repeats == i+1 && o.gone.IsZero() {
-				origins = append(origins, o.conversation)
+			if l.first(o) == first && o.gone.IsZero() && o.conversation == conversation {
+				return
 			}
 		}
-		if slices.Contains(origins, conversation) || len(origins) > 16 {
-			return
-		}
-		s.id, s.repeats, s.line, s.valid = first.id, i+1, first.line, first.valid
+		s.repeats = slices.Index(l.said, first) + 1
+		s.id, s.line, s.valid = l.repetition(history()), first.line, first.valid
 		l.said = append(l.said, s)
 		return
 	}
@@ -131,18 +146,12 @@ func (m *model) took(l *life, n memory.Note, r memory.Noted, at time.Time, conve
 	var old *said
 	if n.Replaces != 0 {
 		_, old = l.find(n.Replaces)
-		for _, o := range l.said { // a repetition stands for what it repeats
-			if o.id == n.Replaces && o.gone.IsZero() {
-				old = o
-				break
-			}
-		}
 	}
 	switch {
 	case n.Key != "":
 		s.line = "key " + n.Key
 		if old != nil && old.line != s.line {
-			s.over = old.line
+			s.over = l.first(old).id
 		}
 	case old != nil:
 		s.line = old.line
@@ -181,8 +190,9 @@ func (m *model) changes(l *life, s *said, at time.Time) bool {
 }
 
 func (m *model) forget(l *life, id caxton.ObservationID, at time.Time) {
+	_, what := l.find(id)
 	for _, s := range l.said {
-		if s.id == id && s.gone.IsZero() {
+		if l.first(s) == l.first(what) && s.gone.IsZero() {
 			s.gone = at
 		}
 	}
@@ -252,13 +262,29 @@ func compare(ctx context.Context, t fataler, s memory.Store, l *life, at memory.
 	}
 }
 
+// A closer is a test whose cleanups are done as soon as one of its checks is over.
+type closer struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (c *closer) Cleanup(f func()) { c.cleanups = append(c.cleanups, f) }
+
+func (c *closer) close() {
+	for _, f := range slices.Backward(c.cleanups) {
+		f()
+	}
+}
+
 // TestModel drives a store by any order of writes and compares what it answers for any two times with
 // a model of slices.
 func TestModel(t *testing.T, open Open) {
 	rapid.Check(t, func(rt *rapid.T) {
 		clock := NewClock()
 		start := clock.T
-		s := open(t, clock.Now)
+		closer := &closer{TB: t}
+		rt.Cleanup(closer.close)
+		s := open(closer, clock.Now)
 		ctx := context.Background()
 		m := &model{names: map[string]*life{}}
 		when := func(label string) time.Time {
@@ -311,7 +337,13 @@ func TestModel(t *testing.T, open Open) {
 					m.lives = append(m.lives, l)
 					m.names[scope.String()+"/"+name] = l
 				}
-				m.took(l, n, rs[0].Observations[0], at, conversation)
+				m.took(l, n, rs[0].Observations[0], at, conversation, func() []memory.Change {
+					h, err := s.History(ctx, all(), l.id)
+					if err != nil {
+						rt.Fatalf("History(%s): %v", name, err)
+					}
+					return h
+				})
 			},
 			"forget": func(rt *rapid.T) {
 				at := clock.Tick()
@@ -321,9 +353,6 @@ func TestModel(t *testing.T, open Open) {
 					rt.Skip("nothing to forget")
 				}
 				o := rapid.SampledFrom(e.Observations).Draw(rt, "what")
-				if _, s := l.find(o.ID); s == nil {
-					rt.Skip("a repetition: the model does not know its ID")
-				}
 				if _, err := s.Forget(ctx, all(), memory.Forgetting{Observations: []caxton.ObservationID{o.ID}}); err != nil {
 					rt.Fatalf("Forget: %v", err)
 				}
@@ -386,7 +415,7 @@ func TestTruth(t *testing.T, open Open) {
 			l = &life{id: rs[0].Entity.ID, scope: global(), name: name, made: at}
 			m.lives, m.names[name] = append(m.lives, l), l
 		}
-		m.took(l, n, rs[0].Observations[0], at, conversation)
+		m.took(l, n, rs[0].Observations[0], at, conversation, nil)
 	}
 	type act struct{ kind, entity, key int }
 	var acts []act

@@ -119,6 +119,8 @@ func TestStore(t *testing.T, open Open) {
 		{"forgetting", forgets},
 		{"reverting", reverts},
 		{"reverting what others said, too", revertsRepeated},
+		{"what several said", saidBySeveral},
+		{"what is hidden by the clock is not superseded", hiddenByClock},
 		{"relations", relates},
 		{"relations over time", relatesOverTime},
 		{"names", names},
