@@ -3,6 +3,7 @@ package memdb
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -76,11 +77,13 @@ func (db *DB) Names(ctx context.Context, a memory.Access, words []string) (names
 // in the scopes that are seen costs for each of their passages, so the scopes of some that have
 // the word are looked at first: most names are known in few scopes.
 func (r *reader) marked(word string) (found bool, err error) {
-	if r.seen.all {
-		return r.one(`SELECT 1 FROM passages WHERE passages MATCH ? LIMIT 1`, []any{quoted(word)}, func(*sqlite3.Stmt) {})
+	ids, err := r.posted(quoted(word), manyPassages)
+	if err != nil || r.seen.all || len(ids) == 0 {
+		return len(ids) > 0, err
 	}
-	q := (&query{}).add(`SELECT coalesce(o.scope, e.scope) AS s FROM (SELECT rowid AS id FROM passages WHERE passages MATCH ? ORDER BY rowid DESC LIMIT ?) i
-		LEFT JOIN observations o ON o.id=i.id LEFT JOIN entities e ON e.id=i.id`, quoted(word), lookedAt)
+	list, _ := json.Marshal(ids[max(0, len(ids)-lookedAt):])
+	q := (&query{}).add(`SELECT coalesce(o.scope, e.scope) AS s FROM json_each(?) i
+		LEFT JOIN observations o ON o.id=i.value LEFT JOIN entities e ON e.id=i.value`, string(list))
 	scopes := map[int64]bool{}
 	n := 0
 	if err := q.each(r.conn, func(st *sqlite3.Stmt) error {
@@ -135,12 +138,16 @@ func (db *DB) About(ctx context.Context, a memory.Access, words []string, limit 
 			}
 			bit := uint64(1) << i
 			read := func(word string, mark func(*memory.Aboutness)) error {
-				return r.each(`SELECT rowid FROM passages WHERE passages MATCH ? ORDER BY rowid DESC LIMIT ?`, []any{quoted(word) + within, limit}, func(st *sqlite3.Stmt) error {
-					m := memory.Aboutness{ID: caxton.MemoryID(st.ColumnInt64(0))}
+				ids, err := r.posted(quoted(word)+within, manyPassages)
+				if err != nil {
+					return err
+				}
+				for _, id := range ids[max(0, len(ids)-limit):] {
+					m := memory.Aboutness{ID: caxton.MemoryID(id)}
 					mark(&m)
 					all = append(all, m)
-					return nil
-				})
+				}
+				return nil
 			}
 			if err := read(subjectMark+word, func(m *memory.Aboutness) { m.Subject = bit }); err != nil {
 				return err

@@ -280,6 +280,7 @@ func (t *tx) purgeOrphans(done *memory.Cleaned) error {
 		return err
 	}
 	for _, id := range passages {
+		t.reword(id)
 		if err := t.exec(`DELETE FROM passages WHERE rowid=?`, id); err != nil {
 			return err
 		}

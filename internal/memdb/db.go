@@ -58,14 +58,19 @@ type DB struct {
 	latest  atomic.Int64 // time of the last write
 	times   timings
 	terms   frequencies
-	metrics metrics
+
+	postings postings
+	metrics  metrics
 
 	mu     sync.Mutex // guards all below
 	writer *conn
 	batch  []*job
 	lastID int64
-	scopes map[caxton.Scope]int64 // those the file has
-	closed bool
+	// reworded says that the open transaction changes what the text index has of an older passage. It
+	// stays when the transaction fails: it costs the lists of postings once.
+	reworded bool
+	scopes   map[caxton.Scope]int64 // those the file has
+	closed   bool
 }
 
 type metrics struct {
@@ -126,6 +131,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		scopes:  map[caxton.Scope]int64{},
 	}
 	db.terms.init()
+	db.postings.init()
 	for range cfg.Readers {
 		c, err := openConn(ctx, cfg, true)
 		if err != nil {

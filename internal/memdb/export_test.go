@@ -15,3 +15,13 @@ func Tokens(text string) (words []string) {
 	tokens(text, func(w []byte) bool { words = append(words, string(w)); return true })
 	return words
 }
+
+// VoidPostings has every list of the text index read again.
+func (db *DB) VoidPostings() { db.postings.void() }
+
+// Postings returns how many lists and passages are kept.
+func (db *DB) Postings() (lists, passages int) {
+	db.postings.mu.Lock()
+	defer db.postings.mu.Unlock()
+	return len(db.postings.of), db.postings.held
+}

@@ -48,7 +48,10 @@ type frequencies struct {
 	df    map[string]int64
 }
 
-const maxFrequencies = 50_000
+const (
+	maxFrequencies = 50_000
+	maxKeptStem    = 64 // bytes
+)
 
 func (f *frequencies) init() { f.df = map[string]int64{} }
 
@@ -64,6 +67,9 @@ func (f *frequencies) get(stem string, total int64) (df int64, ok bool) {
 }
 
 func (f *frequencies) put(stem string, df int64) {
+	if len(stem) > maxKeptStem {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.df[stem] = df
@@ -98,12 +104,54 @@ func (db *DB) Match(ctx context.Context, a memory.Access, query string, f memory
 		if err != nil || len(terms) == 0 {
 			return err
 		}
-		candidates, err := r.candidates(c, terms)
+		within := r.within(c, len(terms))
+		candidates, err := r.candidates(c, terms, within)
 		if err != nil {
 			return err
 		}
-		found, err = r.score(c, terms, candidates, f, at, limit)
+		found, err = r.score(c, terms, candidates, f, at, limit, within != "")
 		return err
+	})
+	return found, err
+}
+
+// aFewPassages is how many passages there are at most of scopes that the text index is asked for only: to go
+// through them costs 60 ns for each and each word.
+const aFewPassages = 2000
+
+// MatchRoughly returns the passages that have the rarest and the most words of a query, best first, with the sum of
+// what their words weigh as their score. Those that a may not see may be among them.
+func (db *DB) MatchRoughly(ctx context.Context, a memory.Access, query string, limit int) (found []memory.TextMatch, err error) {
+	if len(query) > memory.MaxQuery {
+		query = strings.ToValidUTF8(query[:memory.MaxQuery], "")
+	}
+	err = db.look(ctx, "text_match", a, memory.AsOf{}, func(r *reader) error {
+		if !r.seen.all && len(r.seen.ns) == 0 {
+			return nil
+		}
+		c, err := r.corpus()
+		if err != nil || c.passages == 0 {
+			return err
+		}
+		terms, err := r.terms(&db.terms, c, query)
+		if err != nil || len(terms) == 0 {
+			return err
+		}
+		within := ""
+		if !r.seen.all && c.mine <= aFewPassages && len(r.seen.ns) <= lookedAt {
+			within = r.inScopes()
+		}
+		candidates, err := r.candidates(c, terms, within)
+		if err != nil {
+			return err
+		}
+		limit = min(limit, len(candidates))
+		best(candidates, limit)
+		found = make([]memory.TextMatch, limit)
+		for i, c := range candidates[:limit] {
+			found[i] = memory.TextMatch{ID: caxton.MemoryID(c.id), Score: c.score}
+		}
+		return nil
 	})
 	return found, err
 }
@@ -206,11 +254,10 @@ func (r *reader) terms(known *frequencies, c corpus, question string) ([]term, e
 // quoted is a word in the query language of FTS5, in which nothing else has a meaning there.
 func quoted(word string) string { return `"` + strings.ReplaceAll(word, `"`, `""`) + `"` }
 
-// candidates adds up the weights of the words by passage.
-func (r *reader) candidates(c corpus, terms []term) ([]candidate, error) {
-	within := r.within(c, len(terms))
+// candidates adds up the weights of the words by passage. within is what is added to the query of each word.
+func (r *reader) candidates(c corpus, terms []term, within string) (all []candidate, err error) {
 	left := int64(postingBudget)
-	var all, list []candidate
+	var list []candidate
 	for i, t := range terms {
 		most := t.df
 		if within != "" {
@@ -219,27 +266,17 @@ func (r *reader) candidates(c corpus, terms []term) ([]candidate, error) {
 		if most > left && i > 0 {
 			break // this one and the more common ones only count in the exact score
 		}
-		order, back := ` ORDER BY rowid`, false
-		if t.df > left { // of a word that is everywhere the newest
-			order, back = ` ORDER BY rowid DESC LIMIT ?`, true
-		}
-		args := []any{quoted(t.word) + within}
-		if back {
-			args = append(args, left)
-		}
-		list = list[:0]
-		err := r.each(`SELECT rowid FROM passages WHERE passages MATCH ?`+order, args, func(st *sqlite3.Stmt) error {
-			list = append(list, candidate{st.ColumnInt64(0), t.idf})
-			return nil
-		})
+		ids, err := r.posted(quoted(t.word)+within, most)
 		if err != nil {
 			return nil, err
 		}
-		if back {
-			slices.Reverse(list)
+		ids = ids[max(0, len(ids)-int(left)):] // of a word that is everywhere the newest
+		list = list[:0]
+		for _, id := range ids {
+			list = append(list, candidate{id, t.idf})
 		}
 		all = merge(all, list)
-		left -= int64(len(list))
+		left -= int64(len(ids))
 	}
 	return all, nil
 }
@@ -303,11 +340,7 @@ func (r *reader) within(c corpus, terms int) string {
 	if through > after && c.mine > 1000 {
 		return ""
 	}
-	words := make([]string, len(r.seen.ns))
-	for i, n := range r.seen.ns {
-		words[i] = quoted(scopeWord(n))
-	}
-	return " AND (" + strings.Join(words, " OR ") + ")"
+	return r.inScopes()
 }
 
 // merge adds up two lists in order of IDs.
@@ -330,8 +363,9 @@ func merge(a, b []candidate) []candidate {
 	return append(append(sum, a...), b...)
 }
 
-// score reads the best candidates that are seen and agree with the filter, and scores them.
-func (r *reader) score(c corpus, terms []term, candidates []candidate, f memory.Filter, at memory.AsOf, limit int) ([]memory.TextMatch, error) {
+// score reads the best candidates that are seen and agree with the filter, and scores them. within says that none
+// is of another scope.
+func (r *reader) score(c corpus, terms []term, candidates []candidate, f memory.Filter, at memory.AsOf, limit int, within bool) ([]memory.TextMatch, error) {
 	observation := (&query{}).add(`SELECT o.entity, o.scope, o.state, e.name, e.type, o.text FROM `+clock+` CROSS JOIN observations o CROSS JOIN entities e ON e.id=o.entity
 		WHERE o.id=?`, r.known, r.valid, nil).sees(r.seen, "o.scope").add(`AND ` + r.holding(at) + ` AND ` + thereAt)
 	r.filterEntity(observation, f)
@@ -366,14 +400,19 @@ func (r *reader) score(c corpus, terms []term, candidates []candidate, f memory.
 			m.Score = bm25(c, terms, &weights, tf, document(st.ColumnText(3), st.ColumnText(4), st.ColumnText(5), 0))
 			found = append(found, m)
 		}
-		scope := int64(0)
-		ok, err := r.one(`SELECT scope FROM observations WHERE id=?`, []any{cand.id}, func(st *sqlite3.Stmt) { scope = st.ColumnInt64(0) })
-		switch {
-		case err != nil:
-		case ok && (r.seen.all || slices.Contains(r.seen.ns, scope)): // most of the others end here, for little
-			observation.args[2] = cand.id
-			_, err = observation.one(r.conn, row)
-		case !ok && !observed(f):
+		if !within && !r.seen.all {
+			scope := int64(0)
+			ok, err := r.one(`SELECT scope FROM observations WHERE id=?`, []any{cand.id}, func(st *sqlite3.Stmt) { scope = st.ColumnInt64(0) })
+			if err != nil {
+				return nil, err
+			}
+			if ok && !slices.Contains(r.seen.ns, scope) {
+				continue // most of those of others end here, for little
+			}
+		}
+		observation.args[2] = cand.id
+		ok, err := observation.one(r.conn, row)
+		if err == nil && !ok && !observed(f) {
 			name.args[2] = cand.id
 			_, err = name.one(r.conn, row)
 		}

@@ -18,12 +18,15 @@ const maxPage = 1000
 
 // look runs fn with a reader of what a may see as of a time.
 func (db *DB) look(ctx context.Context, kind string, a memory.Access, at memory.AsOf, fn func(*reader) error) error {
+	epoch := db.postings.now()
 	return db.view(ctx, kind, func(c *conn) error {
 		s, err := c.sees(a)
 		if err != nil {
 			return err
 		}
-		return fn(c.reader(s, at, db.now()))
+		r := c.reader(s, at, db.now())
+		r.postings, r.epoch = &db.postings, epoch
+		return fn(r)
 	})
 }
 

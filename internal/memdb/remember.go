@@ -224,12 +224,17 @@ func (t *tx) rewrite(e *entity) error {
 // addPassage puts a passage into the text index.
 func (t *tx) addPassage(id int64, e *entity, text string) error {
 	t.moved[e.scope]++
+	t.reword(id)
 	return t.exec(`INSERT INTO passages (rowid, words) VALUES (?, ?)`, id, document(e.Name, e.Type, text, e.scope))
 }
+
+// reword notes that the text index changes where a list of passages that was read before may have been.
+func (t *tx) reword(id int64) { t.db.reworded = t.db.reworded || id <= t.db.lastID }
 
 // dropPassage takes a passage out of the text index and removes its embeddings.
 func (t *tx) dropPassage(id, scope int64) error {
 	t.moved[scope]--
+	t.reword(id)
 	if err := t.exec(`DELETE FROM passages WHERE rowid=?`, id); err != nil {
 		return err
 	}

@@ -18,6 +18,10 @@ type reader struct {
 	known   int64 // as far as known at this time; math.MaxInt64 for now
 	scopes  map[int64]caxton.Scope
 	origins map[int64]caxton.Provenance
+
+	postings *postings // of what is searched; nil in a write
+	epoch    uint64    // of the postings, before what is read was chosen
+	newest   int64     // the greatest ID of a passage, 0 until it was asked for
 }
 
 func (c *conn) reader(s seen, at memory.AsOf, now int64) *reader {

@@ -131,11 +131,10 @@ func (db *DB) Vectors(ctx context.Context, model string, ids []caxton.MemoryID, 
 		}
 		var unit []float32
 		for _, id := range ids {
-			err := c.each(`SELECT `+textGroup+`, i.vector FROM embeddings i `+textTables+` WHERE i.passage=? AND i.model=? AND `+textThere,
-				[]any{int64(id), m}, func(st *sqlite3.Stmt) error {
-					unit = decode(unit, st.ColumnRawBlob(1))
-					return visit(memory.Vector{ID: id, Group: memory.Group(st.ColumnInt64(0)), Unit: unit}) //nolint:gosec // numbers of scopes are small
-				})
+			err := c.each(`SELECT vector FROM embeddings WHERE passage=? AND model=?`, []any{int64(id), m}, func(st *sqlite3.Stmt) error {
+				unit = decode(unit, st.ColumnRawBlob(0))
+				return visit(memory.Vector{ID: id, Unit: unit})
+			})
 			if err != nil {
 				return err
 			}

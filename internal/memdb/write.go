@@ -150,6 +150,10 @@ func (db *DB) transact(batch []*job) error {
 	}
 	db.lastID = lastID
 	db.latest.Store(now)
+	if db.reworded {
+		db.reworded = false
+		db.postings.void()
+	}
 	return nil
 }
 

@@ -25,7 +25,8 @@ type VectorStore interface {
 	// greater than after.
 	Unembedded(ctx context.Context, model string, after caxton.MemoryID, limit int) ([]Passage, error)
 	// Vectors calls visit with the embeddings of passages by ID, as the model made them, in any
-	// order; those it does not have are left out. The Unit is valid during the call only.
+	// order; those it does not have are left out. The Unit is valid during the call only, and the
+	// Group is not set.
 	Vectors(ctx context.Context, model string, ids []caxton.MemoryID, visit func(Vector) error) error
 	// Load brings the vector index of a model back: first visits the blobs that SaveSegments wrote,
 	// then every passage whose vector changed after their mark, as it is now: with its vector, or

@@ -450,6 +450,10 @@ func (f *fake) Match(_ context.Context, a memory.Access, query string, fl memory
 	return ms[:min(limit, len(ms))], nil
 }
 
+func (f *fake) MatchRoughly(ctx context.Context, _ memory.Access, query string, limit int) ([]memory.TextMatch, error) {
+	return f.Match(ctx, all(), query, memory.Filter{}, limit)
+}
+
 func (f *fake) Weigh(_ context.Context, _ memory.Access, query string, es []caxton.Entity) ([]float64, error) {
 	scores := make([]float64, len(es))
 	for i := range es {

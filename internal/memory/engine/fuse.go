@@ -132,7 +132,7 @@ func (p *parts) sum() float64 {
 func (s *scale) weigh(w *Weights, m *measured) (p parts, recent float64) {
 	p.meaning = m.cosine
 	if !m.hasUnit { // the model did not see it yet: what its words say of its meaning
-		p.meaning = 0.6 * s.wordScore(m.bm25)
+		p.meaning = unseenCosine * s.wordScore(m.bm25)
 	}
 	p.words = w.Words * m.bm25 * min(1, usualWords/float64(max(s.question.count, 1)))
 	p.subject, p.mention, p.identifier = w.Subject*m.subject, w.Mention*m.mention, w.Identifier*m.identifier

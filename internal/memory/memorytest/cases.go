@@ -245,6 +245,37 @@ func matches(s *suite) {
 	s.want("without spaces", s.found("東京", memory.Filter{}), []string{"東京: 首都は東京です"})
 }
 
+func matchesRoughly(s *suite) {
+	bo := s.note("Bo", "likes green tea from Kyoto")
+	cy := s.note("Cy", "drinks tea and coffee")
+	s.note("Di", "climbs mountains")
+	rough := func(query string, limit int) (ids []caxton.MemoryID) {
+		s.Helper()
+		found, err := s.MatchRoughly(s.ctx, all(), query, limit)
+		if err != nil {
+			s.Fatal(err)
+		}
+		for i, m := range found {
+			ids = append(ids, m.ID)
+			if m.Score <= 0 || i > 0 && m.Score > found[i-1].Score {
+				s.Errorf("MatchRoughly(%q) is not in order: %+v", query, found)
+			}
+		}
+		return ids
+	}
+	b, c := caxton.MemoryID(bo.Observations[0].ID), caxton.MemoryID(cy.Observations[0].ID)
+	s.want("more words first", rough("tea from Kyoto", 10), []caxton.MemoryID{b, c})
+	s.want("newer first", rough("tea", 10), []caxton.MemoryID{c, b})
+	s.want("a limit", rough("tea", 1), []caxton.MemoryID{c})
+	s.want("nothing", rough("zebra", 10), []caxton.MemoryID(nil))
+	d := caxton.MemoryID(s.note("Ed", "hates tea").Observations[0].ID)
+	s.want("what came since", rough("tea", 10), []caxton.MemoryID{d, c, b})
+	found, err := s.MatchRoughly(s.ctx, memory.Access{}, "tea", 10)
+	if err != nil || len(found) != 0 {
+		s.Errorf("without access: %+v, %v", found, err)
+	}
+}
+
 func aboutNames(s *suite) {
 	alice := s.remember(memory.Memo{Name: "Alice Smith", Type: "person", Notes: []memory.Note{{Text: "lives in Rome"}}}, by("c"))
 	said := s.remember(memory.Memo{Name: "turn 1", Type: caxton.EpisodeType, Notes: []memory.Note{{Text: "José: I met Alice: she is well"}}}, by("c"))

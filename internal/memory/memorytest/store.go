@@ -128,6 +128,7 @@ func TestStore(t *testing.T, open Open) {
 		{"limits", limits},
 		{"many memos or none", atomic},
 		{"matching words", matches},
+		{"matching roughly", matchesRoughly},
 		{"matching odd text", matchesOddText},
 		{"names and what is about them", aboutNames},
 		{"filters", filters},
