@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/memdb"
 	"github.com/caxton/caxton/internal/memory"
 	"github.com/caxton/caxton/internal/memory/engine"
 )
@@ -221,6 +222,73 @@ func benchIDs(b *testing.B, path string) []caxton.EntityID {
 	return slices.Compact(ids)
 }
 
+// benchRecall returns which share of the ten nearest passages of 50 queries, as a comparison with every vector in the
+// store finds them, a search by meaning finds within an access.
+func benchRecall(b *testing.B, db *memdb.DB, e *engine.Engine, model *clustered, a memory.Access) float64 {
+	b.Helper()
+	const queries, nearest = 50, 10
+	groups, err := db.Groups(b.Context(), a, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(9, 10))
+	zipf := rand.NewZipf(rng, 1.1, 4, benchWords-1)
+	texts := make([]string, queries)
+	for i := range texts {
+		texts[i] = benchText(zipf, 6)
+	}
+	units, err := model.Embed(b.Context(), texts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	type near struct {
+		id     caxton.MemoryID
+		cosine float32
+	}
+	best := make([][]near, queries) // the nearest first
+	_, err = db.Changes(b.Context(), model.Model(), 0, func(v memory.Vector) error {
+		if !slices.Contains(groups, v.Group) {
+			return nil
+		}
+		for q, unit := range units {
+			cosine := float32(0)
+			for i, x := range unit {
+				cosine += x * v.Unit[i]
+			}
+			if n := len(best[q]); n == nearest && cosine <= best[q][n-1].cosine {
+				continue
+			}
+			at, _ := slices.BinarySearchFunc(best[q], cosine, func(n near, c float32) int { return cmp.Compare(c, n.cosine) })
+			best[q] = slices.Insert(best[q], at, near{v.ID, cosine})
+			best[q] = best[q][:min(nearest, len(best[q]))]
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	found, wanted := 0, 0
+	for q, text := range texts {
+		r, err := e.Search(b.Context(), memory.Query{Access: a, Text: text, Mode: memory.Meaning, Limit: nearest})
+		if err != nil {
+			b.Fatal(err)
+		}
+		have := map[caxton.MemoryID]bool{}
+		for _, h := range r.Hits {
+			for _, f := range h.Found {
+				have[f.ID] = true
+			}
+		}
+		for _, n := range best[q] {
+			wanted++
+			if have[n.id] {
+				found++
+			}
+		}
+	}
+	return float64(found) / float64(wanted)
+}
+
 // BenchmarkMemory times an engine over a database: opening, searching, walking. CAXTON_BENCH_ENTITIES
 // says how many entities; CAXTON_BENCH_DIR is where the database is kept for the next time.
 func BenchmarkMemory(b *testing.B) {
@@ -289,6 +357,15 @@ func BenchmarkMemory(b *testing.B) {
 			m.report(b)
 		})
 	}
+	b.Run("recall at 10", func(b *testing.B) {
+		for _, a := range []struct {
+			name   string
+			access memory.Access
+		}{{"all", all()}, {"three-scopes", sees(agent("a3"), agent("a4"), global())}, {"one-scope", sees(agent("a3"))}} {
+			b.ReportMetric(benchRecall(b, db, e, model, a.access), a.name)
+		}
+		b.ReportMetric(0, "ns/op")
+	})
 	b.Run("walk/depth 3", func(b *testing.B) {
 		rng := rand.New(rand.NewPCG(7, 8))
 		var m meter
