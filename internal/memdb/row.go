@@ -2,6 +2,7 @@ package memdb
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"time"
 
@@ -188,6 +189,19 @@ func (r *reader) holding(at memory.AsOf) string {
 	return holds
 }
 
+// These are what became known after an observation ?1, known since ?2, in the line ?3, repeating ?4, and counts at the
+// time ?5: what may hide it. The index of lines has it in order.
+const (
+	laterColumns = `SELECT h.id, h.known_from, h.valid_from, h.valid_to FROM observations h WHERE `
+	laterCounts  = ` AND (h.known_from, h.id)>(?2, ?1) AND h.known_from<=?5 AND (h.undone IS NULL OR h.undone>?5)
+		AND (h.same IS NULL OR NOT EXISTS (` + repeatedByHider + ` AND s.known_from<=?5 AND (s.gone IS NULL OR s.gone>?5)))`
+	laterInLine   = laterColumns + `h.line=?3` + laterCounts
+	laterBySaying = laterColumns + `h.supersedes IN (?1, ?4) AND h.line IS NOT ?3 AND h.id<>?1` + laterCounts
+)
+
+// errHidden ends the search for what hides an observation.
+var errHidden = errors.New("hidden")
+
 // complete fills in what an observation's row alone does not tell: who it is from, how far others
 // leave it true, and who took its place.
 func (r *reader) complete(o *observation) (err error) {
@@ -212,11 +226,8 @@ func (r *reader) complete(o *observation) (err error) {
 	span, hidden := o.Valid, time.Time{}
 	asserted := o.Valid
 	at := time.UnixMicro(r.valid).UTC()
-	err = r.each(`SELECT h.id, h.known_from, h.valid_from, h.valid_to FROM observations o CROSS JOIN observations h
-			ON h.id IN (SELECT id FROM observations WHERE line=o.line UNION SELECT id FROM observations WHERE supersedes IN (o.id, o.same))
-		WHERE o.id=?1 AND h.id<>o.id AND (h.known_from, h.id)>(o.known_from, o.id) AND (h.same IS NULL OR NOT EXISTS (`+repeatedByHider+` AND s.known_from<=?2 AND (s.gone IS NULL OR s.gone>?2)))
-		AND h.known_from<=?2 AND (h.undone IS NULL OR h.undone>?2) ORDER BY h.known_from, h.id`,
-		[]any{int64(o.ID), r.known}, func(st *sqlite3.Stmt) error {
+	err = r.each(laterInLine+` UNION ALL `+laterBySaying+` ORDER BY 2, 1`,
+		[]any{int64(o.ID), micros(o.Known.From), o.line, o.same, r.known}, func(st *sqlite3.Stmt) error {
 			h := caxton.Span{From: timeOf(st, 2), To: timeOf(st, 3)}
 			if !overlap(h, asserted) {
 				return nil
@@ -226,9 +237,8 @@ func (r *reader) complete(o *observation) (err error) {
 			}
 			switch {
 			case h.Holds(at):
-				if hidden.IsZero() {
-					hidden = timeOf(st, 1)
-				}
+				hidden = timeOf(st, 1)
+				return errHidden // of one that is hidden nothing else is told
 			case !h.To.IsZero() && !h.To.After(at): // it has made room
 				if h.To.After(span.From) {
 					span.From = h.To
@@ -239,7 +249,7 @@ func (r *reader) complete(o *observation) (err error) {
 			return nil
 		})
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, errHidden):
 		return err
 	case hidden.IsZero():
 		o.Valid = span
