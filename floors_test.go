@@ -31,6 +31,7 @@ func floors() map[string]float64 {
 		"internal/llm":                 1,
 		"internal/memory":              1,
 		"internal/protocol":            1,
+		"internal/sqlitefile":          1,
 		"internal/telemetry":           1,
 		"internal/template":            1,
 		"internal/tool":                1,

@@ -6,16 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/sqlitefile"
 	"github.com/ncruces/go-sqlite3"
-	"github.com/ncruces/go-sqlite3/ext/fts5"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -52,8 +51,7 @@ type DB struct {
 	cfg     Config
 	readers chan *conn // as many as there are; who reads takes one
 	jobs    chan *job
-	full    chan struct{} // capacity 1: the write-ahead log is to begin anew
-	fullAt  atomic.Int64  // its pages by then
+	checks  *sqlitefile.Checkpoints
 	running atomic.Bool
 	latest  atomic.Int64 // time of the last write
 	times   timings
@@ -113,21 +111,19 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, caxton.Errorf(caxton.Invalid, "temp_store_invalid", "%q is no place for what SQLite sorts", cfg.TempStore).
 			WithHint("write memory or file")
 	}
-	if f, err := os.OpenFile(cfg.Path, os.O_CREATE|os.O_RDWR, 0o600); err == nil { // made here for its mode; SQLite says what is wrong with it
-		_ = f.Close()
-	}
+	sqlitefile.Create(cfg.Path)
 	w, err := openConn(ctx, cfg, false)
 	if err != nil {
 		return nil, storageError("open "+cfg.Path, err)
 	}
-	if err := migrate(w.Conn); err != nil {
+	logger := cfg.Logger.With("file", filepath.Base(cfg.Path))
+	if err := schema(cfg).Migrate(ctx, w.Conn, logger); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	db := &DB{
 		cfg: cfg, writer: w,
 		readers: make(chan *conn, cfg.Readers),
 		jobs:    make(chan *job, 4*cfg.MaxBatch), // a few batches: more callers simply wait
-		full:    make(chan struct{}, 1),
 		scopes:  map[caxton.Scope]int64{},
 	}
 	db.terms.init()
@@ -139,8 +135,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		}
 		db.readers <- c
 	}
-	db.fullAt.Store(db.walPages())
-	w.WALHook(db.grown)
+	db.checks = sqlitefile.NewCheckpoints(w.Conn, sqlitefile.CheckpointConfig{
+		Interval: cfg.CheckpointInterval, Pages: cfg.WALSize / pageSize, Commits: &db.mu, Logger: logger,
+	})
 	if err := db.recover(); err != nil {
 		return nil, errors.Join(storageError("read "+cfg.Path, err), db.Close())
 	}
@@ -167,35 +164,30 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	return m
 }
 
+// temporary says where SQLite sorts, and how many pages a connection keeps.
+func (cfg Config) temporary() string {
+	cache := cfg.CacheBytes / int64(cfg.Readers+1) >> 10
+	return fmt.Sprintf(`PRAGMA temp_store=%s; PRAGMA cache_size=-%d`, cmp.Or(cfg.TempStore, "memory"), max(cache, 256))
+}
+
 func openConn(ctx context.Context, cfg Config, read bool) (*conn, error) {
-	query := ""
+	name := sqlitefile.URL(cfg.Path, "", "")
+	settings := `PRAGMA busy_timeout=5000; ` + cfg.temporary()
 	if read {
-		query = "mode=ro"
+		name = sqlitefile.URL(cfg.Path, "mode", "ro")
+		settings += `; CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, passages, row); PRAGMA query_only=ON`
+	} else {
+		synchronous := "NORMAL"
+		if cfg.Durability == Full {
+			synchronous = "FULL"
+		}
+		settings += fmt.Sprintf(`; PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;
+			PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=0`, pageSize, synchronous)
 	}
-	c, err := sqlite3.OpenContext(ctx, (&url.URL{Scheme: "file", OmitHost: true, Path: cfg.Path, RawQuery: query}).String())
+	c, err := sqlitefile.Open(ctx, name, settings)
 	if err != nil {
 		return nil, err
 	}
-	synchronous := "NORMAL"
-	if cfg.Durability == Full {
-		synchronous = "FULL"
-	}
-	cache := cfg.CacheBytes / int64(cfg.Readers+1) >> 10
-	err = fts5.Register(c)
-	if err == nil {
-		err = c.Exec(fmt.Sprintf(`PRAGMA busy_timeout=5000; PRAGMA temp_store=%s; PRAGMA cache_size=-%d`, cmp.Or(cfg.TempStore, "memory"), max(cache, 256)))
-	}
-	if err == nil && read {
-		err = c.Exec(`CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, passages, row); PRAGMA query_only=ON`)
-	}
-	if err == nil && !read {
-		err = c.Exec(fmt.Sprintf(`PRAGMA page_size=%d; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;
-			PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=0`, pageSize, synchronous))
-	}
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	c.SetInterrupt(context.WithoutCancel(ctx))
 	return &conn{Conn: c, stmts: map[string]*sqlite3.Stmt{}}, nil
 }
 
@@ -231,23 +223,11 @@ func (db *DB) Run(ctx context.Context) error {
 		return storageError("open a connection for checkpoints", err)
 	}
 	defer func() { _ = c.close() }()
-	t := time.NewTicker(db.cfg.CheckpointInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			db.mu.Lock()
-			defer db.mu.Unlock()
-			if _, _, err := db.writer.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil && !errors.Is(err, sqlite3.BUSY) {
-				db.cfg.Logger.WarnContext(ctx, "last checkpoint of the memory failed", "error", err)
-			}
-			return nil
-		case <-t.C:
-			db.checkpoint(ctx, c)
-		case <-db.full:
-			db.beginAnew(ctx, c)
-		}
-	}
+	db.checks.Run(ctx, c.Conn, db.metrics.check)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.checks.Finish(ctx, db.writer.Conn)
+	return nil
 }
 
 // Close releases the file. Call it when Run has returned, or was never called, and nobody
@@ -272,74 +252,15 @@ func (db *DB) Close() error {
 	return errors.Join(append(errs, db.writer.close())...)
 }
 
-// checkpoint moves what it can without making anybody wait, and returns the length of the log
-// and what of it has been moved, in pages.
-func (db *DB) checkpoint(ctx context.Context, c *conn) (pages, moved int) {
-	start := time.Now()
-	pages, moved, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
-	if err != nil && !errors.Is(err, sqlite3.BUSY) && ctx.Err() == nil {
-		db.cfg.Logger.WarnContext(ctx, "checkpoint of the memory failed", "error", err)
-	}
-	db.metrics.check.Observe(time.Since(start).Seconds())
-	return pages, moved
-}
-
-// beginAnew lets the log begin anew: SQLite does that when a commit finds all of it moved, and
-// that never happens while commits come without a pause. So they are held up for the last bit.
-func (db *DB) beginAnew(ctx context.Context, c *conn) {
-	db.checkpoint(ctx, c) // most of it, while commits go on
-	db.checkpoint(ctx, c) // most of what came meanwhile
-	db.mu.Lock()
-	pages, moved := db.checkpoint(ctx, c)
-	db.mu.Unlock()
-	at := db.walPages()
-	if moved < pages { // somebody reads what is old: not again at once
-		at += int64(pages)
-	}
-	db.fullAt.Store(at)
-}
-
-// walPages is the length of the log, in pages, after which it begins anew.
-func (db *DB) walPages() int64 { return max(1, db.cfg.WALSize/pageSize) }
-
-// grown is told the length of the log after each commit.
-func (db *DB) grown(_ *sqlite3.Conn, _ string, pages int) error {
-	if int64(pages) >= db.fullAt.Load() {
-		select {
-		case db.full <- struct{}{}:
-		default: // it is known
-		}
-	}
-	return nil
-}
-
 // now is the time, but never before the last write: clocks can be set back.
 func (db *DB) now() int64 { return max(micros(db.cfg.Now()), db.latest.Load()) }
 
 // storageError gives err the Kind its SQLite code means; nil and *caxton.Error pass.
-func storageError(what string, err error) error {
-	if err == nil {
-		return nil
+func storageError(what string, err error) error { return file().Error(what, err) }
+
+func file() sqlitefile.File {
+	return sqlitefile.File{
+		Name:   "the memory file",
+		Repair: "stop the server, keep the damaged file, and restore memory.db from a backup, or move it away to begin with an empty memory; `sqlite3 memory.db .recover` may save what is in it",
 	}
-	if _, ok := errors.AsType[*caxton.Error](err); ok {
-		return err
-	}
-	switch {
-	case errors.Is(err, sqlite3.FULL):
-		return caxton.Errorf(caxton.Exhausted, "disk_full", "%s: the disk is full", what).
-			WithHint("free space in the data directory; nothing was half written").WithCause(err)
-	case errors.Is(err, sqlite3.READONLY), errors.Is(err, sqlite3.PERM), errors.Is(err, sqlite3.CANTOPEN):
-		return caxton.Errorf(caxton.Unavailable, "storage_unwritable", "%s: the memory file cannot be written", what).
-			WithHint("check the owner and mode of the data directory and its files").WithCause(err)
-	case errors.Is(err, sqlite3.CORRUPT), errors.Is(err, sqlite3.NOTADB):
-		return caxton.Errorf(caxton.Unavailable, "storage_corrupt", "%s: the memory file is damaged", what).
-			WithHint("stop the server, keep the damaged file, and restore memory.db from a backup, or move it away to begin with an empty memory; `sqlite3 memory.db .recover` may save what is in it").WithCause(err)
-	case errors.Is(err, sqlite3.IOERR):
-		return caxton.Errorf(caxton.Unavailable, "storage_io", "%s: the disk did not do as asked", what).
-			WithHint("check the disk and the system log").WithCause(err)
-	case errors.Is(err, sqlite3.BUSY):
-		return caxton.Errorf(caxton.Unavailable, "storage_busy", "%s: another program uses the memory file", what).
-			WithHint("end the other program; one server uses a data directory").WithCause(err)
-	}
-	return caxton.Errorf(caxton.Internal, "storage_failed", "%s failed", what).WithCause(err)
 }

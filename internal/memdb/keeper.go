@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caxton/caxton/internal/memory"
+	"github.com/caxton/caxton/internal/sqlitefile"
 	"github.com/ncruces/go-sqlite3"
 )
 
@@ -92,11 +93,11 @@ func (db *DB) File(ctx context.Context) (memory.FileStats, error) {
 	for range db.cfg.Readers { // each of those that are free, more or less
 		err := db.view(ctx, "file", func(c *conn) error {
 			if s.Free == 0 {
-				free, err := pragma(c.Conn, "freelist_count")
+				free, err := sqlitefile.Pragma(c.Conn, "freelist_count")
 				if err != nil {
 					return err
 				}
-				size, err := pragma(c.Conn, "page_size")
+				size, err := sqlitefile.Pragma(c.Conn, "page_size")
 				if err != nil {
 					return err
 				}
@@ -142,16 +143,16 @@ func (db *DB) Vacuum(ctx context.Context) (freed int64, err error) {
 	for {
 		var before, after, size int64
 		err := db.write(ctx, "vacuum", func(t *tx) (err error) {
-			if before, err = pragma(t.Conn, "freelist_count"); err != nil {
+			if before, err = sqlitefile.Pragma(t.Conn, "freelist_count"); err != nil {
 				return err
 			}
-			if size, err = pragma(t.Conn, "page_size"); err != nil {
+			if size, err = sqlitefile.Pragma(t.Conn, "page_size"); err != nil {
 				return err
 			}
 			if err := t.each(`PRAGMA incremental_vacuum(2000)`, nil, func(*sqlite3.Stmt) error { return nil }); err != nil {
 				return err
 			}
-			after, err = pragma(t.Conn, "freelist_count")
+			after, err = sqlitefile.Pragma(t.Conn, "freelist_count")
 			return err
 		})
 		if err != nil {

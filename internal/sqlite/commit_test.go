@@ -103,17 +103,6 @@ func TestFlushFails(t *testing.T) {
 	}
 }
 
-// A checkpoint that fails is not tried again with each commit.
-func TestBeginAnewFails(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "caxton.db")
-	db, _ := openWith(t, sqlite.Config{Path: path, WALSize: 64 << 10})
-	before := db.FullAt()
-	db.BeginAnewFailing(t)
-	if after := db.FullAt(); after <= before {
-		t.Errorf("the log is to begin anew at %d pages after a failure, want more than %d", after, before)
-	}
-}
-
 // Where each write is to have a commit of its own, each gets one.
 func TestBatchOfOne(t *testing.T) {
 	db, _ := openWith(t, sqlite.Config{Path: filepath.Join(t.TempDir(), "caxton.db"), MaxBatch: 1})

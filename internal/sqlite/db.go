@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -15,10 +14,10 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/sqlitefile"
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/driver"
 	"github.com/ncruces/go-sqlite3/ext/fts5"
-	"github.com/ncruces/go-sqlite3/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -67,8 +66,7 @@ type DB struct {
 	jobs    chan *job     // sent to by anybody, taken from under mu
 	queued  chan struct{} // capacity 1: there are jobs for Run
 	stopped chan struct{} // closed when Run has ended: no write will be done any more
-	full    chan struct{} // capacity 1: the write-ahead log is to begin anew
-	fullAt  atomic.Int64  // its pages by then
+	checks  *sqlitefile.Checkpoints
 	running atomic.Bool
 	metrics metrics
 
@@ -132,18 +130,17 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if f, err := os.OpenFile(cfg.Path, os.O_CREATE|os.O_RDWR, 0o600); err == nil { // made here for its mode; SQLite says what is wrong with it
-		_ = f.Close()
-	}
+	sqlitefile.Create(cfg.Path)
 	w, err := openConn(ctx, writerDSN(cfg.Path, cfg.Durability), Full) // the file system decides what a commit's sync does
 	if err != nil {
 		return nil, storageError("open "+cfg.Path, err)
 	}
-	if err := migrate(ctx, w, cfg.Logger); err != nil {
+	logger := cfg.Logger.With("file", filepath.Base(cfg.Path))
+	if err := schema().Migrate(ctx, w, logger); err != nil {
 		_ = w.Close()
 		return nil, err
 	}
-	read, err := driver.Open(readDSN(cfg.Path), func(c *sqlite3.Conn) error {
+	read, err := driver.Open(sqlitefile.URL(cfg.Path, "mode", "ro"), func(c *sqlite3.Conn) error {
 		if err := fts5.Register(c); err != nil {
 			return err
 		}
@@ -160,11 +157,11 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		jobs:    make(chan *job, 4*cfg.MaxBatch), // a few batches: more callers simply wait
 		queued:  make(chan struct{}, 1),
 		stopped: make(chan struct{}),
-		full:    make(chan struct{}, 1),
 		writing: newWriting(),
 	}
-	db.fullAt.Store(db.walPages())
-	w.WALHook(db.grown)
+	db.checks = sqlitefile.NewCheckpoints(w, sqlitefile.CheckpointConfig{
+		Interval: cfg.CheckpointInterval, Pages: cfg.WALSize / pageSize, Commits: &db.mu, Logger: logger,
+	})
 	if err := db.stmts.prepare(w); err != nil {
 		_ = db.Close()
 		return nil, storageError("prepare statements", err)
@@ -199,36 +196,18 @@ func newMetrics(reg prometheus.Registerer) metrics {
 // writerMemory is what the writer keeps in memory.
 const writerMemory = `PRAGMA temp_store=MEMORY; PRAGMA cache_size=-65536`
 
-func openConn(ctx context.Context, path string, d Durability) (*sqlite3.Conn, error) {
-	c, err := sqlite3.OpenContext(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	if err := fts5.Register(c); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
+func openConn(ctx context.Context, name string, d Durability) (*sqlite3.Conn, error) {
 	sync := "NORMAL"
 	if d == Full {
 		sync = "FULL"
 	}
-	err = c.Exec(`PRAGMA busy_timeout=5000;
+	return sqlitefile.Open(ctx, name, `PRAGMA busy_timeout=5000;
 		PRAGMA journal_mode=WAL;
-		PRAGMA synchronous=` + sync + `;
+		PRAGMA synchronous=`+sync+`;
 		PRAGMA checkpoint_fullfsync=ON;
 		PRAGMA wal_autocheckpoint=0;
 		PRAGMA foreign_keys=ON;
-		` + writerMemory)
-	if err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	c.SetInterrupt(context.WithoutCancel(ctx))
-	return c, nil
-}
-
-func readDSN(path string) string {
-	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "mode=ro"}).String()
+		`+writerMemory)
 }
 
 // Run does the writes that callers ask for, and the checkpoints, until ctx ends; then it
@@ -246,7 +225,7 @@ func (db *DB) Run(ctx context.Context) error {
 	close(db.stopped)
 	stopChecks()
 	wg.Wait()
-	db.finish()
+	db.checks.Finish(ctx, db.writer)
 	return nil
 }
 
@@ -559,106 +538,17 @@ func (db *DB) checkpoints(ctx context.Context) {
 		return
 	}
 	defer func() { _ = c.Close() }()
-	t := time.NewTicker(db.cfg.CheckpointInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			db.checkpoint(ctx, c)
-		case <-db.full:
-			db.beginAnew(ctx, c)
-		}
-	}
-}
-
-// checkpoint moves what it can without making anybody wait, and returns the length of the log
-// and whether all of it has been moved.
-func (db *DB) checkpoint(ctx context.Context, c *sqlite3.Conn) (pages int64, all bool) {
-	start := time.Now()
-	inLog, moved, err := c.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
-	if err != nil && !errors.Is(err, sqlite3.BUSY) {
-		db.cfg.Logger.WarnContext(ctx, "checkpoint failed", "error", err)
-	}
-	db.metrics.check.Observe(time.Since(start).Seconds())
-	return int64(inLog), err == nil && moved == inLog
-}
-
-// beginAnew lets the log begin anew, over its old pages: SQLite does that when a commit finds
-// all of it moved, and that never happens while commits come without a pause. So they are held
-// up for the last bit of the work. The log would grow without end otherwise; and new pages
-// of a file cost the system much more than old ones.
-func (db *DB) beginAnew(ctx context.Context, c *sqlite3.Conn) {
-	db.checkpoint(ctx, c) // most of it, while commits go on
-	db.checkpoint(ctx, c) // most of what came meanwhile
-	db.syncFile(ctx, c)
-	db.mu.Lock()
-	pages, all := db.checkpoint(ctx, c)
-	db.mu.Unlock()
-	at := db.walPages()
-	if !all { // somebody reads what is old, or the disk is full: not again at once
-		at += max(pages, db.fullAt.Load())
-	}
-	db.fullAt.Store(at)
-}
-
-// syncFile has the disk write what was moved into the file. SQLite syncs the file only at the
-// end of a checkpoint that has moved all: with commits held up, it would be for all of it.
-func (db *DB) syncFile(ctx context.Context, c *sqlite3.Conn) {
-	f, err := c.FileControl("main", sqlite3.FCNTL_FILE_POINTER)
-	if file, ok := f.(vfs.File); ok {
-		err = file.Sync(vfs.SYNC_NORMAL)
-	}
-	if err != nil { // the checkpoint will fail, too, if it matters
-		db.cfg.Logger.WarnContext(ctx, "database file not synced", "error", err)
-	}
-}
-
-// walPages is the length of the log, in pages, after which it begins anew.
-func (db *DB) walPages() int64 { return max(1, db.cfg.WALSize/pageSize) }
-
-// grown is told the length of the log after each commit.
-func (db *DB) grown(_ *sqlite3.Conn, _ string, pages int) error {
-	if int64(pages) >= db.fullAt.Load() {
-		select {
-		case db.full <- struct{}{}:
-		default: // it is known
-		}
-	}
-	return nil
-}
-
-// finish writes the whole log back, so that the file alone is complete after a clean stop.
-func (db *DB) finish() {
-	if _, _, err := db.writer.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE); err != nil && !errors.Is(err, sqlite3.BUSY) {
-		db.cfg.Logger.Warn("last checkpoint failed", "error", err)
-	}
+	db.checks.Run(ctx, c, db.metrics.check)
 }
 
 // storageError gives err the Kind its SQLite code means; nil and *caxton.Error pass.
-func storageError(what string, err error) error {
-	if err == nil {
-		return nil
+func storageError(what string, err error) error { return file().Error(what, err) }
+
+func file() sqlitefile.File {
+	return sqlitefile.File{
+		Name:   "the database file",
+		Repair: "stop the server and restore the file from a backup; keep the damaged one for repair",
 	}
-	if _, ok := errors.AsType[*caxton.Error](err); ok {
-		return err
-	}
-	switch {
-	case errors.Is(err, sqlite3.FULL):
-		return caxton.Errorf(caxton.Exhausted, "disk_full", "%s: the disk is full", what).
-			WithHint("free space in the data directory; nothing was half written").WithCause(err)
-	case errors.Is(err, sqlite3.READONLY), errors.Is(err, sqlite3.PERM), errors.Is(err, sqlite3.CANTOPEN):
-		return caxton.Errorf(caxton.Unavailable, "storage_unwritable", "%s: the database cannot be written", what).
-			WithHint("check the owner and mode of the data directory and its files").WithCause(err)
-	case errors.Is(err, sqlite3.CORRUPT), errors.Is(err, sqlite3.NOTADB):
-		return caxton.Errorf(caxton.Unavailable, "storage_corrupt", "%s: the database file is damaged", what).
-			WithHint("stop the server and restore the file from a backup; keep the damaged one for repair").WithCause(err)
-	case errors.Is(err, sqlite3.IOERR):
-		return caxton.Errorf(caxton.Unavailable, "storage_io", "%s: the disk did not do as asked", what).
-			WithHint("check the disk and the system log").WithCause(err)
-	}
-	return caxton.Errorf(caxton.Internal, "storage_failed", "%s failed", what).WithCause(err)
 }
 
 func micros(t time.Time) int64 {

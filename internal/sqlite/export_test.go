@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"testing"
 
 	"github.com/caxton/caxton"
 	"github.com/ncruces/go-sqlite3"
@@ -42,23 +41,6 @@ func (db *DB) AcceptNow(d caxton.Delivery) error {
 		}
 		return db.accept(&d, body)
 	})
-}
-
-// FullAt returns after how many pages the log is to begin anew.
-func (db *DB) FullAt() int64 { return db.fullAt.Load() }
-
-// BeginAnewFailing has the log begin anew on a connection that cannot do anything.
-func (db *DB) BeginAnewFailing(t *testing.T) {
-	t.Helper()
-	c, err := openConn(t.Context(), db.cfg.Path, Normal)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	c.SetInterrupt(ctx)
-	db.beginAnew(t.Context(), c)
 }
 
 // CountConversations returns how many rows the table of conversations has.

@@ -1,8 +1,7 @@
 package sqlite
 
 import (
-	"net/url"
-
+	"github.com/caxton/caxton/internal/sqlitefile"
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
@@ -37,7 +36,7 @@ func writerVFS(d Durability) string {
 
 // writerDSN names the file for the writer connection.
 func writerDSN(path string, d Durability) string {
-	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: url.Values{"vfs": {writerVFS(d)}}.Encode()}).String()
+	return sqlitefile.URL(path, "vfs", writerVFS(d))
 }
 
 // OpenFilename opens a file; the write-ahead log is gathered.
