@@ -100,13 +100,6 @@ func (d *Dir) begin() error {
 	return nil
 }
 
-// Format returns the format marker.
-func (d *Dir) Format() Format {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.format
-}
-
 // Remember writes into the marker where the agent files are, for servers that are started
 // without being told. The path is absolute.
 func (d *Dir) Remember(agentsDir string) error {

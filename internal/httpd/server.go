@@ -250,9 +250,6 @@ func humaConfig(version string) huma.Config {
 	return c
 }
 
-// Handler returns the whole interface as a handler, for tests.
-func (s *Server) Handler() http.Handler { return s.handler }
-
 // Listening returns a channel that is closed when the server takes connections.
 func (s *Server) Listening() <-chan struct{} { return s.listening }
 

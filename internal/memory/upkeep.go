@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"io"
 	"iter"
 	"time"
 
@@ -114,6 +113,4 @@ type Keeper interface {
 	Check(ctx context.Context, deep bool) ([]string, error)
 	// Export visits everything there is within an access, entities first, in order of ID, as of one moment.
 	Export(ctx context.Context, a Access, f Filter, past bool, entity func(caxton.Entity) error, relation func(caxton.Relation) error) error
-	// Backup writes a consistent copy of the file.
-	Backup(ctx context.Context, w io.Writer) error
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -240,76 +239,4 @@ func shareWord(a, b string) bool {
 		}
 	}
 	return false
-}
-
-// Merge takes what is known about drop over to keep, with where it came from and both clocks,
-// and forgets drop. Both must be in one scope. It is written in two steps: after a failure
-// between them both are there, and to merge them again completes it.
-func (e *Engine) Merge(ctx context.Context, a memory.Access, keep, drop caxton.EntityID, by caxton.Provenance) (memory.Written, error) {
-	if keep == drop {
-		return memory.Written{}, caxton.Errorf(caxton.Invalid, "merge_invalid", "an entity cannot be merged with itself")
-	}
-	kept, err := e.store.Entity(ctx, a, keep, memory.AsOf{})
-	if err != nil {
-		return memory.Written{}, err
-	}
-	gone, err := e.store.Entity(ctx, a, drop, memory.AsOf{})
-	if err != nil {
-		return memory.Written{}, err
-	}
-	if kept.Scope != gone.Scope {
-		return memory.Written{}, caxton.Errorf(caxton.Conflict, "merge_scopes", "%.80q is in %s and %.80q in %s", kept.Name, kept.Scope, gone.Name, gone.Scope).
-			WithHint("only entities of one scope can be merged")
-	}
-	memos, err := e.mergers(ctx, a, &kept, &gone)
-	if err != nil {
-		return memory.Written{}, err
-	}
-	w, err := e.Remember(ctx, a, memos, by)
-	if err != nil {
-		return memory.Written{}, fmt.Errorf("merge: %w", err)
-	}
-	if _, err := e.Forget(ctx, a, memory.Forgetting{Entities: []caxton.EntityID{drop}, By: by}); err != nil {
-		return w, fmt.Errorf("merge: forget %s: %w", drop, err)
-	}
-	return w, nil
-}
-
-// mergers returns the memos that bring what is known about gone to kept.
-func (e *Engine) mergers(ctx context.Context, a memory.Access, kept, gone *caxton.Entity) ([]memory.Memo, error) {
-	importance := max(kept.Importance, gone.Importance)
-	m := memory.Memo{ID: kept.ID, Importance: &importance}
-	keys := map[string]bool{}
-	for i := range kept.Observations {
-		keys[kept.Observations[i].Key] = true
-	}
-	for i := range gone.Observations {
-		o := &gone.Observations[i]
-		n := memory.Note{Text: o.Text, Key: o.Key, Confidence: &o.Confidence, Valid: o.Valid, Provenance: &o.Provenance}
-		if keys[o.Key] {
-			n.Key = "" // what is known about the one that is kept stays
-		}
-		m.Notes = append(m.Notes, n)
-	}
-	memos := []memory.Memo{m}
-	for cursor := ""; ; {
-		page, next, err := e.store.Relations(ctx, a, gone.ID, memory.AsOf{}, cursor, 500)
-		if err != nil {
-			return nil, err
-		}
-		for i := range page {
-			r := &page[i]
-			l := memory.Link{Type: r.Type, Strength: &r.Strength, Confidence: &r.Confidence, Metadata: r.Metadata, Valid: r.Valid, ToID: r.To}
-			switch {
-			case r.From == gone.ID && r.To != kept.ID && r.To != gone.ID:
-				memos[0].Links = append(memos[0].Links, l)
-			case r.To == gone.ID && r.From != kept.ID && r.From != gone.ID:
-				l.ToID = kept.ID
-				memos = append(memos, memory.Memo{ID: r.From, Links: []memory.Link{l}})
-			}
-		}
-		if cursor = next; next == "" {
-			return memos, nil
-		}
-	}
 }

@@ -60,7 +60,7 @@ func episode(t *memory.Turn) string {
 		}
 		b.WriteString(who)
 		b.WriteString(": ")
-		text = Redact(text)
+		text = redact(text)
 		b.WriteString(shortened(text, episodeText))
 		if len(text) > episodeText {
 			b.WriteString("…")
@@ -71,10 +71,10 @@ func episode(t *memory.Turn) string {
 	return b.String()
 }
 
-// Redact replaces what looks like a secret by "[redacted]": the value after a word like
+// redact replaces what looks like a secret by "[redacted]": the value after a word like
 // password, api_key, secret or token and a sign like = or :, the credentials in an
 // Authorization header or a URL, keys of well-known forms, and private keys.
-func Redact(text string) string {
+func redact(text string) string {
 	text = privateKey.ReplaceAllString(text, redacted)
 	text = namedSecret.ReplaceAllString(text, "${1}"+redacted)
 	text = saidSecret.ReplaceAllString(text, "${1}"+redacted)

@@ -27,6 +27,12 @@ func (e *Engine) Ask(ctx context.Context, a memory.Access, text string, now time
 	return Question{q.persons, q.things, q.ids, q.content, q.meaning, q.when.from, q.when.to, q.now}, err
 }
 
+// Line returns a snippet as it stands in a prompt.
+func Line(s memory.Snippet) string { return line(s) }
+
+// Redact replaces what looks like a secret.
+func Redact(text string) string { return redact(text) }
+
 // Similarity is the score that a sum of signals comes to.
 func Similarity(x float64) float64 { return similarity(x) }
 

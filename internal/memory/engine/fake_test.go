@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"hash/fnv"
-	"io"
 	"iter"
 	"maps"
 	"math"
@@ -759,7 +758,6 @@ func (f *fake) Vacuum(context.Context) (int64, error)                  { return 
 func (f *fake) Analyze(context.Context) error                          { return nil }
 func (f *fake) Reindex(context.Context, func(done, total int64)) error { return nil }
 func (f *fake) Check(context.Context, bool) ([]string, error)          { return nil, nil }
-func (f *fake) Backup(context.Context, io.Writer) error                { return nil }
 
 func (f *fake) Export(_ context.Context, a memory.Access, fl memory.Filter, past bool, entity func(caxton.Entity) error, relation func(caxton.Relation) error) error {
 	f.mu.Lock()

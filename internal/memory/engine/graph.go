@@ -367,33 +367,6 @@ func (g *graph) shortest(from []caxton.EntityID, to caxton.EntityID, depth int, 
 	return way, true
 }
 
-// between returns the relations whose both ends are in ids.
-func (g *graph) between(ids []caxton.EntityID, w *walk) (relations []caxton.RelationID) {
-	in := make(map[int32]bool, len(ids))
-	for _, id := range ids {
-		if at, ok := g.at[id]; ok && w.seen(&g.nodes[at]) {
-			in[at] = true
-		}
-	}
-	var buf []step
-	out := *w
-	out.in, out.out = false, true
-	for _, id := range ids {
-		at, ok := g.at[id]
-		if !ok || !in[at] {
-			continue
-		}
-		in[at] = true
-		buf = g.steps(buf[:0], at, &out)
-		for _, s := range buf {
-			if in[s.to] {
-				relations = append(relations, g.edges[s.edge].id)
-			}
-		}
-	}
-	return relations
-}
-
 const (
 	spreadDepth = 2
 	spreadDecay = 0.5  // of strength for each step after the first

@@ -199,14 +199,11 @@ func TestTraversalIsCut(t *testing.T) {
 		remember(t, e, memo(global(), fmt.Sprint("n", i), "thing"))
 		remember(t, e, memory.Memo{ID: hub, Links: []memory.Link{{To: fmt.Sprint("n", i), Type: "x", Strength: &strength}}})
 	}
-	g, err := e.Neighbours(t.Context(), all(), hub, memory.Outgoing, nil, 0, 3)
+	g, err := e.Traverse(t.Context(), memory.Traversal{Access: all(), From: []caxton.EntityID{hub}, Depth: 1, Direction: memory.Outgoing, Limit: 4})
 	if err != nil || len(g.Nodes) != 4 || !g.Truncated || g.Nodes[1].Entity.Name != "n19" || len(g.Edges) != 3 {
-		t.Errorf("Neighbours() = %+v, %v; want the three strongest", g, err)
+		t.Errorf("Traverse() = %+v, %v; want the three strongest", g, err)
 	}
 	ids := slices.Sorted(maps.Keys(f.entities))
-	if g, err = e.Subgraph(t.Context(), all(), ids[:5]); err != nil || len(g.Nodes) != 5 || len(g.Edges) != 4 {
-		t.Errorf("Subgraph() = %d nodes, %d edges, %v", len(g.Nodes), len(g.Edges), err)
-	}
 	for _, q := range []memory.Traversal{
 		{}, {From: ids[:1], Depth: 11}, {From: ids[:1], Depth: -1}, {From: ids[:1], Limit: 10001}, {From: ids[:1], MinStrength: 2}, {From: ids[:1], Direction: "up"},
 	} {

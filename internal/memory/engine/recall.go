@@ -57,19 +57,19 @@ func (e *Engine) Recall(ctx context.Context, a memory.Access, text string, o mem
 	slices.SortStableFunc(all, func(a, b memory.Snippet) int { return cmp.Compare(b.Score, a.Score) })
 	out := memory.Recalled{Degraded: r.Degraded}
 	for _, s := range all[:min(len(all), o.Limit)] {
-		line := Line(s)
-		s.Tokens = EstimateTokens(line)
+		shown := line(s)
+		s.Tokens = EstimateTokens(shown)
 		if left := o.Tokens - out.Tokens; s.Tokens > left {
 			if left < leastCut {
 				break
 			}
-			over := len(line) - 4*left + 4
+			over := len(shown) - 4*left + 4
 			if over >= len(s.Text) {
 				break
 			}
 			s.Text = shortened(s.Text, len(s.Text)-over) + "…"
-			line = Line(s)
-			if s.Tokens = EstimateTokens(line); s.Tokens > left {
+			shown = line(s)
+			if s.Tokens = EstimateTokens(shown); s.Tokens > left {
 				continue // a script with a token a rune: a shorter snippet may fit
 			}
 		}
@@ -118,9 +118,9 @@ func snippets(h *memory.Hit) []memory.Snippet {
 	return all
 }
 
-// Line returns a snippet as it stands in a prompt, for which its tokens are counted. A line
+// line returns a snippet as it stands in a prompt, for which its tokens are counted. A line
 // break in it cannot begin another snippet.
-func Line(s memory.Snippet) string {
+func line(s memory.Snippet) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "- %s (%s", s.Name, s.Type)
 	if !s.At.IsZero() {

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/caxton/caxton/internal/memory"
@@ -214,6 +213,3 @@ func (e *Engine) Check(ctx context.Context, deep bool) ([]string, error) {
 	}
 	return faults, err
 }
-
-// Backup writes a consistent copy of the file.
-func (e *Engine) Backup(ctx context.Context, w io.Writer) error { return e.keeper.Backup(ctx, w) }
