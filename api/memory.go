@@ -297,6 +297,16 @@ type MemoryStatus struct {
 	CacheHitRate    float64         `json:"cache_hit_rate" minimum:"0" maximum:"1" doc:"of embeddings"`
 	MaxEntities     int             `json:"max_entities"`
 	Progress        *MemoryProgress `json:"progress,omitempty"`
+	Download        *ModelDownload  `json:"download,omitempty" doc:"of the embedding model, while it is at work"`
+}
+
+// ModelDownload is how far the download of an embedding model is: it comes file by file.
+type ModelDownload struct {
+	Model      string `json:"model" example:"sentence-transformers/all-MiniLM-L12-v2"`
+	File       string `json:"file" example:"model.safetensors"`
+	DoneBytes  int64  `json:"done_bytes"`
+	TotalBytes int64  `json:"total_bytes,omitempty" doc:"missing while it is not known"`
+	Percent    int    `json:"percent,omitempty" minimum:"0" maximum:"100" doc:"of the file; missing while its size is not known"`
 }
 
 // MemoryProgress is how far a long job is.
@@ -338,19 +348,20 @@ type MemoryFile struct {
 
 // MemoryModel tells of the embedding model.
 type MemoryModel struct {
-	Name          string      `json:"name" example:"all-MiniLM-L6-v2"`
-	Model         string      `json:"model" example:"all-MiniLM-L6-v2@int8-1" doc:"identity of what is used"`
-	Source        string      `json:"source" example:"built in"`
-	Dimensions    int         `json:"dimensions" example:"384"`
-	Status        string      `json:"status" enum:"loaded,loading,failed,none"`
-	Fallback      string      `json:"fallback,omitempty" doc:"why another model is used than the configured one"`
-	LoadMillis    float64     `json:"load_ms"`
-	Bytes         int64       `json:"bytes"`
-	Cache         MemoryCache `json:"cache"`
-	Texts         int64       `json:"texts"`
-	AverageMillis float64     `json:"average_ms"`
-	P99Millis     float64     `json:"p99_ms"`
-	PerSecond     float64     `json:"per_second"`
+	Name          string         `json:"name" example:"all-MiniLM-L6-v2"`
+	Model         string         `json:"model" example:"all-MiniLM-L6-v2@int8-1" doc:"identity of what is used"`
+	Source        string         `json:"source" example:"built in"`
+	Dimensions    int            `json:"dimensions" example:"384"`
+	Status        string         `json:"status" enum:"loaded,loading,failed,none"`
+	Fallback      string         `json:"fallback,omitempty" doc:"why another model is used than the configured one"`
+	Download      *ModelDownload `json:"download,omitempty" doc:"of the configured one, while it is at work"`
+	LoadMillis    float64        `json:"load_ms"`
+	Bytes         int64          `json:"bytes"`
+	Cache         MemoryCache    `json:"cache"`
+	Texts         int64          `json:"texts"`
+	AverageMillis float64        `json:"average_ms"`
+	P99Millis     float64        `json:"p99_ms"`
+	PerSecond     float64        `json:"per_second"`
 }
 
 // MemoryCache tells of a cache.

@@ -99,6 +99,29 @@ func TestTokenStaysSecret(t *testing.T) {
 	}
 }
 
+// TestModelDownloadIsShown holds that a download of an embedding model is seen while it is at work.
+func TestModelDownloadIsShown(t *testing.T) {
+	t.Parallel()
+	for download, want := range map[string]string{
+		`{"model":"someone/small","file":"model.safetensors","done_bytes":13421772,"total_bytes":134217728,"percent":10}`: "model.safetensors 12.8MB of 128MB (10%)\n",
+		`{"model":"someone/small","file":"vocab.txt","done_bytes":1048576}`:                                               "vocab.txt 1.0MB\n",
+	} {
+		url := server(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"status":"degraded","download":`+download+`}`)
+		})
+		for _, command := range []string{"status", "model-status"} {
+			code, stdout, stderr := run(t.Context(), t, nil, "memory", command, "--server", url)
+			if code != 0 || !strings.Contains(stdout, "Downloading:") || !strings.Contains(stdout, want) {
+				t.Errorf("memory %s: exit code %d, output %q, %q; want %q", command, code, stdout, stderr, want)
+			}
+			code, stdout, _ = run(t.Context(), t, nil, "memory", command, "-o", "json", "--server", url)
+			if code != 0 || !strings.Contains(stdout, `"done_bytes"`) {
+				t.Errorf("memory %s -o json: exit code %d, output %q", command, code, stdout)
+			}
+		}
+	}
+}
+
 // server returns the URL of a server that answers with handle.
 func server(t *testing.T, handle http.HandlerFunc) string {
 	t.Helper()

@@ -63,6 +63,9 @@ func newMemoryStatus(env *Env) *cobra.Command {
 				if g := s.Progress; g != nil {
 					p.line("At work: %s, %s", g.Step, portion(g))
 				}
+				if d := s.Download; d != nil {
+					p.line("Downloading: %s, %s", d.Model, fetched(d))
+				}
 				if s.Status != "healthy" {
 					p.line("Status: %s", strings.TrimSpace(s.Status+" "+s.Reason))
 				}
@@ -77,6 +80,14 @@ func portion(g *api.MemoryProgress) string {
 		return grouped(g.Done)
 	}
 	return fmt.Sprintf("%s of %s", grouped(g.Done), grouped(g.Total))
+}
+
+// fetched says how far a download is.
+func fetched(d *api.ModelDownload) string {
+	if d.TotalBytes <= 0 {
+		return d.File + " " + megabytes(d.DoneBytes)
+	}
+	return fmt.Sprintf("%s %s of %s (%d%%)", d.File, megabytes(d.DoneBytes), megabytes(d.TotalBytes), d.Percent)
 }
 
 func newMemoryStats(env *Env) *cobra.Command {
@@ -287,6 +298,9 @@ func newMemoryModelStatus(env *Env) *cobra.Command {
 				p.row("Memory:", megabytes(m.Bytes))
 				if m.Fallback != "" {
 					p.row("Instead of the configured one:", m.Fallback)
+				}
+				if m.Download != nil {
+					p.row("Downloading:", fetched(m.Download))
 				}
 			})
 		},

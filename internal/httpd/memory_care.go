@@ -82,7 +82,7 @@ func (s *Server) memoryStatus(st *memory.Stats, err error) api.MemoryStatus {
 	out := api.MemoryStatus{
 		Status: healthy, Backend: "embedded", SQLiteStatus: healthy, SQLiteSizeBytes: st.File.Bytes, EmbeddingModel: m.Name, ModelStatus: m.Status,
 		Entities: st.Counts.Entities, Relations: st.Counts.Relations, Observations: st.Counts.Observations, Unembedded: st.Status.Unembedded,
-		CacheHitRate: m.Cache.HitRate, MaxEntities: st.MaxEntities, Reason: st.Status.Reason,
+		CacheHitRate: m.Cache.HitRate, MaxEntities: st.MaxEntities, Reason: st.Status.Reason, Download: m.Download,
 	}
 	if p := st.Status.Progress; p != nil {
 		out.Progress = &api.MemoryProgress{Step: p.Step, Done: p.Done, Total: p.Total}
@@ -133,6 +133,9 @@ func (s *Server) memoryModel() api.MemoryModel {
 		Name: m.Name, Model: m.Model, Source: m.Source, Dimensions: m.Dimensions, Status: modelLoading, Fallback: m.Fallback, LoadMillis: millis(m.LoadTime),
 		Bytes: m.Bytes, Texts: m.Texts, AverageMillis: millis(m.Average), P99Millis: millis(m.P99), PerSecond: m.PerSecond,
 		Cache: api.MemoryCache{Entries: m.CacheEntries, Limit: m.CacheLimit, Bytes: m.CacheBytes, Hits: m.Hits, Misses: m.Misses, HitRate: rate(m.Hits, m.Misses)},
+	}
+	if d := m.Download; d != nil {
+		out.Download = &api.ModelDownload{Model: m.Name, File: d.File, DoneBytes: d.Done, TotalBytes: d.Total, Percent: percent(d.Done, d.Total)}
 	}
 	switch {
 	case m.Loaded:

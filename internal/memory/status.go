@@ -64,7 +64,8 @@ type ModelStats struct {
 	Source       string // "built in", a directory, an address
 	Dimensions   int
 	Loaded       bool
-	Fallback     string // why another model is used than the configured one, or ""
+	Fallback     string    // why another model is used than the configured one, or ""
+	Download     *Download // of the configured one, while it is at work; or nil
 	LoadTime     time.Duration
 	Bytes        int64 // resident
 	CacheEntries int
@@ -75,6 +76,12 @@ type ModelStats struct {
 	Average      time.Duration // for one text
 	P99          time.Duration
 	PerSecond    float64 // texts one core embeds in a second, by Average
+}
+
+// A Download is how far the download of a model is: it comes file by file.
+type Download struct {
+	File        string
+	Done, Total int64 // bytes of the file; Total is 0 while it is not known
 }
 
 // A Turn is what was said in one turn of an agent.

@@ -87,9 +87,9 @@ type embeddingModel struct {
 	provider *embedding.Provider // nil: words only
 	fetch    bool                // the configured one is to be downloaded
 
-	mu       sync.Mutex // guards what follows
-	fallback string     // why another one is used, or ""
-	progress *memory.Progress
+	mu       sync.Mutex       // guards what follows
+	fallback string           // why another one is used, or ""
+	download *memory.Download // while it is at work
 }
 
 // openModel opens the configured model. One that has to be downloaded first is used from the
@@ -182,10 +182,10 @@ func (m *embeddingModel) Run(ctx context.Context) error {
 		p, err := m.open(ctx, m.name, func(p hub.Progress) {
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			m.progress = &memory.Progress{Step: "downloading " + m.name + ": " + p.File, Done: p.Done, Total: p.Total}
+			m.download = &memory.Download{File: p.File, Done: p.Done, Total: p.Total}
 		})
 		m.mu.Lock()
-		m.progress = nil
+		m.download = nil
 		switch {
 		case err == nil:
 			p.Close()
@@ -207,9 +207,8 @@ func (m *embeddingModel) Run(ctx context.Context) error {
 // Stats says how the model does.
 func (m *embeddingModel) Stats() memory.ModelStats {
 	m.mu.Lock()
-	fallback := m.fallback
+	out := memory.ModelStats{Name: m.name, Fallback: m.fallback, Download: m.download}
 	m.mu.Unlock()
-	out := memory.ModelStats{Name: m.name, Fallback: fallback}
 	if m.provider == nil {
 		return out
 	}
@@ -222,13 +221,6 @@ func (m *embeddingModel) Stats() memory.ModelStats {
 		out.PerSecond = float64(time.Second) / float64(s.Average)
 	}
 	return out
-}
-
-// Progress says how far a download is; nil when there is none.
-func (m *embeddingModel) Progress() *memory.Progress {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.progress
 }
 
 // ClearCache drops the vectors that are kept, and makes them again if rebuild.

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -235,6 +239,72 @@ func TestEmbeddingModelSetting(t *testing.T) {
 				t.Errorf("a search with the model of the program finds %+v, %v", m, err)
 			}
 		})
+	}
+}
+
+// TestModelDownload looks at a model while it comes from a hub that stops in the midst of it.
+func TestModelDownload(t *testing.T) {
+	published := t.TempDir()
+	embeddingtest.WriteModel(t, published)
+	weights, err := os.ReadFile(filepath.Join(published, "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := len(weights) / 2
+	on := make(chan struct{}) // closed when the hub is to go on
+	resume := sync.OnceFunc(func() { close(on) })
+	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/someone/small/resolve/"), "/")
+		b, err := os.ReadFile(filepath.Join(published, filepath.FromSlash(name)))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+		if name == "model.safetensors" && r.Method == http.MethodGet {
+			_, _ = w.Write(b[:half])
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-on:
+			case <-r.Context().Done():
+				return
+			}
+			b = b[half:]
+		}
+		_, _ = w.Write(b)
+	}))
+	defer hub.Close()
+	defer resume()
+	c, _, stop := run(t, t.TempDir(), "memory.embedding_model", "someone/small", "memory.hub_url", hub.URL)
+	defer func() { _ = stop() }()
+	status := func(want func(st *api.MemoryStatus) bool) api.MemoryStatus {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; <-time.After(20 * time.Millisecond) {
+			st, err := c.MemoryStatus(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want(&st) {
+				return st
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the status is %+v, the download %+v", st, st.Download)
+			}
+		}
+	}
+	st := status(func(st *api.MemoryStatus) bool {
+		return st.Download != nil && st.Download.File == "model.safetensors"
+	})
+	if d := *st.Download; d.Model != "someone/small" || d.DoneBytes <= 0 || d.DoneBytes > int64(half) || d.TotalBytes != int64(len(weights)) || d.Percent != int(d.DoneBytes*100/d.TotalBytes) {
+		t.Errorf("the download of %d bytes, of which %d came, is %+v", len(weights), half, d)
+	}
+	if m, err := c.MemoryModel(t.Context()); err != nil || m.Download == nil || m.Download.File != "model.safetensors" {
+		t.Errorf("the model is %+v, %v", m, err)
+	}
+	resume()
+	st = status(func(st *api.MemoryStatus) bool { return st.Download == nil })
+	if !strings.Contains(st.Reason, "is downloaded and is used from the next start on") {
+		t.Errorf("afterwards the status is %+v", st)
 	}
 }
 
