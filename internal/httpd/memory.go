@@ -404,6 +404,13 @@ func (s *Server) forget(ctx context.Context, v Viewer, f memory.Forgetting) (*ou
 		return nil, err
 	}
 	f.By.By = "api"
+	if v.AgentID != "" {
+		p, err := s.profile(ctx, v.AgentID)
+		if err != nil {
+			return nil, err
+		}
+		f.By.AgentID, f.By.Version = p.Agent, int64(p.Version)
+	}
 	c, err := s.deps.Memory.Forget(ctx, a, f)
 	return &output[api.MemoryChanged]{changedFrom(&c)}, err
 }

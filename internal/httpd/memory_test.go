@@ -267,6 +267,18 @@ func TestMemoryViews(t *testing.T) {
 	})
 }
 
+// TestMemoryForgottenByAgent has an agent forget what it shares with another: the history says who
+// that was.
+func TestMemoryForgottenByAgent(t *testing.T) {
+	s := remembering(t)
+	anvil := remember(t, s, `{"name":"Anvil","agent_id":"smith","observations":["Stands in the forge.","It is heavy."]}`)
+	exchange(t, s, map[string]string{"HEAVY": anvil.Noted[1].ID}, []request{
+		{"an observation", "DELETE", "/memory/observations/$HEAVY?agent_id=wright", "", 200, `"observations":["obs_`, ""},
+		{"who that was", "GET", "/memory/entities/Anvil/history?agent_id=smith", "", 200, `"provenance":{"agent_id":"agent-3","agent_version":1,"by":"api"}`, ""},
+		{"by nobody", "DELETE", "/memory/entities/Anvil?agent_id=nobody", "", 404, "agent_not_found", ""},
+	})
+}
+
 // TestMemoryPages reads lists page by page: everything once, in order.
 func TestMemoryPages(t *testing.T) {
 	s := remembering(t)
