@@ -279,6 +279,26 @@ func TestMemoryForgottenByAgent(t *testing.T) {
 	})
 }
 
+// TestMemoryForgottenWithHidden has an agent forget what another has related to something of its own:
+// that relation ends, and the answer does not tell of it.
+func TestMemoryForgottenWithHidden(t *testing.T) {
+	s := remembering(t)
+	remember(t, s, `{"name":"Anvil","agent_id":"smith"}`)
+	remember(t, s, `{"name":"Forge","agent_id":"smith","relations":[{"to_entity":"Anvil","relation_type":"holds"}]}`)
+	remember(t, s, `{"name":"Purse","agent_id":"smith","scope":"agent:smith","relations":[{"to_entity":"Anvil","relation_type":"paid_for"}]}`)
+	var l api.RelationList
+	if err := json.Unmarshal(call(s, "GET", "/api/v1/memory/relations?agent_id=wright", "").Body.Bytes(), &l); err != nil || len(l.Items) != 1 {
+		t.Fatalf("wright sees %+v, %v; want the forge's relation alone", l, err)
+	}
+	exchange(t, s, nil, []request{
+		{"smith sees both", "GET", "/memory/graph/Anvil?agent_id=smith", "", 200, "Purse", ""},
+		{"forgotten by wright", "DELETE", "/memory/entities/Anvil?agent_id=wright", "", 200, `"relations":["` + l.Items[0].ID + `"]`, ""},
+		{"the relation is gone", "GET", "/memory/relations?agent_id=smith", "", 200, `"items":[]`, ""},
+		{"from the graph, too", "GET", "/memory/graph/Purse?agent_id=smith", "", 200, `"edges":[]`, "Anvil"},
+		{"and nothing disagrees", "POST", "/memory/check?deep=true", "", 200, `"ok":true,"faults":[]`, ""},
+	})
+}
+
 // TestMemoryPages reads lists page by page: everything once, in order.
 func TestMemoryPages(t *testing.T) {
 	s := remembering(t)

@@ -32,7 +32,7 @@ func (db *DB) Forget(ctx context.Context, a memory.Access, f memory.Forgetting) 
 				return err
 			}
 		}
-		return nil
+		return t.hide(&changed)
 	})
 	if err != nil {
 		return memory.Changed{}, err

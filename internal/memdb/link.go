@@ -176,6 +176,28 @@ func (t *tx) target(from caxton.Entity, l memory.Link) (caxton.Entity, error) {
 		WithHint("remember the other entity first, or in the same call")
 }
 
+// hide sets apart the relations of a change that t does not see: those that end with an entity.
+func (t *tx) hide(changed *memory.Changed) error {
+	if t.seen.all {
+		return nil
+	}
+	var open []caxton.RelationID
+	for _, id := range changed.Relations {
+		ok, err := (&query{}).add(`SELECT 1 FROM relations r `+relationEnds+` WHERE (r.n=? OR r.id=? AND r.n<>r.id)`, int64(id), int64(id)).
+			sees(t.seen, "r.scope").sees(t.seen, "a.scope").sees(t.seen, "b.scope").one(t.conn, func(*sqlite3.Stmt) {})
+		if err != nil {
+			return err
+		}
+		if ok {
+			open = append(open, id)
+		} else {
+			changed.Hidden = append(changed.Hidden, id)
+		}
+	}
+	changed.Relations = open
+	return nil
+}
+
 // width orders the kinds of scope from the narrowest.
 func width(s caxton.Scope) int {
 	switch s.Kind {

@@ -124,6 +124,7 @@ type Changed struct {
 	Restored          []caxton.ObservationID // that are current again
 	Relations         []caxton.RelationID    // that ceased to be current
 	RestoredRelations []caxton.RelationID
+	Hidden            []caxton.RelationID // that ceased to be current, and that the caller may not see: for the indexes only
 }
 
 // A Filter bounds what a search or a list returns. Zero fields bound nothing.

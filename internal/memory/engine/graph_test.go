@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -187,6 +188,30 @@ func rapidStart(t *testing.T, f *fake) (*engine.Engine, func()) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestForgetFollowsHidden has an entity forgotten by somebody who does not see one of its relations:
+// the graph forgets it, and the answer does not tell of it.
+func TestForgetFollowsHidden(t *testing.T) {
+	db := openDB(t, filepath.Join(t.TempDir(), "memory.db"))
+	defer db.Close()
+	e, stop := over(t, db, &bag{}, engine.Config{})
+	defer stop()
+	w := remember(t, e, memo(global(), "anvil", "thing"), memo(global(), "forge", "thing"), memo(agent("smith"), "purse", "thing"))
+	anvil, forge, purse := w.Remembered[0].Entity.ID, w.Remembered[1].Entity.ID, w.Remembered[2].Entity.ID
+	remember(t, e, memory.Memo{ID: forge, Links: []memory.Link{{ToID: anvil, Type: "holds"}}}, memory.Memo{ID: purse, Links: []memory.Link{{ToID: anvil, Type: "paid_for"}}})
+	around := memory.Traversal{Access: all(), From: []caxton.EntityID{anvil}, Depth: 1, Direction: memory.Both, Limit: 10}
+	if g, err := e.Traverse(t.Context(), around); err != nil || len(g.Edges) != 2 { // it waits until all is loaded
+		t.Fatalf("Traverse() = %+v, %v; want two edges", g, err)
+	}
+	c, err := e.Forget(t.Context(), sees(global()), memory.Forgetting{Entities: []caxton.EntityID{anvil}})
+	if err != nil || len(c.Relations) != 1 || len(c.Hidden) != 0 {
+		t.Errorf("Forget() = %+v, %v; want one relation told of", c, err)
+	}
+	around.From[0] = purse
+	if _, edges := e.Walk(around); edges != 0 {
+		t.Errorf("%d edges in the graph, want none", edges)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -205,7 +206,8 @@ func (e *Engine) change(ctx context.Context, write func() (memory.Changed, error
 		return c, err
 	}
 	e.graph.forgetDetails()
-	e.follow(context.WithoutCancel(ctx), append(append([]caxton.RelationID(nil), c.Relations...), c.RestoredRelations...))
+	e.follow(context.WithoutCancel(ctx), slices.Concat(c.Relations, c.RestoredRelations, c.Hidden))
+	c.Hidden = nil
 	e.cache.clear()
 	if len(c.Observations)+len(c.Restored) > 0 {
 		e.wake() // the name of an entity may have become a passage
