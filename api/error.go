@@ -19,6 +19,8 @@ type ErrorInfo struct {
 	Hint      string  `json:"hint,omitempty" doc:"what to do about it" example:"did you mean greeter?"`
 	Details   []Issue `json:"details,omitempty" doc:"every fault of a document"`
 	RequestID string  `json:"request_id,omitempty" doc:"names this request in the server's log"`
+
+	Imported *MemoryImported `json:"imported,omitempty" doc:"of an import into memory that failed in its midst: what was taken by then"`
 }
 
 // An Issue is one fault at one place of a document.

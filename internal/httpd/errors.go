@@ -49,7 +49,12 @@ func statusOf(k caxton.Kind) int {
 // fail turns a handler's error into what the caller sees.
 func (s *Server) fail(ctx context.Context, err error) error {
 	err = s.seen(ctx, err)
-	return &errorBody{api.ErrorFrom(err, requestID(ctx)).Error, statusOf(caxton.KindOf(err))}
+	body := &errorBody{api.ErrorFrom(err, requestID(ctx)).Error, statusOf(caxton.KindOf(err))}
+	if broken, ok := errors.AsType[*importBroken](err); ok {
+		body.Body.Imported = &broken.done
+		body.Body.Hint = broken.hint(body.Body.Hint)
+	}
+	return body
 }
 
 // seen logs what the caller of a failed request does not see: the cause of what is not his

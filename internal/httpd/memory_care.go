@@ -473,10 +473,34 @@ func (s *Server) importMemory(ctx context.Context, in *memoryImportInput) (*outp
 	c, err := s.deps.Memory.Import(ctx, bytes.NewReader(in.RawBody), memory.ImportOptions{
 		Access: memory.Access{All: true}, Scope: scope, Strategy: memory.Strategy(in.Strategy), By: caxton.Provenance{By: "import"}, Skip: in.Skip, DryRun: in.DryRun,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &output[api.MemoryImported]{api.MemoryImported{
+	done := api.MemoryImported{
 		Read: c.Read, Imported: c.Imported, Updated: c.Updated, Skipped: c.Skipped, Observations: c.Observations, Relations: c.Relations, Next: c.Next, DryRun: in.DryRun,
-	}}, nil
+	}
+	if err != nil && c != (memory.ImportCounts{}) {
+		err = &importBroken{done, err}
+	}
+	return &output[api.MemoryImported]{done}, err
+}
+
+// importBroken is the failure of an import that had begun.
+type importBroken struct {
+	done api.MemoryImported
+	err  error
+}
+
+func (e *importBroken) Error() string { return e.err.Error() }
+
+// Unwrap returns why it failed.
+func (e *importBroken) Unwrap() error { return e.err }
+
+// hint says, after another hint, how to go on.
+func (e *importBroken) hint(other string) string {
+	if e.done.DryRun || e.done.Next == 0 {
+		return other
+	}
+	on := fmt.Sprintf("what comes before entry %d is taken: go on with skip %d", e.done.Next+1, e.done.Next)
+	if other == "" {
+		return on
+	}
+	return other + "; " + on
 }

@@ -363,6 +363,7 @@ func TestMemoryCare(t *testing.T) {
 	if export.Code != http.StatusOK || !strings.Contains(export.Body.String(), "Porto") || !strings.Contains(export.Body.String(), `"embedding":[`) {
 		t.Fatalf("export = %d %s", export.Code, export.Body)
 	}
+	const half = `{"type":"entity","name":"Bo","entityType":"person","observations":["Speaks Danish"]}` + "\n" + `{"type":"entity","name":`
 	exchange(t, s, nil, []request{
 		{"status", "GET", "/memory/status", "", 200, `"status":"healthy"`, ""},
 		{"status counts", "GET", "/memory/status", "", 200, `"entities":2`, ""},
@@ -399,6 +400,11 @@ func TestMemoryCare(t *testing.T) {
 		{"where it is", "GET", "/memory/entities/Eve", "", 200, `"scope":"workspace:mcp"`, ""},
 		{"only read", "POST", "/memory/import?dry_run=true", export.Body.String(), 200, `"dry_run":true`, ""},
 		{"a conflict", "POST", "/memory/import?merge_strategy=error_on_conflict", export.Body.String(), 409, `"kind":"conflict"`, ""},
+		{"an import that fails in its midst", "POST", "/memory/import?scope=workspace:half", half, 400, `"imported":{"read":1,"imported":1,"updated":0,"skipped":0,"observations":1,"relations":0,"next":1}`, ""},
+		{"how to go on", "POST", "/memory/import?scope=workspace:half&merge_strategy=skip_existing", half, 400, `what comes before entry 2 is taken: go on with skip 1"`, ""},
+		{"only read and failing", "POST", "/memory/import?scope=workspace:other&dry_run=true", half, 400, `"dry_run":true`, "go on with"},
+		{"an import that fails at once tells of none", "POST", "/memory/import?scope=mine", half, 422, `"kind":"invalid"`, `"imported"`},
+		{"what was taken", "GET", "/memory/entities/Bo?scope=workspace:half", "", 200, "Speaks Danish", ""},
 		{"brought back", "POST", "/memory/import", export.Body.String(), 200, `"imported":1,"updated":1`, ""}, // Acme, of which nothing is known, was cleaned away
 		{"with its past", "GET", "/memory/entities/Ann/history", "", 200, "Porto", ""},
 		{"still itself", "GET", "/memory/entities/Ann", "", 200, `"entity_id":"` + ann.ID + `"`, "Porto"},
