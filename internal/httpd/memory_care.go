@@ -36,6 +36,9 @@ func (s *Server) memoryCareRoutes(a huma.API) {
 	}
 	route(s, a, at(http.MethodGet, "/status", "get-memory-status", "Memory at a glance, and how far a long job is"), func(ctx context.Context, _ *empty) (*output[api.MemoryStatus], error) {
 		st, err := s.deps.Memory.Stats(ctx)
+		if err != nil { // the answer tells of it, without the cause
+			s.cfg.Logger.WarnContext(ctx, "memory not counted", "request_id", requestID(ctx), "error", err)
+		}
 		return &output[api.MemoryStatus]{s.memoryStatus(&st, err)}, nil
 	})
 	route(s, a, at(http.MethodGet, "/health", "check-memory-health", "Whether memory is well"), func(ctx context.Context, _ *empty) (*output[api.MemoryHealth], error) {
@@ -114,7 +117,7 @@ func (s *Server) memoryStatus(st *memory.Stats, err error) api.MemoryStatus {
 
 // message returns what callers are told of an error.
 func message(err error) string {
-	if e, ok := errors.AsType[*caxton.Error](err); ok {
+	if e, ok := errors.AsType[*caxton.Error](err); ok && e.Kind != caxton.Internal {
 		return e.Message
 	}
 	return "an internal error; see the log"

@@ -2,9 +2,12 @@ package httpd_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -297,6 +300,40 @@ func TestMemoryForgottenWithHidden(t *testing.T) {
 		{"from the graph, too", "GET", "/memory/graph/Purse?agent_id=smith", "", 200, `"edges":[]`, "Anvil"},
 		{"and nothing disagrees", "POST", "/memory/check?deep=true", "", 200, `"ok":true,"faults":[]`, ""},
 	})
+}
+
+// uncounted is a memory whose figures cannot be read.
+type uncounted struct {
+	httpd.Memory
+	err error
+}
+
+func (u uncounted) Stats(context.Context) (memory.Stats, error) { return memory.Stats{}, u.err }
+func (uncounted) Status() memory.Status                         { return memory.Status{State: memory.Failed} }
+
+// TestMemoryStatusFails holds that the status of a memory that fails says so without the cause, which
+// the log has.
+func TestMemoryStatusFails(t *testing.T) {
+	cause := errors.New("pread /var/lib/caxton/memory.db: input/output error")
+	for _, tt := range []struct {
+		err    error
+		reason string
+	}{
+		{caxton.Errorf(caxton.Unavailable, "storage_io", "read memory: the disk did not do as asked").WithCause(cause), "read memory: the disk did not do as asked"},
+		{caxton.Errorf(caxton.Internal, "storage_failed", "read %s failed", "/var/lib/caxton/memory.db").WithCause(cause), "an internal error; see the log"},
+		{cause, "an internal error; see the log"},
+	} {
+		var logged bytes.Buffer
+		s, _, _ := newServerWith(t, httpd.Config{Logger: slog.New(slog.NewTextHandler(&logged, nil))}, func(d *httpd.Deps) { d.Memory, d.Model = uncounted{err: tt.err}, cached{} })
+		var st api.MemoryStatus
+		w := call(s, "GET", "/api/v1/memory/status", "")
+		if err := json.Unmarshal(w.Body.Bytes(), &st); err != nil || st.Status != "failed" || st.Reason != tt.reason || strings.Contains(w.Body.String(), "/var") {
+			t.Errorf("of %v the status tells %s, want %q", tt.err, w.Body, tt.reason)
+		}
+		if !strings.Contains(logged.String(), cause.Error()) {
+			t.Errorf("of %v the log has %s", tt.err, logged.String())
+		}
+	}
 }
 
 // TestMemoryPages reads lists page by page: everything once, in order.

@@ -118,20 +118,21 @@ func openModel(ctx context.Context, c *config.Memory, dir string, db *memdb.DB, 
 	if misnamed(m.name, err) {
 		return nil, err
 	}
-	m.fallback = reason(err)
+	cause := err
+	m.fallback = reason(cause)
 	if e, ok := errors.AsType[*caxton.Error](err); ok && e.Code == "model_hub_offline" && !c.Offline {
 		m.fetch, m.fallback = true, m.name+" has to be downloaded first"
 	}
 	p, err := m.open(ctx, "", nil)
 	if err == nil && standsIn(ctx, db, p.Model()) {
 		m.provider = p
-		log.WarnContext(ctx, "embedding model not available, using the one in the program", "model", m.name, "reason", m.fallback)
+		log.WarnContext(ctx, "embedding model not available, using the one in the program", "model", m.name, "reason", m.fallback, "error", cause)
 		return m, nil
 	}
 	if err == nil {
 		p.Close()
 	}
-	log.WarnContext(ctx, "embedding model not available, searching by words", "model", m.name, "reason", m.fallback)
+	log.WarnContext(ctx, "embedding model not available, searching by words", "model", m.name, "reason", m.fallback, "error", cause)
 	return m, nil
 }
 
@@ -161,11 +162,12 @@ func standsIn(ctx context.Context, db *memdb.DB, identity string) bool {
 	return len(c.ByModel) == 0
 }
 
+// reason says for people why a model is not there. The log has the cause.
 func reason(err error) string {
-	if e, ok := errors.AsType[*caxton.Error](err); ok {
+	if e, ok := errors.AsType[*caxton.Error](err); ok && e.Kind != caxton.Internal {
 		return e.Message
 	}
-	return err.Error()
+	return "it cannot be opened; the log has the cause"
 }
 
 // embedder returns what the engine embeds with: nil for nothing.

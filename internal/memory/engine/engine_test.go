@@ -307,7 +307,7 @@ func TestLoadFails(t *testing.T) {
 	if err := e.Run(t.Context()); !errors.Is(err, errBroken) {
 		t.Errorf("Run() = %v, want the store's error", err)
 	}
-	if s := e.Status(); s.State != memory.Failed || s.Reason == "" {
+	if s := e.Status(); s.State != memory.Failed || s.Reason != "the memory cannot be loaded; the log has the cause" {
 		t.Errorf("Status() = %+v", s)
 	}
 }

@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/memory"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -172,7 +174,7 @@ func (e *Engine) Status() memory.Status {
 	degraded, failed := e.state.troubles()
 	switch {
 	case failed != nil:
-		s.State, s.Reason = memory.Failed, failed.Error()
+		s.State, s.Reason = memory.Failed, unloaded(failed)
 	case e.state.loaded.Load():
 		s.State, s.Reason = memory.Ready, degraded
 		if s.Unembedded > 0 {
@@ -183,6 +185,14 @@ func (e *Engine) Status() memory.Status {
 		s.Progress = &memory.Progress{Step: "loading vectors", Done: e.state.segments.Load() + e.state.vectors.Load()}
 	}
 	return s
+}
+
+// unloaded says for people why the memory could not be loaded. Run returns the cause, for the log.
+func unloaded(err error) string {
+	if known, ok := errors.AsType[*caxton.Error](err); ok && known.Kind != caxton.Internal {
+		return "the memory cannot be loaded: " + known.Message
+	}
+	return "the memory cannot be loaded; the log has the cause"
 }
 
 // Stats counts anew and returns the figures of everything.
