@@ -33,12 +33,12 @@ func (a *Agent) remembers() bool { return a.version.Definition.Memory.Enabled &&
 // recall returns what the agent remembers that may help with the message: what an earlier
 // attempt was told, or what it remembers now, which goes into the log. A memory that cannot
 // be asked does not stop the turn; the record says why nothing was recalled. It returns nil
-// for an agent without memory.
-func (t *turnState) recall(ctx context.Context) (*caxton.MemoryRecalledBody, error) {
+// for an agent without memory. told is what the model is told of the conversation.
+func (t *turnState) recall(ctx context.Context, told []caxton.Message) (*caxton.MemoryRecalledBody, error) {
 	if t.past.recalled != nil || !t.a.remembers() {
 		return t.past.recalled, nil
 	}
-	b, err := t.a.recall(ctx, &t.turn.Message)
+	b, err := t.a.recall(ctx, &t.turn.Message, told)
 	switch {
 	case errors.Is(err, errUnrecorded):
 		return nil, nil //nolint:nilnil // the agent had no memory then
@@ -48,19 +48,15 @@ func (t *turnState) recall(ctx context.Context) (*caxton.MemoryRecalledBody, err
 	return b, t.append(ctx, caxton.RecordMemoryRecalled, b)
 }
 
-func (a *Agent) recall(ctx context.Context, m *caxton.Message) (*caxton.MemoryRecalledBody, error) {
-	past, err := a.told(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	var told []caxton.MessageID
-	for i := range past {
-		if past[i].SenderID != m.ReceiverID { // a turn bears the name of what was asked in it
-			told = append(told, past[i].ID)
+func (a *Agent) recall(ctx context.Context, m *caxton.Message, told []caxton.Message) (*caxton.MemoryRecalledBody, error) {
+	var turns []caxton.MessageID
+	for i := range told {
+		if told[i].SenderID != m.ReceiverID { // a turn bears the name of what was asked in it
+			turns = append(turns, told[i].ID)
 		}
 	}
 	start := time.Now()
-	b, err := a.h.cfg.Memory.Recall(ctx, &a.version, m.Text(), told)
+	b, err := a.h.cfg.Memory.Recall(ctx, &a.version, m.Text(), turns)
 	if errors.Is(err, errUnrecorded) || errors.Is(err, errDiverged) || errors.Is(err, errCut) {
 		return nil, err
 	}

@@ -94,6 +94,30 @@ func TestMemoryInThePrompt(t *testing.T) {
 	}
 }
 
+// A reader counts how often a conversation is read.
+type reader struct {
+	prompt.Log
+	reads int
+}
+
+func (r *reader) History(ctx context.Context, conv caxton.ConversationID, before caxton.MessageID, limit int) ([]caxton.Message, error) {
+	r.reads++
+	return r.Log.History(ctx, conv, before, limit)
+}
+
+// A turn reads its conversation once, for memory and for the model.
+func TestMemoryReadsHistoryOnce(t *testing.T) {
+	d := newDesk(t, caxton.Definition{}, []llm.Response{says("hi Ann")})
+	log := &reader{Log: d.journal}
+	d.with(remembering(), log, prompt.Config{Memory: &notebook{items: known()}})
+	if _, err := d.handle(nil); err != nil {
+		t.Fatal(err)
+	}
+	if log.reads != 1 {
+		t.Errorf("the conversation was read %d times, want once", log.reads)
+	}
+}
+
 // TestMemoryOfAnEarlierAttempt runs a turn again from wherever it broke off: the model is
 // asked the same, though the memory has changed, and nothing is kept twice.
 func TestMemoryOfAnEarlierAttempt(t *testing.T) {

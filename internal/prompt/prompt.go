@@ -170,18 +170,22 @@ func (h *Handlers) Preview(ctx context.Context, v caxton.AgentVersion, text stri
 		ID: "preview", Performative: caxton.Request, Sender: "user", Receiver: a.slug,
 		ReceiverID: v.AgentID, Content: caxton.TextContent(text), CreatedAt: h.cfg.Now(),
 	}
+	told, err := a.told(ctx, &m)
+	if err != nil {
+		return llm.Request{}, err
+	}
 	var known *caxton.MemoryRecalledBody
 	if a.remembers() {
-		if known, err = a.recall(ctx, &m); err != nil {
+		if known, err = a.recall(ctx, &m, told); err != nil {
 			return llm.Request{}, err
 		}
 	}
-	return a.request(ctx, &m, known)
+	return a.request(&m, told, known)
 }
 
-// request assembles the first request of a turn. known is what the agent remembers of the
-// matter, or nil.
-func (a *Agent) request(ctx context.Context, m *caxton.Message, known *caxton.MemoryRecalledBody) (llm.Request, error) {
+// request assembles the first request of a turn. told is what was said before, and known what the
+// agent remembers of the matter, or nil.
+func (a *Agent) request(m *caxton.Message, told []caxton.Message, known *caxton.MemoryRecalledBody) (llm.Request, error) {
 	s := &a.def.LLM
 	req := llm.Request{
 		Model: s.Model, System: a.def.SystemPrompt, MaxTokens: cmp.Or(s.MaxTokens, a.h.cfg.MaxTokens),
@@ -194,10 +198,7 @@ func (a *Agent) request(ctx context.Context, m *caxton.Message, known *caxton.Me
 	for _, spec := range a.tools.Specs() {
 		req.Tools = append(req.Tools, llm.Tool{Name: spec.Name, Description: spec.Description, Parameters: spec.Parameters})
 	}
-	history, err := a.history(ctx, m)
-	if err != nil {
-		return req, err
-	}
+	history := history(m, told)
 	memories := memoryText(known)
 	req.Documents = append(req.Documents, a.memoryDocument(m, memories)...)
 	text, err := a.render(m, history, memories)
@@ -214,16 +215,12 @@ func (a *Agent) request(ctx context.Context, m *caxton.Message, known *caxton.Me
 // maxHistory is how many messages of a conversation are looked at, at most.
 const maxHistory = 200
 
-// history returns the newest messages of the conversation that fit the budget, oldest
-// first: what the agent said as the assistant's, all else as the user's.
-func (a *Agent) history(ctx context.Context, m *caxton.Message) ([]llm.Message, error) {
-	past, err := a.told(ctx, m)
-	if err != nil {
-		return nil, err
-	}
+// history returns messages as the model is given them before m: what the agent said as the
+// assistant's, all else as the user's.
+func history(m *caxton.Message, told []caxton.Message) []llm.Message {
 	var ms []llm.Message
-	for i := range past {
-		p := &past[i]
+	for i := range told {
+		p := &told[i]
 		role := llm.User
 		if p.SenderID == m.ReceiverID {
 			role = llm.Assistant
@@ -240,7 +237,7 @@ func (a *Agent) history(ctx context.Context, m *caxton.Message) ([]llm.Message, 
 	if n := len(ms); n > 0 && ms[n-1].Role == llm.User {
 		ms = append(ms, llm.Message{Role: llm.Assistant, Text: "(no answer)"})
 	}
-	return ms, nil
+	return ms
 }
 
 // told returns the newest messages of the conversation that fit the budget, oldest first.

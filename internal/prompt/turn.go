@@ -67,11 +67,15 @@ func (t *turnState) run(ctx context.Context) (string, error) {
 	if err := t.approveMessage(ctx); err != nil {
 		return "", err
 	}
-	known, err := t.recall(ctx)
+	told, err := t.a.told(ctx, &t.turn.Message)
 	if err != nil {
 		return "", err
 	}
-	req, err := t.a.request(ctx, &t.turn.Message, known)
+	known, err := t.recall(ctx, told)
+	if err != nil {
+		return "", err
+	}
+	req, err := t.a.request(&t.turn.Message, told, known)
 	if err != nil {
 		return "", err
 	}
