@@ -493,11 +493,7 @@ func newMemoryRevert(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			verb := "reverted"
-			if r.DryRun {
-				verb = "would be reverted"
-			}
-			return env.Print(ch, func(p *printer) { printChanged(p, &ch, verb) })
+			return env.Print(ch, func(p *printer) { printChanged(p, &ch, would("reverted", r.DryRun)) })
 		},
 	}
 	f := c.Flags()

@@ -43,6 +43,14 @@ func milliseconds(f float64) string {
 	return strconv.FormatFloat(f, 'f', 0, 64) + "ms"
 }
 
+// would is the word for what was done, or would be.
+func would(done string, dryRun bool) string {
+	if dryRun {
+		return "would be " + done
+	}
+	return done
+}
+
 func newMemoryStatus(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show memory at a glance", Args: exactly(),
@@ -455,11 +463,7 @@ func newMemoryCleanup(env *Env) *cobra.Command {
 				return err
 			}
 			return env.Print(done, func(p *printer) {
-				verb := "removed"
-				if done.DryRun {
-					verb = "would be removed"
-				}
-				p.line("%s: %s entities, %s observations, %s relations, %s embeddings, %s orphans", verb, grouped(done.Entities),
+				p.line("%s: %s entities, %s observations, %s relations, %s embeddings, %s orphans", would("removed", done.DryRun), grouped(done.Entities),
 					grouped(done.Observations), grouped(done.Relations), grouped(done.Embeddings), grouped(done.Orphans))
 			})
 		},

@@ -69,11 +69,7 @@ func newMemoryImport(env *Env) *cobra.Command {
 				return err
 			}
 			return env.Print(done, func(p *printer) {
-				verb := "imported"
-				if done.DryRun {
-					verb = "would be imported"
-				}
-				p.line("%s: %s entities new, %s updated, %s left as they are; %s observations, %s relations", verb, grouped(done.Imported),
+				p.line("%s: %s entities new, %s updated, %s left as they are; %s observations, %s relations", would("imported", done.DryRun), grouped(done.Imported),
 					grouped(done.Updated), grouped(done.Skipped), grouped(done.Observations), grouped(done.Relations))
 			})
 		},

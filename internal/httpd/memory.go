@@ -168,7 +168,7 @@ func (s *Server) access(ctx context.Context, agent string, scopes []string) (mem
 
 // scope reads a scope; an agent may be named in it by anything that names it.
 func (s *Server) scope(text string) (caxton.Scope, error) {
-	if ref, ok := strings.CutPrefix(text, string(caxton.AgentScope)+":"); ok && s.deps.Registry != nil {
+	if ref, ok := strings.CutPrefix(text, string(caxton.AgentScope)+":"); ok {
 		if a, err := s.deps.Registry.Resolve(ref); err == nil {
 			return caxton.Scope{Kind: caxton.AgentScope, Owner: string(a.ID)}, nil
 		}
