@@ -22,11 +22,7 @@ const (
 func (db *DB) Weigh(ctx context.Context, a memory.Access, query string, es []caxton.Entity) (scores []float64, err error) {
 	scores = make([]float64, len(es))
 	err = db.look(ctx, "weigh", a, memory.AsOf{}, func(r *reader) error {
-		c, err := r.corpus()
-		if err != nil || c.passages == 0 {
-			return err
-		}
-		terms, err := r.terms(&db.terms, c, query)
+		c, terms, err := r.asked(&db.terms, query)
 		if err != nil || len(terms) == 0 {
 			return err
 		}
@@ -46,7 +42,7 @@ func (db *DB) Weigh(ctx context.Context, a memory.Access, query string, es []cax
 // Names returns those words that are in the subject of a passage that a may see.
 func (db *DB) Names(ctx context.Context, a memory.Access, words []string) (names []memory.Name, err error) {
 	err = db.look(ctx, "names", a, memory.AsOf{}, func(r *reader) error {
-		if !r.seen.all && len(r.seen.ns) == 0 {
+		if r.blind() {
 			return nil
 		}
 		for _, given := range words {
@@ -119,7 +115,7 @@ func (db *DB) About(ctx context.Context, a memory.Access, words []string, limit 
 		return nil, fault("words_invalid", "%d words are too many, at most %d are looked for", len(words), maxAboutWords)
 	}
 	err = db.look(ctx, "about", a, memory.AsOf{}, func(r *reader) error {
-		if !r.seen.all && len(r.seen.ns) == 0 {
+		if r.blind() {
 			return nil
 		}
 		c, err := r.corpus()

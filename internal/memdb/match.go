@@ -88,20 +88,10 @@ func (db *DB) Match(ctx context.Context, a memory.Access, query string, f memory
 	if limit <= 0 {
 		limit = memory.DefaultLimit
 	}
-	if len(query) > memory.MaxQuery {
-		query = strings.ToValidUTF8(query[:memory.MaxQuery], "")
-	}
 	at := asOf(f)
 	err = db.look(ctx, "text_match", a, at, func(r *reader) error {
-		if !r.seen.all && len(r.seen.ns) == 0 {
-			return nil
-		}
-		c, err := r.corpus()
-		if err != nil || c.passages == 0 {
-			return err
-		}
-		terms, err := r.terms(&db.terms, c, query)
-		if err != nil || len(terms) == 0 {
+		c, terms, err := r.asked(&db.terms, query)
+		if err != nil || len(terms) == 0 || r.blind() {
 			return err
 		}
 		within := r.within(c, len(terms))
@@ -122,19 +112,9 @@ const aFewPassages = 2000
 // MatchRoughly returns the passages that have the rarest and the most words of a query, best first, with the sum of
 // what their words weigh as their score. Those that a may not see may be among them.
 func (db *DB) MatchRoughly(ctx context.Context, a memory.Access, query string, limit int) (found []memory.TextMatch, err error) {
-	if len(query) > memory.MaxQuery {
-		query = strings.ToValidUTF8(query[:memory.MaxQuery], "")
-	}
 	err = db.look(ctx, "text_match", a, memory.AsOf{}, func(r *reader) error {
-		if !r.seen.all && len(r.seen.ns) == 0 {
-			return nil
-		}
-		c, err := r.corpus()
-		if err != nil || c.passages == 0 {
-			return err
-		}
-		terms, err := r.terms(&db.terms, c, query)
-		if err != nil || len(terms) == 0 {
+		c, terms, err := r.asked(&db.terms, query)
+		if err != nil || len(terms) == 0 || r.blind() {
 			return err
 		}
 		within := ""
@@ -155,6 +135,21 @@ func (db *DB) MatchRoughly(ctx context.Context, a memory.Access, query string, l
 	})
 	return found, err
 }
+
+// asked returns what BM25 needs of a query. Without words that some passage has there are no terms.
+func (r *reader) asked(known *frequencies, query string) (c corpus, terms []term, err error) {
+	if len(query) > memory.MaxQuery {
+		query = strings.ToValidUTF8(query[:memory.MaxQuery], "")
+	}
+	if c, err = r.corpus(); err != nil || c.passages == 0 {
+		return c, nil, err
+	}
+	terms, err = r.terms(known, c, query)
+	return c, terms, err
+}
+
+// blind reports that no scope is seen.
+func (r *reader) blind() bool { return !r.seen.all && len(r.seen.ns) == 0 }
 
 // A corpus is what BM25 has to know of all passages.
 type corpus struct {
