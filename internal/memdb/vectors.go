@@ -227,7 +227,7 @@ func (db *DB) Embedded(ctx context.Context, model string) (map[memory.Group]int,
 // SaveSegments writes blobs of the model's index in one transaction, a nil one to remove what is
 // kept under its ID, and notes that together they hold all changes up to mark.
 func (db *DB) SaveSegments(ctx context.Context, model string, mark int64, blobs iter.Seq2[uint32, []byte]) error {
-	return db.write(ctx, "save_segments", func(t *tx) error {
+	return db.queue(ctx, "save_segments", &job{large: true, fn: func(t *tx) error {
 		m, err := t.makeModel(model)
 		if err != nil {
 			return err
@@ -248,7 +248,7 @@ func (db *DB) SaveSegments(ctx context.Context, model string, mark int64, blobs 
 		}
 		// A model without blobs loads everything: it needs no changes.
 		return t.exec(`DELETE FROM vector_log WHERE seq<=(SELECT min(mark) FROM models WHERE EXISTS (SELECT 1 FROM segments s WHERE s.n>=models.n<<32 AND s.n<(models.n+1)<<32))`)
-	})
+	}})
 }
 
 // Mark returns the number of the last change of vectors and groups.
@@ -295,23 +295,54 @@ func (db *DB) DropModel(ctx context.Context, model string) error {
 // Edges visits the relations that are known now, in any order: those of ids, or all when it is nil.
 func (db *DB) Edges(ctx context.Context, ids []caxton.RelationID, visit func(memory.Edge) error) error {
 	return db.view(ctx, "edges", func(c *conn) error {
-		row := func(st *sqlite3.Stmt) error {
-			return visit(memory.Edge{
-				ID: caxton.RelationID(st.ColumnInt64(0)), From: caxton.EntityID(st.ColumnInt64(1)), To: caxton.EntityID(st.ColumnInt64(2)),
-				Type: st.ColumnText(3), Strength: st.ColumnFloat(4), Valid: caxton.Span{From: timeOf(st, 5), To: timeOf(st, 6)},
-				FromGroup: memory.Group(st.ColumnInt64(7)), ToGroup: memory.Group(st.ColumnInt64(8)), //nolint:gosec // numbers of scopes are small
-			})
-		}
-		const edges = `SELECT r.id, r.source, r.target, r.type, r.strength, r.valid_from, r.valid_to, a.scope*2, b.scope*2
-			FROM relations r ` + relationEnds + ` WHERE r.past=0`
 		if ids == nil {
-			return c.each(edges, nil, row)
+			return c.allEdges(visit)
 		}
 		for _, id := range ids {
-			if err := c.each(edges+` AND (r.n=? OR r.id=? AND r.n<>r.id)`, []any{int64(id), int64(id)}, row); err != nil {
+			err := c.each(`SELECT `+edgeColumns+`, a.scope, b.scope FROM relations r `+relationEnds+` WHERE r.past=0 AND (r.n=? OR r.id=? AND r.n<>r.id)`, []any{int64(id), int64(id)},
+				func(st *sqlite3.Stmt) error {
+					return visit(scanEdge(st, st.ColumnText(3), st.ColumnInt64(7), st.ColumnInt64(8)))
+				})
+			if err != nil {
 				return err
 			}
 		}
 		return nil
+	})
+}
+
+const edgeColumns = `r.id, r.source, r.target, r.type, r.strength, r.valid_from, r.valid_to`
+
+func scanEdge(st *sqlite3.Stmt, kind string, from, to int64) memory.Edge {
+	return memory.Edge{
+		ID: caxton.RelationID(st.ColumnInt64(0)), From: caxton.EntityID(st.ColumnInt64(1)), To: caxton.EntityID(st.ColumnInt64(2)),
+		Type: kind, Strength: st.ColumnFloat(4), Valid: caxton.Span{From: timeOf(st, 5), To: timeOf(st, 6)},
+		FromGroup: memory.Group(from << 1), ToGroup: memory.Group(to << 1), //nolint:gosec // numbers of scopes are small
+	}
+}
+
+// allEdges reads the tables one after the other: to look up two entities for each relation takes four times as long.
+func (c *conn) allEdges(visit func(memory.Edge) error) error {
+	scopes := map[int64]int64{}
+	err := c.each(`SELECT id, scope FROM entities`, nil, func(st *sqlite3.Stmt) error {
+		scopes[st.ColumnInt64(0)] = st.ColumnInt64(1)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	kinds := map[string]string{}
+	return c.each(`SELECT `+edgeColumns+` FROM relations r WHERE r.past=0`, nil, func(st *sqlite3.Stmt) error {
+		from, ok := scopes[st.ColumnInt64(1)]
+		to, both := scopes[st.ColumnInt64(2)]
+		if !ok || !both {
+			return nil
+		}
+		kind, ok := kinds[string(st.ColumnRawText(3))]
+		if !ok {
+			kind = st.ColumnText(3)
+			kinds[kind] = kind
+		}
+		return visit(scanEdge(st, kind, from, to))
 	})
 }

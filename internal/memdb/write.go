@@ -14,9 +14,10 @@ import (
 
 // A job is one caller's write.
 type job struct {
-	fn   func(*tx) error
-	err  error
-	done chan struct{} // closed when it is committed or has failed; err is set before
+	fn    func(*tx) error
+	large bool // it changes more than is to be kept aside for a savepoint: it has a transaction of its own
+	err   error
+	done  chan struct{} // closed when it is committed or has failed; err is set before
 }
 
 // A tx is a job at work in the transaction of its batch.
@@ -39,12 +40,17 @@ var errDryRun = errors.New("only tried")
 // durability. Whoever gets the writing connection first commits what all have queued. Once queued,
 // the write is done even if ctx ends; ctx only bounds the wait for a place in the queue.
 func (db *DB) write(ctx context.Context, kind string, fn func(*tx) error) error {
+	return db.queue(ctx, kind, &job{fn: fn})
+}
+
+// queue does the same for a job.
+func (db *DB) queue(ctx context.Context, kind string, j *job) error {
 	start := time.Now()
 	defer func() { db.times.observe(kind, time.Since(start)) }()
 	if err := ctx.Err(); err != nil {
 		return canceled(err)
 	}
-	j := &job{fn: fn, done: make(chan struct{})}
+	j.done = make(chan struct{})
 	select {
 	case db.jobs <- j:
 	default:
@@ -79,11 +85,11 @@ func (db *DB) commitQueued() {
 		break
 	}
 	start := time.Now()
-	answered := false
+	rest := db.batch
 	defer func() {
-		if !answered { // a write panicked: the others must not wait for ever
+		if len(rest) > 0 { // a write panicked: the others must not wait for ever
 			db.undo()
-			for _, j := range db.batch {
+			for _, j := range rest {
 				j.err = caxton.Errorf(caxton.Internal, "write_panicked", "another write of the same commit broke down")
 			}
 		}
@@ -92,13 +98,19 @@ func (db *DB) commitQueued() {
 		}
 		clear(db.batch)
 	}()
-	if err := db.transact(db.batch); err != nil {
-		db.undo()
-		for _, j := range db.batch {
-			j.err = storageError("write memory", err)
+	for len(rest) > 0 {
+		n := 1
+		for n < len(rest) && !rest[0].large && !rest[n].large {
+			n++
 		}
+		if err := db.transact(rest[:n]); err != nil {
+			db.undo()
+			for _, j := range rest[:n] {
+				j.err = storageError("write memory", err)
+			}
+		}
+		rest = rest[n:]
 	}
-	answered = true
 	db.metrics.batch.Observe(float64(len(db.batch)))
 	db.metrics.commit.Observe(time.Since(start).Seconds())
 }
@@ -115,9 +127,12 @@ func (db *DB) transact(batch []*job) error {
 	now := db.now()
 	// IDs of one transaction follow one another: that keeps the postings of the text index short.
 	lastID := max(db.lastID, memoryID(now))
+	alone := len(batch) == 1 // to undo it is to undo the transaction
 	for _, j := range batch {
-		if err := w.exec(`SAVEPOINT job`); err != nil {
-			return err
+		if !alone {
+			if err := w.exec(`SAVEPOINT job`); err != nil {
+				return err
+			}
 		}
 		t := &tx{conn: w, db: db, now: now, lastID: lastID, moved: map[int64]int{}, acts: map[caxton.Provenance]int64{}}
 		j.err = j.fn(t)
@@ -128,6 +143,11 @@ func (db *DB) transact(batch []*job) error {
 			if w.GetAutocommit() { // SQLite undid all of it by itself: the disk is full, say
 				return j.err
 			}
+			if alone {
+				j.err = storageError("write memory", j.err)
+				db.undo()
+				return nil
+			}
 			db.scopes = nil
 			if err := w.exec(`ROLLBACK TO job`); err != nil {
 				return err
@@ -135,6 +155,9 @@ func (db *DB) transact(batch []*job) error {
 			j.err = storageError("write memory", j.err)
 		} else {
 			lastID = t.lastID
+		}
+		if alone {
+			break
 		}
 		if err := w.exec(`RELEASE job`); err != nil {
 			return err
