@@ -207,6 +207,16 @@ func (c *conn) changes(m, since int64, changed func(memory.Vector) error) error 
 		LEFT JOIN embeddings v ON v.passage=i.passage AND v.model=?`, []any{since, m}, row)
 }
 
+// VectorCount returns how many embeddings of a model there are, as counted at every write.
+func (db *DB) VectorCount(ctx context.Context, model string) (n int, err error) {
+	err = db.view(ctx, "vector_count", func(c *conn) error {
+		vectors, err := c.number(`SELECT vectors FROM models WHERE name=?`, model)
+		n = int(vectors)
+		return err
+	})
+	return n, err
+}
+
 // Embedded counts the embeddings of a model by group.
 func (db *DB) Embedded(ctx context.Context, model string) (map[memory.Group]int, error) {
 	groups := map[memory.Group]int{}

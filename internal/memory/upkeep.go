@@ -34,6 +34,8 @@ type VectorStore interface {
 	// Changes visits what Load's changed would if the mark of the blobs were since; 0 is before every
 	// change, so that it visits each vector there is.
 	Changes(ctx context.Context, model string, since int64, changed func(Vector) error) (mark int64, err error)
+	// VectorCount returns how many embeddings of a model there are, at once.
+	VectorCount(ctx context.Context, model string) (int, error)
 	// Embedded counts the embeddings of a model by group.
 	Embedded(ctx context.Context, model string) (map[Group]int, error)
 	// SaveSegments writes blobs of the model's index in one transaction, a nil one to remove what

@@ -138,7 +138,7 @@ func fillBench(b *testing.B, path string, model *clustered, size int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	checkpoints := make(chan error, 1)
 	go func() { checkpoints <- db.Run(ctx) }() // else the log holds everything ten times over
-	e, stop := over(b, db, model, engine.Config{CacheResults: -1})
+	e, stop := over(b, db, model, engine.Config{CacheResults: -1, LoadWait: time.Minute})
 	rng := rand.New(rand.NewPCG(5, 6))
 	zipf := rand.NewZipf(rng, 1.1, 4, benchWords-1)
 	start := time.Now()
@@ -309,7 +309,7 @@ func BenchmarkMemory(b *testing.B) {
 			start := time.Now()
 			db := openDB(b, path)
 			opened := time.Since(start)
-			e, stop := over(b, db, model, engine.Config{})
+			e, stop := over(b, db, model, engine.Config{LoadWait: time.Minute})
 			if _, err := e.Search(b.Context(), memory.Query{Access: all(), Text: "w1"}); err != nil {
 				b.Fatal(err)
 			}
@@ -322,7 +322,7 @@ func BenchmarkMemory(b *testing.B) {
 	})
 	db := openDB(b, path)
 	defer db.Close()
-	e, stop := over(b, db, model, engine.Config{CacheResults: -1})
+	e, stop := over(b, db, model, engine.Config{CacheResults: -1, LoadWait: time.Minute})
 	defer stop()
 	start := time.Now()
 	e.Warm(b.Context())

@@ -624,6 +624,14 @@ func (f *fake) Changes(_ context.Context, model string, since int64, changed fun
 	return f.clock, nil
 }
 
+func (f *fake) VectorCount(ctx context.Context, model string) (n int, _ error) {
+	groups, err := f.Embedded(ctx, model)
+	for _, in := range groups {
+		n += in
+	}
+	return n, err
+}
+
 func (f *fake) Embedded(_ context.Context, model string) (map[memory.Group]int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

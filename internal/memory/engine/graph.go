@@ -64,6 +64,13 @@ func (g *graph) reset(edges []memory.Edge) {
 	}
 }
 
+// put adds a relation.
+func (g *graph) put(edge *memory.Edge) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.add(edge)
+}
+
 // replace takes out the relations of ids and adds edges.
 func (g *graph) replace(ids []caxton.RelationID, edges []memory.Edge) {
 	g.mu.Lock()
