@@ -324,6 +324,9 @@ func BenchmarkMemory(b *testing.B) {
 	defer db.Close()
 	e, stop := over(b, db, model, engine.Config{CacheResults: -1, LoadWait: time.Minute})
 	defer stop()
+	if _, err := e.Search(b.Context(), memory.Query{Access: all(), Text: "w1"}); err != nil { // it is loaded then
+		b.Fatal(err)
+	}
 	start := time.Now()
 	e.Warm(b.Context())
 	b.Logf("details of the graph read in %v", time.Since(start).Round(time.Millisecond))

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	roughMatches = 2000   // passages with words of the query that are compared by meaning
+	roughMatches = 1000   // passages with words of the query that are compared by meaning
+	wordsShare   = 6      // tenths of what is wanted of each signal, for words judged by meaning: the others are far behind
 	maxAbout     = 16_000 // passages that are looked at because they have a name of the query
 	minExact     = 40     // passages whose vectors are read, at least
 	unseenCosine = 0.6    // of a passage that has all words of the query and that the model did not see yet
@@ -86,7 +87,7 @@ func (e *Engine) candidates(ctx context.Context, l *looking, ahead *matching, wa
 		matches, wordsErr = ahead.found, ahead.err
 	}
 	if rough && wordsErr == nil {
-		matches, wordsErr = e.nearest(ctx, l, matches, want)
+		matches, wordsErr = e.nearest(ctx, l, matches, want*wordsShare/10)
 	}
 	if err := errors.Join(wordsErr, meaningErr, aboutErr); err != nil {
 		return nil, false, fmt.Errorf("search memory: %w", err)
@@ -112,7 +113,7 @@ func (e *Engine) candidates(ctx context.Context, l *looking, ahead *matching, wa
 	for _, id := range about {
 		one(id)
 	}
-	full = len(matches) == want || len(hits) == want || len(about) == want
+	full = len(matches) == want || rough && len(matches) == want*wordsShare/10 || len(hits) == want || len(about) == want
 	return cs, full, e.near(ctx, l, cs)
 }
 
@@ -273,7 +274,7 @@ func (e *Engine) read(ctx context.Context, l *looking, cs []*candidate) ([]*cand
 	for i, c := range cs {
 		ids[i], by[c.id] = c.id, c
 	}
-	entities, err := e.store.Hits(ctx, l.q.Access, ids, l.q.Filter)
+	entities, err := e.hits(ctx, l, ids)
 	if err != nil {
 		return nil, fmt.Errorf("search memory: %w", err)
 	}
@@ -297,6 +298,21 @@ func (e *Engine) read(ctx context.Context, l *looking, cs []*candidate) ([]*cand
 		found = append(found, c)
 	}
 	return found, nil
+}
+
+// hits reads passages, many of them in two halves side by side.
+func (e *Engine) hits(ctx context.Context, l *looking, ids []caxton.MemoryID) ([]caxton.Entity, error) {
+	const many = 32
+	if len(ids) < many {
+		return e.store.Hits(ctx, l.q.Access, ids, l.q.Filter)
+	}
+	var rest []caxton.Entity
+	var restErr error
+	var all sync.WaitGroup
+	all.Go(func() { rest, restErr = e.store.Hits(ctx, l.q.Access, ids[len(ids)/2:], l.q.Filter) })
+	entities, err := e.store.Hits(ctx, l.q.Access, ids[:len(ids)/2], l.q.Filter)
+	all.Wait()
+	return append(entities, rest...), errors.Join(err, restErr)
 }
 
 // observation returns the text of what a candidate says of its entity, or "".
