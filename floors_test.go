@@ -37,6 +37,7 @@ func floors() map[string]float64 {
 		"internal/tool":                1,
 		"internal/transcript":          1,
 		"internal/vector":              1,
+		"internal/wasm/meter":          1,
 
 		"internal/embedding/bert/gen": 1.5,
 		"internal/embedding/hub":      1.5,

@@ -1,0 +1,165 @@
+package meter
+
+// The cost model. docs/fuel.md tells it to those who write agents; a change of anything here
+// is a new Scheme.
+const (
+	// BytesPerUnit is how many bytes one unit copies, fills or initialises.
+	BytesPerUnit = 8
+	// UnitsPerPage is the price of a page of memory, at the start or grown.
+	UnitsPerPage = 1024
+	// LocalsPerUnit is how many declared locals one unit of a function's entry covers.
+	LocalsPerUnit = 8
+
+	costEntry = 1  // of a function, besides its locals
+	costBulk  = 10 // of a bulk instruction, besides what it moves: it sets up a copy
+	costGrow  = 60 // of memory.grow and table.grow, besides what they add: they leave compiled code
+	costRef   = 20 // of ref.func: it leaves compiled code
+)
+
+// cost returns the price of an instruction of one byte. What only gives structure is free.
+func cost(op byte) uint32 {
+	switch op {
+	case opBlock, opLoop, opElse, opEnd:
+		return 0
+	case opMemoryGrow:
+		return costGrow
+	case opRefFunc:
+		return costRef
+	default:
+		return 1
+	}
+}
+
+// miscCost returns the price of an instruction behind opMisc, without what it moves.
+func miscCost(op uint32) uint32 {
+	switch op {
+	case miscMemoryInit, miscMemoryCopy, miscMemoryFill, miscTableInit, miscTableCopy, miscTableFill:
+		return costBulk
+	case miscTableGrow:
+		return costGrow
+	default:
+		return 1
+	}
+}
+
+// initialFuel is the price of an instance without its segments' contents.
+func (p *parser) initialFuel() uint64 {
+	units := uint64(len(p.functions)) + uint64(len(p.globals)) +
+		uint64(p.counted(elementSection)) + uint64(p.counted(dataSection))
+	for _, m := range p.memories {
+		if !m.Imported {
+			units += uint64(m.Min) * UnitsPerPage
+		}
+	}
+	for _, t := range p.tables {
+		if !t.Imported {
+			units += uint64(t.Min)
+		}
+	}
+	return units
+}
+
+// A flow finds the places of a function where charges belong, and what each one is.
+//
+// A charge covers all instructions that run exactly as often as the place where it stands, if
+// nothing traps on the way. So a charge goes to the start of the function, behind the head of
+// a loop, to both arms of an if, and behind a conditional branch; and behind the end of a block
+// the charge from before the block goes on when nothing within the block leaves to further out:
+// then whoever comes in comes out here. All of this is found in one pass.
+type flow struct {
+	frames []frame
+	edits  *[]edit // where charges are put, to be filled in
+	charge int     // the charge in force, an index into edits, or dead
+}
+
+// dead stands for no charge: behind a branch no instruction runs.
+const dead = -1
+
+// A frame is a block that is open.
+type frame struct {
+	op       byte // opBlock, opLoop, opIf, opElse
+	branched bool // something branches to its label
+	entry    int  // the charge in force before it
+	outmost  int  // the outmost frame that a branch within it goes to
+}
+
+// begin starts a function whose code is at pos and whose entry costs units.
+func (f *flow) begin(pos int, units uint32, edits *[]edit) {
+	f.frames = append(f.frames[:0], frame{op: opBlock, entry: dead})
+	f.edits = edits
+	f.place(pos)
+	f.spend(units)
+}
+
+// place puts a new charge at pos.
+func (f *flow) place(pos int) {
+	f.charge = len(*f.edits)
+	*f.edits = append(*f.edits, edit{pos: pos, what: changeCharge})
+}
+
+// spend adds to the charge in force. One function is bounded in size, so it does not overflow.
+func (f *flow) spend(units uint32) {
+	if f.charge != dead {
+		(*f.edits)[f.charge].arg += units
+	}
+}
+
+// open enters a block; pos is behind its head.
+func (f *flow) open(op byte, pos int) {
+	f.frames = append(f.frames, frame{op: op, entry: f.charge, outmost: len(f.frames)})
+	if op != opBlock && f.charge != dead {
+		f.place(pos)
+	}
+}
+
+// otherwise changes from one arm of an if to the other; pos is behind the else.
+func (f *flow) otherwise(pos int) {
+	top := &f.frames[len(f.frames)-1]
+	top.op = opElse
+	if f.charge = dead; top.entry != dead {
+		f.place(pos)
+	}
+}
+
+// branch notes that the code may go on at the label that is depth frames out.
+func (f *flow) branch(depth int) {
+	if f.charge == dead {
+		return
+	}
+	top := len(f.frames) - 1
+	target := top - depth
+	f.frames[target].branched = true
+	f.frames[top].outmost = min(f.frames[top].outmost, target)
+}
+
+// fork is what follows a conditional branch: it runs if the branch was not taken.
+func (f *flow) fork(pos int) {
+	if f.charge != dead {
+		f.place(pos)
+	}
+}
+
+// stop is what follows a branch that is always taken, or a trap.
+func (f *flow) stop() { f.charge = dead }
+
+// close leaves a block; pos is behind its end.
+func (f *flow) close(pos int) {
+	last := len(f.frames) - 1
+	b := f.frames[last]
+	f.frames = f.frames[:last]
+	if last == 0 {
+		return
+	}
+	outer := &f.frames[last-1]
+	outer.outmost = min(outer.outmost, b.outmost)
+	straight := b.op == opLoop || b.op == opBlock && !b.branched
+	switch {
+	case b.entry == dead:
+		f.charge = dead
+	case b.outmost >= last: // nothing within went further out: in is out
+		f.charge = b.entry
+	case straight: // its end is reached only from just before
+	default:
+		f.place(pos)
+	}
+}

@@ -1,0 +1,249 @@
+package meter
+
+// The hidden functions, in the order they stand behind those of the original.
+const (
+	callRefuel   = iota // asks the host for more: () -> ()
+	callBytes           // charges for bytes: (n) -> (n)
+	callElements        // charges for table elements
+	callPages           // charges for pages of memory
+	hiddenFunctions
+)
+
+// The hidden types, in the order they stand behind those of the original.
+const (
+	typeNothing = iota // () -> ()
+	typeSize           // (i32) -> (i32)
+	typeBalance        // (i64) -> (i64)
+)
+
+// hiddenNames returns the names of the hidden functions, as they show up in a trap.
+func hiddenNames() [hiddenFunctions]string {
+	return [hiddenFunctions]string{
+		callRefuel:   HookModule + ".charge",
+		callBytes:    HookModule + ".charge_bytes",
+		callElements: HookModule + ".charge_elements",
+		callPages:    HookModule + ".charge_pages",
+	}
+}
+
+// hook is the index of the imported hook: it comes behind the imports of the original.
+func (p *parser) hook() uint32 { return uint32(p.imported.functions) }
+
+// renumbered is the new index of a function of the original.
+func (p *parser) renumbered(i uint32) uint32 {
+	if i >= p.hook() {
+		return i + 1
+	}
+	return i
+}
+
+// hidden is the index of a hidden function.
+func (p *parser) hidden(which uint32) uint32 { return uint32(len(p.functions)) + 1 + which }
+
+// balance is the index of the hidden global.
+func (p *parser) balance() uint32 { return uint32(len(p.globals)) }
+
+// emit writes the module anew.
+func (p *parser) emit() []byte {
+	out := make([]byte, 0, len(p.buf)+len(p.buf)/2+1024)
+	out = append(out, p.buf[:8]...)
+	custom := p.customs
+	customsUpTo := func(position int) {
+		for len(custom) > 0 && custom[0].after <= position {
+			s := custom[0]
+			custom = custom[1:]
+			if !s.custom.Dropped && s != p.names.section {
+				out = appendSection(out, customSection, p.buf[s.start:s.end])
+			}
+		}
+	}
+	customsUpTo(-1)
+	for position, id := range order() {
+		if content := p.content(id); content != nil {
+			out = appendSection(out, id, content)
+		}
+		customsUpTo(position)
+	}
+	return appendSection(out, customSection, p.writeNames())
+}
+
+func appendSection(out []byte, id int, content []byte) []byte {
+	out = append(out, byte(id))
+	out = appendU32(out, uint32(len(content)))
+	return append(out, content...)
+}
+
+// content returns the new content of a section, or nil for no section.
+func (p *parser) content(id int) []byte {
+	s := p.sections[id]
+	if s == nil {
+		s = &section{id: id}
+	}
+	switch id {
+	case typeSection:
+		b := p.items(s, 3)
+		b = append(b, 0x60, 0, 0)
+		b = append(b, 0x60, 1, byte(I32), 1, byte(I32))
+		return append(b, 0x60, 1, byte(I64), 1, byte(I64))
+	case importSection:
+		b := p.items(s, 1)
+		b = appendText(appendText(b, HookModule), HookName)
+		return appendU32(append(b, byte(FunctionKind)), p.hiddenType(typeBalance))
+	case functionSection:
+		b := p.items(s, hiddenFunctions)
+		b = appendU32(b, p.hiddenType(typeNothing))
+		for range hiddenFunctions - 1 {
+			b = appendU32(b, p.hiddenType(typeSize))
+		}
+		return b
+	case globalSection:
+		return append(p.items(s, 1), byte(I64), 1, opI64Const, 0, opEnd)
+	case exportSection:
+		b := appendText(p.items(s, 1), FuelExport)
+		return appendU32(append(b, byte(GlobalKind)), p.balance())
+	case codeSection:
+		return p.code(s)
+	}
+	if p.sections[id] == nil {
+		return nil
+	}
+	switch id {
+	case tableSection:
+		b := appendU32(nil, uint32(s.count))
+		for _, t := range p.tables[p.imported.tables:] {
+			b = append(b, byte(t.Type), 1)
+			b = appendU32(appendU32(b, t.Min), t.Max)
+		}
+		return b
+	case memorySection:
+		b := appendU32(nil, uint32(s.count))
+		for _, m := range p.memories[p.imported.memories:] {
+			b = appendU32(appendU32(append(b, 1), m.Min), m.Max)
+		}
+		return b
+	case startSection:
+		return appendU32(nil, p.renumbered(uint32(p.module.Start)))
+	case elementSection:
+		return p.items(s, 0)
+	default: // data and data count
+		return p.buf[s.start:s.end]
+	}
+}
+
+func (p *parser) hiddenType(which int) uint32 { return uint32(len(p.types) + which) }
+
+// items writes the number of items of a section, with more to come, and the items of the
+// original with its edits.
+func (p *parser) items(s *section, more int) []byte {
+	b := make([]byte, 0, s.end-s.items+128)
+	b = appendU32(b, uint32(s.count+more))
+	return p.edited(b, s.items, s.end, s.edits)
+}
+
+// edited appends the original from start to end, with the edits made.
+func (p *parser) edited(b []byte, start, end int, edits []edit) []byte {
+	for _, e := range edits {
+		if e.what == changeCharge && e.arg == 0 {
+			continue
+		}
+		b = append(b, p.buf[start:e.pos]...)
+		start = e.pos + int(e.cut)
+		switch e.what {
+		case changeIndex:
+			b = appendU32(b, p.renumbered(e.arg))
+		case changeCall:
+			b = appendU32(append(b, opCall), p.hidden(e.arg))
+		case changeNumber:
+			b = appendU32(b, e.arg)
+		case changeCharge:
+			p.module.Counts.Blocks++
+			b = append(b, opGlobalGet)
+			b = appendU32(b, p.balance())
+			b = appendS64(append(b, opI64Const), int64(e.arg))
+			b = p.appendTake(b)
+		}
+	}
+	return append(b, p.buf[start:end]...)
+}
+
+// appendTake takes the amount on top of the stack from the balance below it, and calls the
+// host if that is below zero.
+func (p *parser) appendTake(b []byte) []byte {
+	balance := p.balance()
+	b = appendU32(append(b, opI64Sub, opGlobalSet), balance)
+	b = appendU32(append(b, opGlobalGet), balance)
+	b = append(b, opI64Const, 0, opI64LtS, opIf, emptyBlock)
+	b = appendU32(append(b, opCall), p.hidden(callRefuel))
+	return append(b, opEnd)
+}
+
+// code writes all functions and the hidden ones.
+func (p *parser) code(s *section) []byte {
+	b := make([]byte, 0, (s.end-s.start)*3/2+256)
+	b = appendU32(b, uint32(s.count+hiddenFunctions))
+	var body []byte
+	done := 0
+	for _, f := range s.functions {
+		body = p.edited(body[:0], f.start, f.end, s.edits[done:f.edits])
+		done = f.edits
+		b = append(appendU32(b, uint32(len(body))), body...)
+	}
+	for which := range uint32(hiddenFunctions) {
+		body = p.hiddenBody(body[:0], which)
+		b = append(appendU32(b, uint32(len(body))), body...)
+	}
+	return b
+}
+
+// hiddenBody writes the code of a hidden function.
+func (p *parser) hiddenBody(b []byte, which uint32) []byte {
+	b = append(b, 0) // no locals
+	b2 := func(op byte, index uint32) { b = appendU32(append(b, op), index) }
+	switch which {
+	case callRefuel:
+		b2(opGlobalGet, p.balance())
+		b2(opCall, p.hook())
+		b2(opGlobalSet, p.balance())
+	case callBytes:
+		b2(opGlobalGet, p.balance())
+		b2(opLocalGet, 0)
+		b = append(b, opI64ExtendU, opI64Const, 3, opI64ShrU)
+		b = p.appendTake(b)
+		b2(opLocalGet, 0)
+	case callElements, callPages:
+		// More than there can ever be is not charged: the instruction fails at once.
+		most, units := p.largest(which)
+		b2(opLocalGet, 0)
+		b = appendS64(append(b, opI32Const), int64(int32(most)))
+		b = append(b, opI32LeU, opIf, emptyBlock)
+		b2(opGlobalGet, p.balance())
+		b2(opLocalGet, 0)
+		b = append(b, opI64ExtendU)
+		b = appendS64(append(b, opI64Const), units)
+		b = append(b, opI64Mul)
+		b = append(p.appendTake(b), opEnd)
+		b2(opLocalGet, 0)
+	}
+	return append(b, opEnd)
+}
+
+// largest returns the size above which an instruction on a table or memory always fails, and
+// the price of one element or page.
+func (p *parser) largest(which uint32) (most uint32, units int64) {
+	if which == callPages {
+		for _, m := range p.memories {
+			most = m.Max
+			if m.Imported {
+				most = maxPages
+			}
+		}
+		return most, UnitsPerPage
+	}
+	for _, t := range p.tables {
+		if t.Imported {
+			return 1<<32 - 1, 1
+		}
+		most = max(most, t.Max)
+	}
+	return most, 1
+}

@@ -1,0 +1,307 @@
+package meter
+
+import "slices"
+
+// A function is the code of one function, and which of the section's edits are its own.
+type function struct {
+	start, end int // in the module, without the size
+	edits      int // how many edits there are before its end
+}
+
+func (p *parser) readCode(s *section) {
+	p.begin(s, "function bodies", 3, p.opts.Functions)
+	if want := len(p.functions) - p.imported.functions; !p.failed() && s.count != want {
+		p.fail(s.start, CodeMalformed, "%d functions are declared, and %d have code", want, s.count)
+		return
+	}
+	var f flow
+	end := p.end
+	for i := range s.count {
+		at := p.pos
+		size := p.count("bytes of a function", 1)
+		p.place.function = p.imported.functions + i
+		p.atMost(at, size, p.opts.FunctionBytes, "bytes of a function")
+		if p.failed() {
+			return
+		}
+		start := p.pos
+		p.end = start + size
+		p.readBody(s, &f)
+		if p.failed() {
+			return
+		}
+		if p.remaining() > 0 {
+			p.fail(p.pos, CodeMalformed, "%d bytes are left over behind its end", p.remaining())
+			return
+		}
+		p.module.Counts.CodeBytes += size
+		s.functions = append(s.functions, function{start: start, end: p.end, edits: len(s.edits)})
+		p.end = end
+	}
+	p.place.function = -1
+}
+
+// readBody reads the locals and instructions of a function and notes what to change.
+func (p *parser) readBody(s *section, f *flow) {
+	locals := p.readLocals()
+	f.begin(p.pos, costEntry+uint32(locals)/LocalsPerUnit, &s.edits)
+	for len(f.frames) > 0 {
+		at := p.pos
+		op := p.byte()
+		if p.failed() {
+			return
+		}
+		f.spend(cost(op))
+		switch operandOf(op) {
+		case nothing:
+		case control:
+			p.control(f, op, at)
+		case callee:
+			p.functionIndex(s)
+		case indirect:
+			p.index("type", len(p.types))
+			p.index("table", len(p.tables))
+		case local:
+			p.u32()
+		case global:
+			p.index("global", len(p.globals))
+		case table:
+			p.index("table", len(p.tables))
+		case memory:
+			p.access(at)
+		case memoryZero:
+			p.zero()
+			if op == opMemoryGrow {
+				p.call(s, at, callPages)
+			}
+		case constantI32:
+			p.signed(32)
+		case constantI64:
+			p.signed(64)
+		case constantF32:
+			p.skip(4)
+		case constantF64:
+			p.skip(8)
+		case reference:
+			p.refType()
+		case selectType:
+			if n := p.u32(); !p.failed() && n != 1 {
+				p.fail(at, CodeInvalid, "a select of %d types does not exist", n)
+			}
+			p.valueType()
+		case prefix:
+			if op == opVector {
+				p.vector(s, at)
+			} else {
+				p.misc(s, f, at)
+			}
+		case unknown:
+			p.refuse(at, op)
+		}
+		if p.failed() {
+			return
+		}
+	}
+}
+
+func (p *parser) readLocals() int {
+	total := 0
+	for n := p.count("groups of locals", 2); n > 0 && !p.failed(); n-- {
+		at := p.pos
+		many := p.u32()
+		p.valueType()
+		if int64(total)+int64(many) > int64(p.opts.Locals) {
+			p.fail(at, CodeTooLarge, "%d locals are over the limit of %d", int64(total)+int64(many), p.opts.Locals)
+			return 0
+		}
+		total += int(many)
+	}
+	return total
+}
+
+// call puts a call of a hidden function before the instruction at pos, to charge for the
+// size that is on top of the stack; the function returns what it is given.
+func (p *parser) call(s *section, pos int, which uint32) {
+	n := len(s.edits)
+	if n > 0 && s.edits[n-1].pos > pos { // that of a subcode
+		n--
+	}
+	s.edits = slices.Insert(s.edits, n, edit{pos: pos, what: changeCall, arg: which})
+}
+
+// control reads the rest of an instruction that changes the flow.
+func (p *parser) control(f *flow, op byte, at int) {
+	switch op {
+	case opBlock, opLoop, opIf:
+		p.blockType()
+		if len(f.frames) > p.opts.Nesting {
+			p.fail(at, CodeTooLarge, "blocks are nested deeper than %d", p.opts.Nesting)
+			return
+		}
+		f.open(op, p.pos)
+	case opElse:
+		if f.frames[len(f.frames)-1].op != opIf {
+			p.fail(at, CodeMalformed, "else without if")
+			return
+		}
+		f.otherwise(p.pos)
+	case opEnd:
+		f.close(p.pos)
+	case opBr:
+		p.label(f)
+		f.stop()
+	case opBrIf:
+		p.label(f)
+		f.fork(p.pos)
+	case opBrTable:
+		n := p.count("branch targets", 1)
+		p.atMost(at, n, p.opts.BranchTargets, "branch targets")
+		for i := 0; i <= n && !p.failed(); i++ {
+			p.label(f)
+		}
+		f.stop()
+	case opReturn:
+		f.branch(len(f.frames) - 1)
+		f.stop()
+	case opUnreachable:
+		f.stop()
+	}
+}
+
+func (p *parser) label(f *flow) {
+	depth := p.index("label", len(f.frames))
+	if !p.failed() {
+		f.branch(int(depth))
+	}
+}
+
+// blockType reads the type of a block: none, one result, or the index of a type.
+func (p *parser) blockType() {
+	at := p.pos
+	if p.remaining() > 0 && p.buf[p.pos] == emptyBlock {
+		p.pos++
+		return
+	}
+	if p.remaining() > 0 && p.buf[p.pos]&0xc0 == 0x40 { // a negative number of one byte
+		p.valueType()
+		return
+	}
+	if i := p.signed(33); !p.failed() && (i < 0 || i >= int64(len(p.types))) {
+		p.fail(at, CodeInvalid, "type %d does not exist: there are %d", i, len(p.types))
+	}
+}
+
+// access reads alignment and offset of a load or store.
+func (p *parser) access(at int) {
+	if align := p.u32(); align >= 32 {
+		p.fail(at, CodeMalformed, "an access with alignment %#x (multiple memories or memory64) is not supported", align)
+	}
+	p.u32()
+	p.needMemory(at)
+}
+
+func (p *parser) needMemory(at int) {
+	if !p.failed() && len(p.memories) == 0 {
+		p.fail(at, CodeInvalid, "memory 0 does not exist: there are 0")
+	}
+}
+
+// zero reads the byte that stands for memory 0.
+func (p *parser) zero() {
+	at := p.pos
+	if b := p.byte(); b != 0 {
+		p.fail(at, CodeUnsupported, "memory %d (multiple memories) is not supported", b)
+	}
+	p.needMemory(at)
+}
+
+// subcode reads the opcode behind a prefix. It may be written longer than it is; readers do not
+// agree on that, so it is made short.
+func (p *parser) subcode(s *section) uint32 {
+	at := p.pos
+	sub := p.u32()
+	if n := p.pos - at; n > 1 && !p.failed() && (sub < 0x80 || n > 2) {
+		s.edits = append(s.edits, edit{pos: at, cut: int32(n), what: changeNumber, arg: sub})
+	}
+	return sub
+}
+
+// misc reads an instruction behind opMisc; at is where the prefix is.
+func (p *parser) misc(s *section, f *flow, at int) {
+	sub := p.subcode(s)
+	f.spend(miscCost(sub) - 1) // the prefix counted as one
+	switch sub {
+	case 0, 1, 2, 3, 4, 5, 6, 7: // conversions that saturate
+	case miscMemoryInit:
+		p.call(s, at, callBytes)
+		p.segment("data segment", p.dataCount)
+		p.zero()
+	case miscDataDrop:
+		p.segment("data segment", p.dataCount)
+	case miscMemoryCopy:
+		p.call(s, at, callBytes)
+		p.zero()
+		p.zero()
+	case miscMemoryFill:
+		p.call(s, at, callBytes)
+		p.zero()
+	case miscTableInit:
+		p.call(s, at, callElements)
+		p.segment("element segment", p.counted(elementSection))
+		p.index("table", len(p.tables))
+	case miscElemDrop:
+		p.segment("element segment", p.counted(elementSection))
+	case miscTableCopy:
+		p.call(s, at, callElements)
+		p.index("table", len(p.tables))
+		p.index("table", len(p.tables))
+	case miscTableGrow, miscTableFill:
+		p.call(s, at, callElements)
+		p.index("table", len(p.tables))
+	case miscTableSize:
+		p.index("table", len(p.tables))
+	default:
+		p.fail(at, CodeUnsupported, "instruction 0xfc %#x is not supported", sub)
+	}
+}
+
+// segment reads the index of a segment; without a data count section there are -1 of them.
+func (p *parser) segment(what string, n int) {
+	if n < 0 {
+		p.fail(p.pos, CodeMalformed, "it uses a data segment, and has no data count section")
+		return
+	}
+	p.index(what, n)
+}
+
+// vector reads an instruction of fixed-width SIMD; at is where the prefix is.
+func (p *parser) vector(s *section, at int) {
+	sub := p.subcode(s)
+	if p.failed() {
+		return
+	}
+	switch vectorOperandOf(sub) {
+	case vectorNothing:
+	case vectorMemory:
+		p.access(at)
+	case vectorMemoryLane:
+		p.access(at)
+		p.byte()
+	case vectorBytes:
+		p.skip(16)
+	case vectorLane:
+		p.byte()
+	case vectorUnknown:
+		p.fail(at, CodeUnsupported, "vector instruction %#x (relaxed SIMD or unknown) is not supported", sub)
+	}
+}
+
+// refuse names the feature that an opcode belongs to.
+func (p *parser) refuse(at int, op byte) {
+	if feature := featureOf(op); feature != "" {
+		p.fail(at, CodeUnsupported, "instruction %#x (%s) is not supported", op, feature)
+		p.hint("build the module for WebAssembly 2.0, without %s", feature)
+		return
+	}
+	p.fail(at, CodeMalformed, "there is no instruction %#x", op)
+}
