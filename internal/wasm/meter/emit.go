@@ -1,5 +1,7 @@
 package meter
 
+import "math"
+
 // The hidden functions, in the order they stand behind those of the original.
 const (
 	callRefuel   = iota // asks the host for more: () -> ()
@@ -204,46 +206,42 @@ func (p *parser) hiddenBody(b []byte, which uint32) []byte {
 		b2(opGlobalGet, p.balance())
 		b2(opCall, p.hook())
 		b2(opGlobalSet, p.balance())
-	case callBytes:
-		b2(opGlobalGet, p.balance())
-		b2(opLocalGet, 0)
-		b = append(b, opI64ExtendU, opI64Const, 3, opI64ShrU)
-		b = p.appendTake(b)
-		b2(opLocalGet, 0)
-	case callElements, callPages:
+	default:
 		// More than there can ever be is not charged: the instruction fails at once.
-		most, units := p.largest(which)
+		most, price := p.largest(which)
 		b2(opLocalGet, 0)
 		b = appendS64(append(b, opI32Const), int64(int32(most)))
 		b = append(b, opI32LeU, opIf, emptyBlock)
 		b2(opGlobalGet, p.balance())
 		b2(opLocalGet, 0)
-		b = append(b, opI64ExtendU)
-		b = appendS64(append(b, opI64Const), units)
-		b = append(b, opI64Mul)
+		b = append(append(b, opI64ExtendU), price...)
 		b = append(p.appendTake(b), opEnd)
 		b2(opLocalGet, 0)
 	}
 	return append(b, opEnd)
 }
 
-// largest returns the size above which an instruction on a table or memory always fails, and
-// the price of one element or page.
-func (p *parser) largest(which uint32) (most uint32, units int64) {
-	if which == callPages {
-		for _, m := range p.memories {
-			most = m.Max
-			if m.Imported {
-				most = maxPages
+// largest returns the size above which a bulk instruction always fails, and the instructions
+// that make a price of a size.
+func (p *parser) largest(which uint32) (most uint32, price []byte) {
+	if which == callElements {
+		for _, t := range p.tables {
+			if t.Imported {
+				return math.MaxUint32, nil
 			}
+			most = max(most, t.Max)
 		}
-		return most, UnitsPerPage
+		return most, nil
 	}
-	for _, t := range p.tables {
-		if t.Imported {
-			return 1<<32 - 1, 1
+	pages := uint32(0)
+	for _, m := range p.memories {
+		if pages = m.Max; m.Imported {
+			pages = maxPages
 		}
-		most = max(most, t.Max)
 	}
-	return most, 1
+	if which == callPages {
+		return pages, append(appendS64([]byte{opI64Const}, UnitsPerPage), opI64Mul)
+	}
+	bytes := min(uint64(pages)*pageBytes, math.MaxUint32)
+	return uint32(bytes), append(appendS64([]byte{opI64Const}, BytesPerUnit), opI64DivU)
 }

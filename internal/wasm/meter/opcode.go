@@ -28,7 +28,7 @@ const (
 	opI64LtS       = 0x53
 	opI64Sub       = 0x7d
 	opI64Mul       = 0x7e
-	opI64ShrU      = 0x88
+	opI64DivU      = 0x80
 	opI64ExtendU   = 0xad // i64.extend_i32_u
 	opRefNull      = 0xd0
 	opRefFunc      = 0xd2

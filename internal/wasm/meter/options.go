@@ -24,8 +24,9 @@ type Options struct {
 }
 
 const (
-	maxPages = 65536 // what 32 bits can address
-	mib      = 1 << 20
+	maxPages  = 65536 // what 32 bits can address
+	pageBytes = 65536
+	mib       = 1 << 20
 )
 
 func (o Options) withDefaults() Options {
