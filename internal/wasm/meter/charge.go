@@ -10,6 +10,10 @@ const (
 	// LocalsPerUnit is how many declared locals one unit of a function's entry covers.
 	LocalsPerUnit = 8
 
+	// SmallFunction is the cost up to which a function without calls and loops does not look
+	// at the balance; its callers do.
+	SmallFunction = 32
+
 	costEntry = 1  // of a function, besides its locals
 	costBulk  = 10 // of a bulk instruction, besides what it moves: it sets up a copy
 	costGrow  = 60 // of memory.grow and table.grow, besides what they add: they leave compiled code
@@ -66,10 +70,17 @@ func (p *parser) initialFuel() uint64 {
 // a loop, to both arms of an if, and behind a conditional branch; and behind the end of a block
 // the charge from before the block goes on when nothing within the block leaves to further out:
 // then whoever comes in comes out here. All of this is found in one pass.
+//
+// Only the charges at the start of a function and at the head of a loop look at the balance:
+// no guest runs for long without coming to one. A look costs far more than a charge, for the
+// call it may lead to makes the engine forget what it has in registers.
 type flow struct {
 	frames []frame
 	edits  *[]edit // where charges are put, to be filled in
 	charge int     // the charge in force, an index into edits, or dead
+	entry  int     // the charge of the function's start
+	total  uint32  // all charges of the function
+	small  bool    // the function has had no call and no loop
 }
 
 // dead stands for no charge: behind a branch no instruction runs.
@@ -86,29 +97,42 @@ type frame struct {
 // begin starts a function whose code is at pos and whose entry costs units.
 func (f *flow) begin(pos int, units uint32, edits *[]edit) {
 	f.frames = append(f.frames[:0], frame{op: opBlock, entry: dead})
-	f.edits = edits
-	f.place(pos)
+	f.edits, f.entry, f.total, f.small = edits, len(*edits), 0, true
+	f.place(pos, changeCheck)
 	f.spend(units)
 }
 
+// finish ends a function.
+func (f *flow) finish() {
+	if f.small && f.total <= SmallFunction {
+		(*f.edits)[f.entry].what = changeCharge
+	}
+}
+
 // place puts a new charge at pos.
-func (f *flow) place(pos int) {
+func (f *flow) place(pos int, what change) {
 	f.charge = len(*f.edits)
-	*f.edits = append(*f.edits, edit{pos: pos, what: changeCharge})
+	*f.edits = append(*f.edits, edit{pos: pos, what: what})
 }
 
 // spend adds to the charge in force. One function is bounded in size, so it does not overflow.
 func (f *flow) spend(units uint32) {
 	if f.charge != dead {
 		(*f.edits)[f.charge].arg += units
+		f.total += units
 	}
 }
 
 // open enters a block; pos is behind its head.
 func (f *flow) open(op byte, pos int) {
 	f.frames = append(f.frames, frame{op: op, entry: f.charge, outmost: len(f.frames)})
-	if op != opBlock && f.charge != dead {
-		f.place(pos)
+	switch {
+	case f.charge == dead || op == opBlock:
+	case op == opLoop:
+		f.small = false
+		f.place(pos, changeCheck)
+	default:
+		f.place(pos, changeCharge)
 	}
 }
 
@@ -117,7 +141,7 @@ func (f *flow) otherwise(pos int) {
 	top := &f.frames[len(f.frames)-1]
 	top.op = opElse
 	if f.charge = dead; top.entry != dead {
-		f.place(pos)
+		f.place(pos, changeCharge)
 	}
 }
 
@@ -135,7 +159,7 @@ func (f *flow) branch(depth int) {
 // fork is what follows a conditional branch: it runs if the branch was not taken.
 func (f *flow) fork(pos int) {
 	if f.charge != dead {
-		f.place(pos)
+		f.place(pos, changeCharge)
 	}
 }
 
@@ -160,6 +184,6 @@ func (f *flow) close(pos int) {
 		f.charge = b.entry
 	case straight: // its end is reached only from just before
 	default:
-		f.place(pos)
+		f.place(pos, changeCharge)
 	}
 }

@@ -145,7 +145,7 @@ func (p *parser) items(s *section, more int) []byte {
 // edited appends the original from start to end, with the edits made.
 func (p *parser) edited(b []byte, start, end int, edits []edit) []byte {
 	for _, e := range edits {
-		if e.what == changeCharge && e.arg == 0 {
+		if e.arg == 0 && (e.what == changeCharge || e.what == changeCheck) {
 			continue
 		}
 		b = append(b, p.buf[start:e.pos]...)
@@ -157,23 +157,23 @@ func (p *parser) edited(b []byte, start, end int, edits []edit) []byte {
 			b = appendU32(append(b, opCall), p.hidden(e.arg))
 		case changeNumber:
 			b = appendU32(b, e.arg)
-		case changeCharge:
+		case changeCharge, changeCheck:
 			p.module.Counts.Blocks++
-			b = append(b, opGlobalGet)
-			b = appendU32(b, p.balance())
+			b = appendU32(append(b, opGlobalGet), p.balance())
 			b = appendS64(append(b, opI64Const), int64(e.arg))
-			b = p.appendTake(b)
+			b = appendU32(append(b, opI64Sub, opGlobalSet), p.balance())
+			if e.what == changeCheck {
+				p.module.Counts.Checks++
+				b = p.appendCheck(b)
+			}
 		}
 	}
 	return append(b, p.buf[start:end]...)
 }
 
-// appendTake takes the amount on top of the stack from the balance below it, and calls the
-// host if that is below zero.
-func (p *parser) appendTake(b []byte) []byte {
-	balance := p.balance()
-	b = appendU32(append(b, opI64Sub, opGlobalSet), balance)
-	b = appendU32(append(b, opGlobalGet), balance)
+// appendCheck calls the host if the balance is below zero.
+func (p *parser) appendCheck(b []byte) []byte {
+	b = appendU32(append(b, opGlobalGet), p.balance())
 	b = append(b, opI64Const, 0, opI64LtS, opIf, emptyBlock)
 	b = appendU32(append(b, opCall), p.hidden(callRefuel))
 	return append(b, opEnd)
@@ -215,7 +215,8 @@ func (p *parser) hiddenBody(b []byte, which uint32) []byte {
 		b2(opGlobalGet, p.balance())
 		b2(opLocalGet, 0)
 		b = append(append(b, opI64ExtendU), price...)
-		b = append(p.appendTake(b), opEnd)
+		b = appendU32(append(b, opI64Sub, opGlobalSet), p.balance())
+		b = append(p.appendCheck(b), opEnd)
 		b2(opLocalGet, 0)
 	}
 	return append(b, opEnd)

@@ -38,6 +38,9 @@ func runProgram(t *testing.T, r wazero.Runtime, module wazero.CompiledModule, h 
 	}
 	var o outcome
 	results, err := m.ExportedFunction("run").Call(ctx, args...)
+	if h != nil && err == nil {
+		err = h.settle(m)
+	}
 	if o.err = err; err != nil {
 		o.result = trapOf(err)
 	} else {

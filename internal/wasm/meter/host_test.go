@@ -25,13 +25,32 @@ func newHost(limit int64) *host { return &host{limit: limit, portion: 1_000_000}
 
 func (h *host) refuel(_ context.Context, stack []uint64) {
 	h.asked++
-	balance := int64(stack[0])
+	balance, err := h.grant(int64(stack[0]))
+	if err != nil {
+		panic(err)
+	}
+	stack[0] = uint64(balance)
+}
+
+// grant adds a portion to a balance, or what the debt needs.
+func (h *host) grant(balance int64) (int64, error) {
 	grant := min(max(h.portion, -balance), h.limit-h.granted)
 	if balance+grant < 0 {
-		panic(errFuel)
+		return balance, errFuel
 	}
 	h.granted += grant
-	stack[0] = uint64(balance + grant)
+	return balance + grant, nil
+}
+
+// settle is what a host does when a call returns: a debt is still to be paid.
+func (h *host) settle(m api.Module) error {
+	balance := int64(m.ExportedGlobal(meter.FuelExport).Get())
+	if balance >= 0 {
+		return nil
+	}
+	balance, err := h.grant(balance)
+	m.ExportedGlobal(meter.FuelExport).(api.MutableGlobal).Set(uint64(balance))
+	return err
 }
 
 // used is the fuel a module has used since the host began to count.

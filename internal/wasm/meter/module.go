@@ -40,7 +40,7 @@ type Module struct {
 type Counts struct {
 	Types, Functions, Globals, ElementSegments, DataSegments int
 	CodeBytes                                                int // all function bodies
-	Blocks                                                   int // basic blocks that are charged
+	Blocks, Checks                                           int // places that charge, and those that also look at the balance
 }
 
 // A Kind is what an import or export is.

@@ -66,6 +66,7 @@ type change byte
 const (
 	changeIndex  change = iota // the function index arg, renumbered
 	changeCharge               // a charge of arg
+	changeCheck                // a charge of arg, and a look whether the balance is below zero
 	changeCall                 // a call of the hidden function arg
 	changeNumber               // the number arg, as short as it can be
 )

@@ -58,7 +58,9 @@ func (p *parser) readBody(s *section, f *flow) {
 			p.control(f, op, at)
 		case callee:
 			p.functionIndex(s)
+			f.small = f.small && op != opCall
 		case indirect:
+			f.small = false
 			p.index("type", len(p.types))
 			p.index("table", len(p.tables))
 		case local:
@@ -102,6 +104,7 @@ func (p *parser) readBody(s *section, f *flow) {
 			return
 		}
 	}
+	f.finish()
 }
 
 func (p *parser) readLocals() int {
