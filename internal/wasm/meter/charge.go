@@ -21,7 +21,7 @@ const (
 )
 
 // cost returns the price of an instruction of one byte. What only gives structure is free.
-func cost(op byte) uint32 {
+func cost(op byte) int {
 	switch op {
 	case opBlock, opLoop, opElse, opEnd:
 		return 0
@@ -35,7 +35,7 @@ func cost(op byte) uint32 {
 }
 
 // miscCost returns the price of an instruction behind opMisc, without what it moves.
-func miscCost(op uint32) uint32 {
+func miscCost(op uint32) int {
 	switch op {
 	case miscMemoryInit, miscMemoryCopy, miscMemoryFill, miscTableInit, miscTableCopy, miscTableFill:
 		return costBulk
@@ -47,17 +47,16 @@ func miscCost(op uint32) uint32 {
 }
 
 // initialFuel is the price of an instance without its segments' contents.
-func (p *parser) initialFuel() uint64 {
-	units := uint64(len(p.functions)) + uint64(len(p.globals)) +
-		uint64(p.counted(elementSection)) + uint64(p.counted(dataSection))
+func (p *parser) initialFuel() int64 {
+	units := int64(len(p.functions) + len(p.globals) + p.counted(elementSection) + p.counted(dataSection))
 	for _, m := range p.memories {
 		if !m.Imported {
-			units += uint64(m.Min) * UnitsPerPage
+			units += int64(m.Min) * UnitsPerPage
 		}
 	}
 	for _, t := range p.tables {
 		if !t.Imported {
-			units += uint64(t.Min)
+			units += int64(t.Min)
 		}
 	}
 	return units
@@ -79,7 +78,7 @@ type flow struct {
 	edits  *[]edit // where charges are put, to be filled in
 	charge int     // the charge in force, an index into edits, or dead
 	entry  int     // the charge of the function's start
-	total  uint32  // all charges of the function
+	total  int     // all charges of the function
 	small  bool    // the function has had no call and no loop
 }
 
@@ -95,7 +94,7 @@ type frame struct {
 }
 
 // begin starts a function whose code is at pos and whose entry costs units.
-func (f *flow) begin(pos int, units uint32, edits *[]edit) {
+func (f *flow) begin(pos, units int, edits *[]edit) {
 	f.frames = append(f.frames[:0], frame{op: opBlock, entry: dead})
 	f.edits, f.entry, f.total, f.small = edits, len(*edits), 0, true
 	f.place(pos, changeCheck)
@@ -116,7 +115,7 @@ func (f *flow) place(pos int, what change) {
 }
 
 // spend adds to the charge in force. One function is bounded in size, so it does not overflow.
-func (f *flow) spend(units uint32) {
+func (f *flow) spend(units int) {
 	if f.charge != dead {
 		(*f.edits)[f.charge].arg += units
 		f.total += units

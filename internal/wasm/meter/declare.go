@@ -196,16 +196,16 @@ func (p *parser) readExports(s *section) {
 		seen[e.Name] = true
 		switch e.Kind {
 		case FunctionKind:
-			e.Index = int(p.functionIndex(s))
+			e.Index = p.functionIndex(s)
 			if !p.failed() {
 				e.Signature = &p.types[p.functions[e.Index]]
 			}
 		case TableKind:
-			e.Index = int(p.index("table", len(p.tables)))
+			e.Index = p.index("table", len(p.tables))
 		case MemoryKind:
-			e.Index = int(p.index("memory", len(p.memories)))
+			e.Index = p.index("memory", len(p.memories))
 		case GlobalKind:
-			e.Index = int(p.index("global", len(p.globals)))
+			e.Index = p.index("global", len(p.globals))
 		case 4:
 			p.fail(at, CodeUnsupported, "it exports a tag (exception handling), which is not supported")
 		default:
@@ -219,14 +219,11 @@ func (p *parser) readExports(s *section) {
 }
 
 func (p *parser) readStart(s *section) {
-	p.module.Start = int(p.functionIndex(s))
+	p.module.Start = p.functionIndex(s)
 }
 
 func (p *parser) readDataCount(*section) {
 	at := p.pos
-	n := p.u32()
-	if int64(n) > int64(p.opts.DataSegments) {
-		p.fail(at, CodeTooLarge, "%d data segments are over the limit of %d", n, p.opts.DataSegments)
-	}
-	p.dataCount = int(n)
+	p.dataCount = int(p.u32())
+	p.atMost(at, p.dataCount, p.opts.DataSegments, "data segments")
 }

@@ -29,10 +29,10 @@ func hiddenNames() [hiddenFunctions]string {
 }
 
 // hook is the index of the imported hook: it comes behind the imports of the original.
-func (p *parser) hook() uint32 { return uint32(p.imported.functions) }
+func (p *parser) hook() int { return p.imported.functions }
 
 // renumbered is the new index of a function of the original.
-func (p *parser) renumbered(i uint32) uint32 {
+func (p *parser) renumbered(i int) int {
 	if i >= p.hook() {
 		return i + 1
 	}
@@ -40,10 +40,10 @@ func (p *parser) renumbered(i uint32) uint32 {
 }
 
 // hidden is the index of a hidden function.
-func (p *parser) hidden(which uint32) uint32 { return uint32(len(p.functions)) + 1 + which }
+func (p *parser) hidden(which int) int { return len(p.functions) + 1 + which }
 
 // balance is the index of the hidden global.
-func (p *parser) balance() uint32 { return uint32(len(p.globals)) }
+func (p *parser) balance() int { return len(p.globals) }
 
 // emit writes the module anew.
 func (p *parser) emit() []byte {
@@ -70,8 +70,7 @@ func (p *parser) emit() []byte {
 }
 
 func appendSection(out []byte, id int, content []byte) []byte {
-	out = append(out, byte(id))
-	out = appendU32(out, uint32(len(content)))
+	out = appendU32(appendU32(out, id), len(content))
 	return append(out, content...)
 }
 
@@ -111,20 +110,20 @@ func (p *parser) content(id int) []byte {
 	}
 	switch id {
 	case tableSection:
-		b := appendU32(nil, uint32(s.count))
+		b := appendU32(nil, s.count)
 		for _, t := range p.tables[p.imported.tables:] {
 			b = append(b, byte(t.Type), 1)
 			b = appendU32(appendU32(b, t.Min), t.Max)
 		}
 		return b
 	case memorySection:
-		b := appendU32(nil, uint32(s.count))
+		b := appendU32(nil, s.count)
 		for _, m := range p.memories[p.imported.memories:] {
 			b = appendU32(appendU32(append(b, 1), m.Min), m.Max)
 		}
 		return b
 	case startSection:
-		return appendU32(nil, p.renumbered(uint32(p.module.Start)))
+		return appendU32(nil, p.renumbered(p.module.Start))
 	case elementSection:
 		return p.items(s, 0)
 	default: // data and data count
@@ -132,13 +131,13 @@ func (p *parser) content(id int) []byte {
 	}
 }
 
-func (p *parser) hiddenType(which int) uint32 { return uint32(len(p.types) + which) }
+func (p *parser) hiddenType(which int) int { return len(p.types) + which }
 
 // items writes the number of items of a section, with more to come, and the items of the
 // original with its edits.
 func (p *parser) items(s *section, more int) []byte {
 	b := make([]byte, 0, s.end-s.items+128)
-	b = appendU32(b, uint32(s.count+more))
+	b = appendU32(b, s.count+more)
 	return p.edited(b, s.items, s.end, s.edits)
 }
 
@@ -149,7 +148,7 @@ func (p *parser) edited(b []byte, start, end int, edits []edit) []byte {
 			continue
 		}
 		b = append(b, p.buf[start:e.pos]...)
-		start = e.pos + int(e.cut)
+		start = e.pos + e.cut
 		switch e.what {
 		case changeIndex:
 			b = appendU32(b, p.renumbered(e.arg))
@@ -182,25 +181,25 @@ func (p *parser) appendCheck(b []byte) []byte {
 // code writes all functions and the hidden ones.
 func (p *parser) code(s *section) []byte {
 	b := make([]byte, 0, (s.end-s.start)*3/2+256)
-	b = appendU32(b, uint32(s.count+hiddenFunctions))
+	b = appendU32(b, s.count+hiddenFunctions)
 	var body []byte
 	done := 0
 	for _, f := range s.functions {
 		body = p.edited(body[:0], f.start, f.end, s.edits[done:f.edits])
 		done = f.edits
-		b = append(appendU32(b, uint32(len(body))), body...)
+		b = append(appendU32(b, len(body)), body...)
 	}
-	for which := range uint32(hiddenFunctions) {
+	for which := range hiddenFunctions {
 		body = p.hiddenBody(body[:0], which)
-		b = append(appendU32(b, uint32(len(body))), body...)
+		b = append(appendU32(b, len(body)), body...)
 	}
 	return b
 }
 
 // hiddenBody writes the code of a hidden function.
-func (p *parser) hiddenBody(b []byte, which uint32) []byte {
+func (p *parser) hiddenBody(b []byte, which int) []byte {
 	b = append(b, 0) // no locals
-	b2 := func(op byte, index uint32) { b = appendU32(append(b, op), index) }
+	b2 := func(op byte, index int) { b = appendU32(append(b, op), index) }
 	switch which {
 	case callRefuel:
 		b2(opGlobalGet, p.balance())
@@ -210,7 +209,7 @@ func (p *parser) hiddenBody(b []byte, which uint32) []byte {
 		// More than there can ever be is not charged: the instruction fails at once.
 		most, price := p.largest(which)
 		b2(opLocalGet, 0)
-		b = appendS64(append(b, opI32Const), int64(int32(most)))
+		b = appendS64(append(b, opI32Const), most)
 		b = append(b, opI32LeU, opIf, emptyBlock)
 		b2(opGlobalGet, p.balance())
 		b2(opLocalGet, 0)
@@ -224,25 +223,31 @@ func (p *parser) hiddenBody(b []byte, which uint32) []byte {
 
 // largest returns the size above which a bulk instruction always fails, and the instructions
 // that make a price of a size.
-func (p *parser) largest(which uint32) (most uint32, price []byte) {
+func (p *parser) largest(which int) (most int64, price []byte) {
+	signed := func(n int64) int64 { // as i32.const takes it
+		if n = min(n, math.MaxUint32); n > math.MaxInt32 {
+			n -= 1 << 32
+		}
+		return n
+	}
 	if which == callElements {
+		elements := uint32(0)
 		for _, t := range p.tables {
 			if t.Imported {
-				return math.MaxUint32, nil
+				return -1, nil
 			}
-			most = max(most, t.Max)
+			elements = max(elements, t.Max)
 		}
-		return most, nil
+		return signed(int64(elements)), nil
 	}
-	pages := uint32(0)
+	pages := int64(0)
 	for _, m := range p.memories {
-		if pages = m.Max; m.Imported {
+		if pages = int64(m.Max); m.Imported {
 			pages = maxPages
 		}
 	}
 	if which == callPages {
-		return pages, append(appendS64([]byte{opI64Const}, UnitsPerPage), opI64Mul)
+		return signed(pages), append(appendS64([]byte{opI64Const}, UnitsPerPage), opI64Mul)
 	}
-	bytes := min(uint64(pages)*pageBytes, math.MaxUint32)
-	return uint32(bytes), append(appendS64([]byte{opI64Const}, BytesPerUnit), opI64DivU)
+	return signed(pages * pageBytes), append(appendS64([]byte{opI64Const}, BytesPerUnit), opI64DivU)
 }

@@ -2,6 +2,7 @@ package meter_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -40,6 +41,9 @@ func FuzzRewrite(f *testing.F) {
 		}
 		plain, errPlain := r.CompileModule(t.Context(), module)
 		metered, errMetered := r.CompileModule(t.Context(), m.Bytes)
+		if errPlain != nil && strings.Contains(errPlain.Error(), "custom") {
+			return // the engine minds what is in custom sections; those at fault are not kept
+		}
 		if (errPlain == nil) != (errMetered == nil) {
 			t.Fatalf("the original: %v; rewritten: %v", errPlain, errMetered)
 		}

@@ -25,7 +25,7 @@ type Module struct {
 
 	// InitialFuel is the price of making an instance: what the initialisers copy, and the
 	// memory and tables there are from the start. The start function is metered as it runs.
-	InitialFuel uint64
+	InitialFuel int64
 
 	Imports []Import // without the hook
 	Exports []Export // without the balance

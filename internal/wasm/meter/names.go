@@ -19,7 +19,7 @@ type names struct {
 }
 
 type nameOf struct {
-	index uint32
+	index int
 	name  string
 }
 
@@ -28,9 +28,7 @@ func (n *names) function(i int) string {
 	if n == nil || i < 0 {
 		return ""
 	}
-	at, ok := slices.BinarySearchFunc(n.functions, uint32(i), func(f nameOf, i uint32) int {
-		return int(int64(f.index) - int64(i))
-	})
+	at, ok := slices.BinarySearchFunc(n.functions, i, func(f nameOf, i int) int { return f.index - i })
 	if !ok {
 		return ""
 	}
@@ -103,7 +101,7 @@ func (r *reader) nameMap() []nameOf {
 	list := make([]nameOf, 0, n)
 	for range n {
 		at := r.pos
-		i := nameOf{r.u32(), r.text("name")}
+		i := nameOf{int(r.u32()), r.text("name")}
 		if len(list) > 0 && i.index <= list[len(list)-1].index {
 			r.fail(at, CodeMalformed, "names are not in order")
 		}
@@ -121,8 +119,8 @@ func (r *reader) indirectNameMap(part *section) {
 	part.items = r.pos
 	for range part.count {
 		at := r.pos
-		i := r.u32()
-		part.edits = append(part.edits, edit{pos: at, cut: int32(r.pos - at), what: changeIndex, arg: i})
+		i := int(r.u32())
+		part.edits = append(part.edits, edit{pos: at, cut: r.pos - at, what: changeIndex, arg: i})
 		r.nameMap()
 		if r.failed() {
 			return
@@ -133,12 +131,12 @@ func (r *reader) indirectNameMap(part *section) {
 // trim drops names of what the module does not have.
 func (n *names) trim(functions, globals int) {
 	beyond := func(limit int) func(nameOf) bool {
-		return func(of nameOf) bool { return int64(of.index) >= int64(limit) }
+		return func(of nameOf) bool { return of.index >= limit }
 	}
 	n.functions = slices.DeleteFunc(n.functions, beyond(functions))
 	n.globals = slices.DeleteFunc(n.globals, beyond(globals))
 	n.parts = slices.DeleteFunc(n.parts, func(part section) bool {
-		return slices.ContainsFunc(part.edits, func(e edit) bool { return int64(e.arg) >= int64(functions) })
+		return slices.ContainsFunc(part.edits, func(e edit) bool { return e.arg >= functions })
 	})
 }
 
@@ -173,10 +171,8 @@ func (p *parser) writeNames() []byte {
 
 func (p *parser) writeFunctionNames() []byte {
 	list := p.names.functions
-	before, _ := slices.BinarySearchFunc(list, p.hook(), func(f nameOf, i uint32) int {
-		return int(int64(f.index) - int64(i))
-	})
-	b := appendU32(nil, uint32(len(list)+1+hiddenFunctions))
+	before, _ := slices.BinarySearchFunc(list, p.hook(), func(f nameOf, i int) int { return f.index - i })
+	b := appendU32(nil, len(list)+1+hiddenFunctions)
 	for _, f := range list[:before] {
 		b = appendText(appendU32(b, f.index), f.name)
 	}
@@ -185,13 +181,13 @@ func (p *parser) writeFunctionNames() []byte {
 		b = appendText(appendU32(b, p.renumbered(f.index)), f.name)
 	}
 	for which, name := range hiddenNames() {
-		b = appendText(appendU32(b, p.hidden(uint32(which))), name)
+		b = appendText(appendU32(b, p.hidden(which)), name)
 	}
 	return b
 }
 
 func (p *parser) writeGlobalNames() []byte {
-	b := appendU32(nil, uint32(len(p.names.globals)+1))
+	b := appendU32(nil, len(p.names.globals)+1)
 	for _, g := range p.names.globals {
 		b = appendText(appendU32(b, g.index), g.name)
 	}

@@ -17,7 +17,6 @@ type node struct {
 	op        byte
 	misc      uint32 // behind the prefix 0xfc
 	imm       int64
-	imm2      int64
 	targets   []int // of br_table, the default last
 	body      []node
 	otherwise []node // of an if; nil for no else

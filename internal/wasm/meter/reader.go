@@ -90,7 +90,7 @@ func (r *reader) signed(width int) int64 {
 			continue
 		}
 		if left := width - shift; left < 7 { // the last byte: its spare bits repeat the sign
-			if top := int8(b<<1) >> left; top != 0 && top != -1 {
+			if top, all := b>>(left-1), byte(0x7f)>>(left-1); top != 0 && top != all {
 				break
 			}
 		}
@@ -107,12 +107,12 @@ func (r *reader) signed(width int) int64 {
 // one that cannot be, so that memory may be set aside for it.
 func (r *reader) count(what string, size int) int {
 	start := r.pos
-	n := r.u32()
-	if int64(n)*int64(size) > int64(r.remaining()) {
+	n := int(r.u32())
+	if n*size > r.remaining() {
 		r.fail(start, CodeMalformed, "%d %s are announced in %d bytes", n, what, r.remaining())
 		return 0
 	}
-	return int(n)
+	return n
 }
 
 // atMost refuses a count above a limit.
@@ -123,10 +123,10 @@ func (r *reader) atMost(pos, n, limit int, what string) {
 }
 
 // index reads an index into one of the module's spaces, which has n things in it.
-func (r *reader) index(what string, n int) uint32 {
+func (r *reader) index(what string, n int) int {
 	start := r.pos
-	i := r.u32()
-	if !r.failed() && int64(i) >= int64(n) {
+	i := int(r.u32())
+	if !r.failed() && i >= n {
 		r.fail(start, CodeInvalid, "%s %d does not exist: there are %d", what, i, n)
 	}
 	return i
@@ -144,7 +144,8 @@ func (r *reader) text(what string) string {
 	return string(s)
 }
 
-func appendU32(b []byte, v uint32) []byte {
+// appendU32 appends an unsigned LEB128 number; v is an index, a size or a uint32.
+func appendU32[T int | uint32](b []byte, v T) []byte {
 	for v >= 0x80 {
 		b = append(b, byte(v)|0x80)
 		v >>= 7
@@ -164,5 +165,5 @@ func appendS64(b []byte, v int64) []byte {
 }
 
 func appendText(b []byte, s string) []byte {
-	return append(appendU32(b, uint32(len(s))), s...)
+	return append(appendU32(b, len(s)), s...)
 }

@@ -27,8 +27,12 @@ func TestRefusals(t *testing.T) {
 		code string
 		says []string
 	}{
-		{"atomic instruction", code(0xfe, 0x10, 2, 0), meter.Options{}, caxton.Invalid, meter.CodeUnsupported,
-			[]string{"threads", "code section", "function 0", "offset 0x"}},
+		{
+			"atomic instruction", code(0xfe, 0x10, 2, 0),
+			meter.Options{},
+			caxton.Invalid, meter.CodeUnsupported,
+			[]string{"threads", "code section", "function 0", "offset 0x"},
+		},
 		{"tail call", code(0x12, 0), meter.Options{}, caxton.Invalid, meter.CodeUnsupported, []string{"tail calls"}},
 		{"exceptions", code(0x1f, 0x40, 0, 0x0b), meter.Options{}, caxton.Invalid, meter.CodeUnsupported, []string{"exception handling"}},
 		{"garbage collection", code(0xfb, 0), meter.Options{}, caxton.Invalid, meter.CodeUnsupported, []string{"garbage collection"}},
@@ -112,7 +116,7 @@ func TestReport(t *testing.T) {
 	if *m.Memory != (meter.Memory{Min: 2, Max: 100, Declared: true}) {
 		t.Errorf("memory: %+v", m.Memory)
 	}
-	if want := uint64(2*meter.UnitsPerPage + 16/meter.BytesPerUnit + 2 + 1 + 1); m.InitialFuel != want {
+	if want := int64(2*meter.UnitsPerPage + 16/meter.BytesPerUnit + 2 + 1 + 1); m.InitialFuel != want {
 		t.Errorf("InitialFuel = %d, want %d", m.InitialFuel, want)
 	}
 	want := []meter.Custom{{Name: "producers", Size: 11}, {Name: ".debug_info", Size: 15, Dropped: true}}

@@ -55,9 +55,9 @@ type section struct {
 // An edit replaces cut bytes of the original at pos.
 type edit struct {
 	pos  int
-	cut  int32
+	cut  int
 	what change
-	arg  uint32
+	arg  int
 }
 
 // A change is what an edit puts there.
@@ -83,7 +83,7 @@ type parser struct {
 	customs  []*section
 
 	types     []Signature
-	functions []uint32 // type of each function, imported ones first
+	functions []int // type of each function, imported ones first
 	globals   []Global
 	tables    []Table
 	memories  []Memory
@@ -149,8 +149,8 @@ func (p *parser) readCustom(s *section) {
 		p.end = outer
 	}
 	name := s.custom.Name
-	switch {
-	case name == "linking", name == "sourceMappingURL", name == "external_debug_info":
+	switch name {
+	case "linking", "sourceMappingURL", "external_debug_info":
 		s.custom.Dropped = true
 	default:
 		for _, prefix := range []string{".debug_", "reloc.", "metadata.code."} {
@@ -221,10 +221,10 @@ func (p *parser) begin(s *section, what string, size, limit int) {
 }
 
 // functionIndex reads the index of a function where it must be renumbered.
-func (p *parser) functionIndex(s *section) uint32 {
+func (p *parser) functionIndex(s *section) int {
 	at := p.pos
 	i := p.index("function", len(p.functions))
-	s.edits = append(s.edits, edit{pos: at, cut: int32(p.pos - at), what: changeIndex, arg: i})
+	s.edits = append(s.edits, edit{pos: at, cut: p.pos - at, what: changeIndex, arg: i})
 	return i
 }
 

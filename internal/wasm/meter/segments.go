@@ -89,11 +89,11 @@ func (p *parser) element(s *section) {
 	}
 	active, second, expressions := flags&1 == 0, flags&2 != 0, flags&4 != 0
 	if active {
-		into := uint32(0)
+		into := 0
 		if at = p.pos; second {
-			into = p.u32()
+			into = int(p.u32())
 		}
-		if !p.failed() && int64(into) >= int64(len(p.tables)) {
+		if !p.failed() && into >= len(p.tables) {
 			p.fail(at, CodeInvalid, "table %d does not exist: there are %d", into, len(p.tables))
 		}
 		p.constant(s)
@@ -111,7 +111,7 @@ func (p *parser) element(s *section) {
 		size = 3
 	}
 	n := p.count("elements", size)
-	p.module.InitialFuel += uint64(n)
+	p.module.InitialFuel += int64(n)
 	for range n {
 		if expressions {
 			p.constant(s)
@@ -146,7 +146,7 @@ func (p *parser) readData(s *section) {
 			return
 		}
 		if flags != 1 {
-			p.module.InitialFuel += uint64(n) / BytesPerUnit
+			p.module.InitialFuel += int64(n) / BytesPerUnit
 		}
 	}
 }

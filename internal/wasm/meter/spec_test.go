@@ -98,20 +98,19 @@ func newSpecWorld(t *testing.T, rewritten bool) *specWorld {
 		rewritten: rewritten, host: h, modules: map[string]api.Module{},
 		runtime: newRuntime(t, h, wazero.NewRuntimeConfig().WithMemoryLimitPages(1024)),
 	}
-	w.load(specModule(), "spectest")
-	if w.last == nil {
-		t.Fatal("the module spectest does not load")
+	if _, err := w.load(specModule(), "spectest"); err != nil {
+		t.Fatal(err)
 	}
 	return w
 }
 
 // load instantiates a module and returns what went wrong and whether the meter refused it.
-func (w *specWorld) load(module []byte, as string) (err error, refused bool) {
+func (w *specWorld) load(module []byte, as string) (refused bool, err error) {
 	w.last = nil
 	if w.rewritten {
 		m, err := meter.Rewrite(module, generous())
 		if err != nil {
-			return err, true
+			return true, err
 		}
 		module = m.Bytes
 	}
@@ -120,7 +119,7 @@ func (w *specWorld) load(module []byte, as string) (err error, refused bool) {
 	if err == nil {
 		w.all = append(w.all, w.last)
 	}
-	return err, false
+	return false, err
 }
 
 // used is the fuel all modules have used; a call may run in another than the one called.
@@ -255,8 +254,8 @@ func compareLoad(t *testing.T, dir string, commands []specCommand, plain, metere
 		}
 	}
 	keep := [2]api.Module{plain.last, metered.last}
-	want, _ := plain.load(module, as)
-	got, refused := metered.load(module, as)
+	_, want := plain.load(module, as)
+	refused, got := metered.load(module, as)
 	if e := (*caxton.Error)(nil); refused && !errors.As(got, &e) {
 		t.Errorf("line %d: %T is no *caxton.Error", c.Line, got)
 	}

@@ -44,7 +44,7 @@ func (p *parser) readCode(s *section) {
 // readBody reads the locals and instructions of a function and notes what to change.
 func (p *parser) readBody(s *section, f *flow) {
 	locals := p.readLocals()
-	f.begin(p.pos, costEntry+uint32(locals)/LocalsPerUnit, &s.edits)
+	f.begin(p.pos, costEntry+locals/LocalsPerUnit, &s.edits)
 	for len(f.frames) > 0 {
 		at := p.pos
 		op := p.byte()
@@ -124,7 +124,7 @@ func (p *parser) readLocals() int {
 
 // call puts a call of a hidden function before the instruction at pos, to charge for the
 // size that is on top of the stack; the function returns what it is given.
-func (p *parser) call(s *section, pos int, which uint32) {
+func (p *parser) call(s *section, pos, which int) {
 	n := len(s.edits)
 	if n > 0 && s.edits[n-1].pos > pos { // that of a subcode
 		n--
@@ -174,7 +174,7 @@ func (p *parser) control(f *flow, op byte, at int) {
 func (p *parser) label(f *flow) {
 	depth := p.index("label", len(f.frames))
 	if !p.failed() {
-		f.branch(int(depth))
+		f.branch(depth)
 	}
 }
 
@@ -224,7 +224,7 @@ func (p *parser) subcode(s *section) uint32 {
 	at := p.pos
 	sub := p.u32()
 	if n := p.pos - at; n > 1 && !p.failed() && (sub < 0x80 || n > 2) {
-		s.edits = append(s.edits, edit{pos: at, cut: int32(n), what: changeNumber, arg: sub})
+		s.edits = append(s.edits, edit{pos: at, cut: n, what: changeNumber, arg: int(sub)})
 	}
 	return sub
 }
