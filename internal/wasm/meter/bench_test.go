@@ -16,7 +16,7 @@ func BenchmarkRewrite(b *testing.B) {
 				m = rewrite(b, module, meter.Options{})
 			}
 			b.ReportMetric(float64(len(m.Bytes))/float64(len(module)), "size-ratio")
-			b.ReportMetric(float64(m.Counts.Blocks), "blocks")
+			b.ReportMetric(float64(m.Counts.Charges), "charges")
 		})
 	}
 }

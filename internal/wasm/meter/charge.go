@@ -70,9 +70,17 @@ func (p *parser) initialFuel() int64 {
 // the charge from before the block goes on when nothing within the block leaves to further out:
 // then whoever comes in comes out here. All of this is found in one pass.
 //
-// Only the charges at the start of a function and at the head of a loop look at the balance:
-// no guest runs for long without coming to one. A look costs far more than a charge, for the
-// call it may lead to makes the engine forget what it has in registers.
+// Only at the start of a function and at the head of a loop does it look at the balance too:
+// no guest runs for long without coming there. A look costs far more than a charge, for the
+// call it may lead to makes the engine forget what it has in registers. So a loop gets a loop
+// around it, and its head only leaves to that one, which calls and comes back:
+//
+//	loop (look: call the host if below zero)
+//	  loop (below zero: branch to the outer loop; charge) ... end
+//	end
+//
+// Labels that lead out of the inner loop are then one further out. A loop whose type is an index
+// may take parameters, and keeps its look inside.
 type flow struct {
 	frames []frame
 	edits  *[]edit // where charges are put, to be filled in
@@ -90,6 +98,7 @@ type frame struct {
 	op       byte // opBlock, opLoop, opIf, opElse
 	branched bool // something branches to its label
 	entry    int  // the charge in force before it
+	double   int  // how many loops up to this one have a loop around them
 	outmost  int  // the outmost frame that a branch within it goes to
 }
 
@@ -122,14 +131,25 @@ func (f *flow) spend(units int) {
 	}
 }
 
-// open enters a block; pos is behind its head.
-func (f *flow) open(op byte, pos int) {
-	f.frames = append(f.frames, frame{op: op, entry: f.charge, outmost: len(f.frames)})
+// open enters a block; pos is behind its head. A double loop gets a loop around it.
+func (f *flow) open(op byte, pos int, double bool) {
+	outer := f.frames[len(f.frames)-1].double
+	if double {
+		outer++
+	}
+	f.frames = append(f.frames, frame{op: op, entry: f.charge, outmost: len(f.frames), double: outer})
 	switch {
 	case f.charge == dead || op == opBlock:
 	case op == opLoop:
+		if f.small && f.charge == f.entry { // the function always comes here, and calls nothing before
+			(*f.edits)[f.entry].what = changeCharge
+		}
 		f.small = false
-		f.place(pos, changeCheck)
+		if double {
+			f.place(pos, changeTurn)
+		} else {
+			f.place(pos, changeCheck)
+		}
 	default:
 		f.place(pos, changeCharge)
 	}

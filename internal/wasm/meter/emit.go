@@ -144,34 +144,45 @@ func (p *parser) items(s *section, more int) []byte {
 // edited appends the original from start to end, with the edits made.
 func (p *parser) edited(b []byte, start, end int, edits []edit) []byte {
 	for _, e := range edits {
-		if e.arg == 0 && (e.what == changeCharge || e.what == changeCheck) {
-			continue
-		}
 		b = append(b, p.buf[start:e.pos]...)
 		start = e.pos + e.cut
 		switch e.what {
 		case changeIndex:
 			b = appendU32(b, p.renumbered(e.arg))
-		case changeCall:
-			b = appendU32(append(b, opCall), p.hidden(e.arg))
 		case changeNumber:
 			b = appendU32(b, e.arg)
-		case changeCharge, changeCheck:
-			p.module.Counts.Blocks++
-			b = appendU32(append(b, opGlobalGet), p.balance())
-			b = appendS64(append(b, opI64Const), int64(e.arg))
-			b = appendU32(append(b, opI64Sub, opGlobalSet), p.balance())
-			if e.what == changeCheck {
-				p.module.Counts.Checks++
-				b = p.appendCheck(b)
-			}
+		case changeCall:
+			b = appendU32(append(b, opCall), p.hidden(e.arg))
+		case changeOpen:
+			b = p.appendLook(append(b, opLoop, byte(e.arg)))
+		case changeClose:
+			b = append(b, opEnd)
+		case changeCharge:
+			b = p.appendCharge(b, e.arg)
+		case changeCheck:
+			b = p.appendLook(p.appendCharge(b, e.arg))
+		case changeTurn:
+			b = append(appendU32(append(b, opGlobalGet), p.balance()), opI64Const, 0, opI64LtS, opBrIf, 1)
+			b = p.appendCharge(b, e.arg)
 		}
 	}
 	return append(b, p.buf[start:end]...)
 }
 
-// appendCheck calls the host if the balance is below zero.
-func (p *parser) appendCheck(b []byte) []byte {
+// appendCharge takes units from the balance.
+func (p *parser) appendCharge(b []byte, units int) []byte {
+	if units == 0 {
+		return b
+	}
+	p.module.Counts.Charges++
+	b = appendU32(append(b, opGlobalGet), p.balance())
+	b = appendS64(append(b, opI64Const), int64(units))
+	return appendU32(append(b, opI64Sub, opGlobalSet), p.balance())
+}
+
+// appendLook calls the host if the balance is below zero.
+func (p *parser) appendLook(b []byte) []byte {
+	p.module.Counts.Looks++
 	b = appendU32(append(b, opGlobalGet), p.balance())
 	b = append(b, opI64Const, 0, opI64LtS, opIf, emptyBlock)
 	b = appendU32(append(b, opCall), p.hidden(callRefuel))
@@ -215,7 +226,7 @@ func (p *parser) hiddenBody(b []byte, which int) []byte {
 		b2(opLocalGet, 0)
 		b = append(append(b, opI64ExtendU), price...)
 		b = appendU32(append(b, opI64Sub, opGlobalSet), p.balance())
-		b = append(p.appendCheck(b), opEnd)
+		b = append(p.appendLook(b), opEnd)
 		b2(opLocalGet, 0)
 	}
 	return append(b, opEnd)

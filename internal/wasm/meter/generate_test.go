@@ -114,7 +114,7 @@ func (g *generator) loop(depth int) []node {
 	r := g.p.routines[g.index]
 	if g.counter >= r.params+r.locals {
 		body := g.inside(label{loop: true}, func() []node { return g.statements(depth + 1) })
-		return []node{{op: nLoop, body: body}}
+		return []node{{op: nLoop, imm: int64(g.IntN(2)), body: body}}
 	}
 	c := int64(g.counter)
 	g.counter++
@@ -126,7 +126,7 @@ func (g *generator) loop(depth int) []node {
 		more := g.inside(label{loop: true, counts: true}, func() []node { return g.statements(depth + 1) })
 		body = append(body, more...)
 	}
-	return []node{{op: nConst, imm: int64(1 + g.IntN(5))}, {op: nLocalSet, imm: c}, {op: nLoop, body: body}}
+	return []node{{op: nConst, imm: int64(1 + g.IntN(5))}, {op: nLocalSet, imm: c}, {op: nLoop, imm: int64(g.IntN(2)), body: body}}
 }
 
 // leave is a branch that is always taken, with code behind it that never runs.

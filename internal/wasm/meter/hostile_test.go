@@ -60,6 +60,12 @@ func TestHostileGuestsEnd(t *testing.T) {
 			}
 			b.function("", "", "", nil)
 		}, []byte{0x10, 1}, errFuel},
+		{"exponential calls behind a loop that does nothing", func(b *builder) {
+			for i := range 60 {
+				b.function("", "", "", nil, 0x03, 0, 0x0b, 0x10, byte(i+2), 0x10, byte(i+2))
+			}
+			b.function("", "", "", nil)
+		}, []byte{0x10, 1}, errFuel},
 		{"loop of small functions", func(b *builder) { b.function("", "", "", nil, 0x01) }, forever(0x10, 1), errFuel},
 		{"indirect calls", func(b *builder) {
 			b.function("", "", "", nil, 0x01)

@@ -40,7 +40,7 @@ type Module struct {
 type Counts struct {
 	Types, Functions, Globals, ElementSegments, DataSegments int
 	CodeBytes                                                int // all function bodies
-	Blocks, Checks                                           int // places that charge, and those that also look at the balance
+	Charges, Looks                                           int // places that charge, and that look whether the balance is below zero
 }
 
 // A Kind is what an import or export is.

@@ -56,9 +56,12 @@ func (n node) encode(b []byte) []byte {
 	b = append(b, n.op)
 	switch n.op {
 	case nBlock, nLoop, nIf:
-		if n.result {
+		switch {
+		case n.result:
 			b = append(b, 0x7f)
-		} else {
+		case n.imm == typeByIndex:
+			b = append(b, maxParams+1)
+		default:
 			b = append(b, 0x40)
 		}
 		b = encodeAll(b, n.body)
@@ -107,6 +110,9 @@ func signature(n int) int { return n }
 
 const maxParams = 3
 
+// typeByIndex is the imm of a block whose type is written as an index.
+const typeByIndex = 1
+
 func (p *program) bytes() []byte {
 	var b builder
 	for n := range maxParams + 1 {
@@ -116,6 +122,7 @@ func (p *program) bytes() []byte {
 		}
 		b.types = append(b.types, funcType(params, "i"))
 	}
+	b.types = append(b.types, funcType("", ""))
 	for _, r := range p.routines {
 		b.functions = append(b.functions, leb(uint64(signature(r.params))))
 		locals := cat(leb(1), leb(uint64(r.locals)), []byte{0x7f})

@@ -66,7 +66,10 @@ type change byte
 const (
 	changeIndex  change = iota // the function index arg, renumbered
 	changeCharge               // a charge of arg
-	changeCheck                // a charge of arg, and a look whether the balance is below zero
+	changeCheck                // a charge of arg and a look
+	changeOpen                 // the head of a loop around a loop, and a look; arg is the type's byte
+	changeTurn                 // a charge of arg in the inner loop, after a look that goes to the outer one
+	changeClose                // the end of the loop around a loop
 	changeCall                 // a call of the hidden function arg
 	changeNumber               // the number arg, as short as it can be
 )

@@ -55,7 +55,7 @@ func (p *parser) readBody(s *section, f *flow) {
 		switch operandOf(op) {
 		case nothing:
 		case control:
-			p.control(f, op, at)
+			p.control(s, f, op, at)
 		case callee:
 			p.functionIndex(s)
 			f.small = f.small && op != opCall
@@ -133,7 +133,7 @@ func (p *parser) call(s *section, pos, which int) {
 }
 
 // control reads the rest of an instruction that changes the flow.
-func (p *parser) control(f *flow, op byte, at int) {
+func (p *parser) control(s *section, f *flow, op byte, at int) {
 	switch op {
 	case opBlock, opLoop, opIf:
 		p.blockType()
@@ -141,7 +141,11 @@ func (p *parser) control(f *flow, op byte, at int) {
 			p.fail(at, CodeTooLarge, "blocks are nested deeper than %d", p.opts.Nesting)
 			return
 		}
-		f.open(op, p.pos)
+		double := op == opLoop && p.pos == at+2 && p.buf[at+1] >= 0x40 && f.charge != dead
+		if double {
+			s.edits = append(s.edits, edit{pos: at, what: changeOpen, arg: int(p.buf[at+1])})
+		}
+		f.open(op, p.pos, double)
 	case opElse:
 		if f.frames[len(f.frames)-1].op != opIf {
 			p.fail(at, CodeMalformed, "else without if")
@@ -149,18 +153,21 @@ func (p *parser) control(f *flow, op byte, at int) {
 		}
 		f.otherwise(p.pos)
 	case opEnd:
+		if last := len(f.frames) - 1; last > 0 && f.frames[last].double > f.frames[last-1].double {
+			s.edits = append(s.edits, edit{pos: p.pos, what: changeClose})
+		}
 		f.close(p.pos)
 	case opBr:
-		p.label(f)
+		p.label(s, f)
 		f.stop()
 	case opBrIf:
-		p.label(f)
+		p.label(s, f)
 		f.fork(p.pos)
 	case opBrTable:
 		n := p.count("branch targets", 1)
 		p.atMost(at, n, p.opts.BranchTargets, "branch targets")
 		for i := 0; i <= n && !p.failed(); i++ {
-			p.label(f)
+			p.label(s, f)
 		}
 		f.stop()
 	case opReturn:
@@ -171,10 +178,16 @@ func (p *parser) control(f *flow, op byte, at int) {
 	}
 }
 
-func (p *parser) label(f *flow) {
+func (p *parser) label(s *section, f *flow) {
+	at := p.pos
 	depth := p.index("label", len(f.frames))
-	if !p.failed() {
-		f.branch(depth)
+	if p.failed() {
+		return
+	}
+	f.branch(depth)
+	top := len(f.frames) - 1
+	if more := f.frames[top].double - f.frames[top-depth].double; more > 0 {
+		s.edits = append(s.edits, edit{pos: at, cut: p.pos - at, what: changeNumber, arg: depth + more})
 	}
 }
 
