@@ -20,7 +20,9 @@
 // A rewritten module exports its balance as the mutable i64 global FuelExport. It begins at zero:
 // the first block that runs, that of a start function included, calls the hook. The host may
 // read and set it between calls, and from within host functions to charge for what they do.
-// What a guest has used is what was granted less the balance. Guests cannot reach it: they
+// What a guest has used is what was granted less the balance. The guest looks at its balance
+// at the heads of loops and the starts of functions, so a call may return with a debt; the host
+// then pays it from what it would have granted, or treats the run as out of fuel. Guests cannot reach it: they
 // may neither import nor export the reserved names, an instance cannot look at its own exports,
 // and no instruction of the original may name an index that the original does not have.
 //
