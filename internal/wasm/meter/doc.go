@@ -14,15 +14,15 @@
 //
 // It is called with the balance, which is negative, from within the guest, and returns the
 // balance to go on with. It must add what it grants to what it is given, so that no debt is
-// lost, and should return at least zero: with less the guest calls again at its next block.
-// To end the guest it panics, or closes the module and returns. It must not call the guest.
+// lost, and return at least zero: until it does, the guest calls again. To end the guest it
+// panics. It must not call the guest.
 //
-// A rewritten module exports its balance as the mutable i64 global FuelExport. It begins at zero:
-// the first block that runs, that of a start function included, calls the hook. The host may
-// read and set it between calls, and from within host functions to charge for what they do.
-// What a guest has used is what was granted less the balance. The guest looks at its balance
-// at the heads of loops and the starts of functions, so a call may return with a debt; the host
-// then pays it from what it would have granted, or treats the run as out of fuel. Guests cannot reach it: they
+// A rewritten module exports its balance as the mutable i64 global FuelExport. It begins at zero,
+// so the first look, in a start function too, calls the hook. The host may read and set it
+// between calls, and from within host functions to charge for what they do. What a guest has
+// used is what was granted less the balance. The guest looks at its balance at the heads of
+// loops and the starts of functions, and so a call may return with a debt: the host pays it
+// from what it would have granted, or treats the run as out of fuel. Guests cannot reach it: they
 // may neither import nor export the reserved names, an instance cannot look at its own exports,
 // and no instruction of the original may name an index that the original does not have.
 //

@@ -154,7 +154,7 @@ func (p *parser) edited(b []byte, start, end int, edits []edit) []byte {
 		case changeCall:
 			b = appendU32(append(b, opCall), p.hidden(e.arg))
 		case changeOpen:
-			b = p.appendLook(append(b, opLoop, byte(e.arg)))
+			b = p.appendLook(appendU32(append(b, opLoop), e.arg))
 		case changeClose:
 			b = append(b, opEnd)
 		case changeCharge:
