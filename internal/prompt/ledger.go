@@ -350,7 +350,7 @@ func (t *turnState) toolCall(b *caxton.ToolIntendedBody) tool.Call {
 // that fails is an answer to the model; the error is only for what stops the turn.
 func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held reservation) (llm.Message, error) {
 	if r, ok := t.past.returns[b.CallID]; ok {
-		t.keep(b.CallID, r.BlobHash)
+		t.keep(&r)
 		return toolMessage(r), nil
 	}
 	h := t.a.h
@@ -392,7 +392,7 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 		return llm.Message{}, t.lost(ctx, &b, err)
 	}
 	r.Millis = took.Milliseconds()
-	t.keep(b.CallID, r.BlobHash)
+	t.keep(r)
 	rec, err := t.record(caxton.RecordToolReturned, r)
 	if err != nil {
 		return llm.Message{}, t.lost(ctx, &b, err)

@@ -55,8 +55,11 @@ type turnState struct {
 	calls int             // tool calls so far: their positions make idempotency keys
 	used  map[string]bool // IDs of calls so far
 
-	mu     sync.Mutex        // guards bodies
-	bodies map[string]string // blob of the full result, by call ID
+	at time.Time // of the call that begins, when it is not to be the clock's; zero for that
+
+	mu      sync.Mutex                         // guards all below
+	bodies  map[string]string                  // blob of the full result, by call ID
+	results map[string]caxton.ToolReturnedBody // by call ID; nil when nobody asks for them
 }
 
 // run is the tool loop. It returns the text of the answer.
@@ -240,11 +243,14 @@ func errorText(err error) string {
 	return e.Message
 }
 
-func (t *turnState) keep(callID, blob string) {
+func (t *turnState) keep(r *caxton.ToolReturnedBody) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if blob != "" {
-		t.bodies[callID] = blob
+	if r.BlobHash != "" {
+		t.bodies[r.CallID] = r.BlobHash
+	}
+	if t.results != nil {
+		t.results[r.CallID] = *r
 	}
 }
 
@@ -282,7 +288,11 @@ func (t *turnState) record(kind caxton.RecordKind, body any) (caxton.Record, err
 		return caxton.Record{}, caxton.Errorf(caxton.Internal, "record_unprintable", "a record of the turn cannot be written").WithCause(err)
 	}
 	m := &t.turn.Message
+	at := t.a.h.cfg.Now()
+	if (kind == caxton.RecordToolIntended || kind == caxton.RecordApprovalAsked) && !t.at.IsZero() {
+		at = t.at
+	}
 	return caxton.Record{
-		ConversationID: m.ConversationID, At: t.a.h.cfg.Now(), Kind: kind, MessageID: m.ID, AgentID: m.ReceiverID, Body: b,
+		ConversationID: m.ConversationID, At: at, Kind: kind, MessageID: m.ID, AgentID: m.ReceiverID, Body: b,
 	}, nil
 }
