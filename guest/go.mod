@@ -1,0 +1,3 @@
+module github.com/caxton/caxton/guest
+
+go 1.24
