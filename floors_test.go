@@ -69,6 +69,7 @@ func floors() map[string]float64 {
 		"internal/tool/builtin":              2,
 		"internal/tool/messaging":            2,
 		"internal/tool/remembering":          2,
+		"internal/wasm":                      2,
 		"internal/webhook":                   2,
 
 		"internal/mcp/conformance": 3,

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Builds the C examples. The reactor needs clang and lld; the command wasi-libc and the
+# compiler's runtime for wasm32 besides (Debian: clang lld wasi-libc libclang-rt-dev-wasm32).
+set -e
+cd "$(dirname "$0")"
+clang --target=wasm32 -Os -nostdlib -Wl,--no-entry -Wl,--strip-debug -Wl,-z,stack-size=16384 -o reactor.wasm reactor.c
+clang --target=wasm32-wasi -Os -Wl,--strip-all -o command.wasm command.c

@@ -1,0 +1,361 @@
+package wasm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/wasm/meter"
+)
+
+// An Agent handles messages for one version of a module agent. It is safe for concurrent use.
+type Agent struct {
+	rt     *Runtime
+	module *module
+	id     caxton.AgentID
+	slug   string
+	number int // of the version
+	def    caxton.Definition
+	limits Limits
+	grants grants
+	dirs   []Dir
+	roots  []*os.Root // of dirs
+	logger *slog.Logger
+
+	mu     sync.Mutex // guards all below
+	idle   []*instance
+	busy   int // turns at work
+	closed bool
+	done   bool // what the agent holds was given back
+}
+
+// An Options says what a module agent gets, beyond its definition.
+type Options struct {
+	Limits Limits  // zero fields mean the server's defaults
+	Grants []Grant // nil means GrantsOf the definition
+	Dirs   []Dir
+}
+
+// Agent compiles a module for a version of an agent, or takes it from the cache. It fails
+// with Invalid when the module cannot run here: Inspect tells all the reasons. Close gives
+// back what it holds.
+func (r *Runtime) Agent(ctx context.Context, v caxton.AgentVersion, wasm []byte, o Options) (*Agent, error) {
+	a := &Agent{
+		rt: r, id: v.AgentID, slug: caxton.Slug(v.Definition.Name), number: v.Number, def: v.Definition,
+		limits: o.Limits.or(r.cfg.Defaults).below(r.cfg.Ceilings), grants: o.Grants,
+	}
+	if o.Grants == nil {
+		a.grants = GrantsOf(&v.Definition)
+	}
+	a.logger = r.cfg.Logger.With("agent", a.slug, "agent_id", a.id)
+	if err := r.enter(a); err != nil {
+		return nil, err
+	}
+	key := cacheKey(wasm, optionsKey(&a.limits))
+	var err error
+	a.module, err = r.compile(ctx, key, func() (*meter.Module, error) {
+		rep, m := r.inspect(wasm, a.grants, o, &a.limits)
+		return m, rep.Err()
+	})
+	if err == nil { // it may be another agent's, with other grants
+		err = r.allowed(a.module, a.grants, o.Dirs)
+	}
+	if err != nil {
+		r.leave(a)
+		if a.module != nil {
+			err = errors.Join(err, r.drop(ctx, a.module))
+		}
+		return nil, err
+	}
+	a.dirs = o.Dirs
+	if a.roots, err = openRoots(o.Dirs); err != nil {
+		r.leave(a)
+		return nil, errors.Join(err, r.drop(ctx, a.module))
+	}
+	return a, nil
+}
+
+// enter counts an agent in.
+func (r *Runtime) enter(a *Agent) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return caxton.Errorf(caxton.Unavailable, "draining", "the server is stopping")
+	}
+	if len(r.agents) >= r.cfg.MaxAgents {
+		return caxton.Errorf(caxton.Exhausted, "wasm_too_many_agents", "this server runs %d module agents at most", r.cfg.MaxAgents).
+			WithHint("remove some, or raise wasm.max_agents")
+	}
+	r.agents[a] = true
+	return nil
+}
+
+func (r *Runtime) leave(a *Agent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.agents, a)
+}
+
+// Contract returns how the module is run.
+func (a *Agent) Contract() Contract { return a.module.entry.contract }
+
+// Limits returns what the agent runs under.
+func (a *Agent) Limits() Limits { return a.limits }
+
+// Close ends the idle instances now, and gives back what the agent holds when the last turn
+// at work has ended. A closed agent handles no more messages.
+func (a *Agent) Close(ctx context.Context) error {
+	a.mu.Lock()
+	a.closed = true
+	idle := a.idle
+	a.idle = nil
+	a.mu.Unlock()
+	for _, in := range idle {
+		a.rt.idle.Add(-in.size)
+		in.end(ctx)
+	}
+	return a.finish(ctx)
+}
+
+// finish gives back what a closed agent holds, once nothing runs in it.
+func (a *Agent) finish(ctx context.Context) error {
+	a.mu.Lock()
+	last := a.closed && a.busy == 0 && !a.done
+	a.done = a.done || last
+	a.mu.Unlock()
+	if !last {
+		return nil
+	}
+	a.rt.leave(a)
+	return errors.Join(a.rt.drop(ctx, a.module), closeRoots(a.roots))
+}
+
+// Handle answers one message. Errors: what the module did wrong, of the codes that docs/wasm.md
+// lists, all beginning with "wasm_"; what a tool call said that ends the turn; Unavailable
+// when the agent was closed. Kinds Timeout and Unavailable are worth another try.
+func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return nil, caxton.Errorf(caxton.Unavailable, "wasm_closed", "the agent's version has ended").WithHint("send it again")
+	}
+	a.busy++
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.busy--
+		a.mu.Unlock()
+		if err := a.finish(context.WithoutCancel(ctx)); err != nil {
+			a.logger.WarnContext(ctx, "module not closed well", "error", err)
+		}
+	}()
+	select {
+	case a.rt.slots <- struct{}{}:
+		defer func() { <-a.rt.slots }()
+	case <-ctx.Done():
+		return nil, caxton.Errorf(caxton.Unavailable, "wasm_busy", "%d modules were running all the time", a.rt.cfg.MaxConcurrent).
+			WithHint("raise wasm.max_concurrent_executions, or send less").WithCause(ctx.Err())
+	}
+	return a.handle(ctx, &turn)
+}
+
+// handle does a turn that has its slot.
+func (a *Agent) handle(ctx context.Context, turn *caxton.Turn) ([]caxton.Message, error) {
+	m := &turn.Message
+	if out, ok, err := a.committed(ctx, m); ok || err != nil {
+		return out, err
+	}
+	calls, err := a.beginCalls(ctx, turn)
+	if err != nil {
+		return refused(m, calls, err)
+	}
+	t := a.newTurn(ctx, m, calls)
+	out, err := a.work(ctx, t)
+	t.log.flush()
+	a.report(t, len(out), err)
+	if err != nil {
+		return refused(m, calls, err)
+	}
+	return out, nil
+}
+
+// beginCalls returns the tool calls of the turn; nil when there can be none.
+func (a *Agent) beginCalls(ctx context.Context, turn *caxton.Turn) (Calls, error) {
+	if a.rt.cfg.Calls == nil {
+		return nil, nil //nolint:nilnil // no calls are no fault
+	}
+	return a.rt.cfg.Calls(ctx, *turn)
+}
+
+// refused answers with a refuse when that is what the error stands for.
+func refused(m *caxton.Message, calls Calls, err error) ([]caxton.Message, error) {
+	if calls != nil {
+		if content, ok := calls.Refusal(err); ok {
+			return []caxton.Message{m.Reply(caxton.Refuse, content)}, nil
+		}
+	}
+	return nil, err
+}
+
+// work runs the guest over the message, and makes what it did last.
+func (a *Agent) work(ctx context.Context, t *turn) ([]caxton.Message, error) {
+	var err error
+	if t.input, err = json.Marshal(caxton.LoggedMessage(*t.msg)); err != nil {
+		return nil, caxton.Errorf(caxton.Internal, "wasm_message", "the message cannot be written for the module").WithCause(err)
+	}
+	if len(t.input) > int(a.limits.MessageSize) {
+		return nil, caxton.Errorf(caxton.TooLarge, "wasm_message_too_large", "the message has %d bytes, and the module takes %v", len(t.input), a.limits.MessageSize).
+			WithHint("send less, or raise resource_limits.max_message_size of the agent")
+	}
+	within, cancel := context.WithTimeout(ctx, a.limits.Time)
+	defer cancel()
+	if err := a.run(within, t); err != nil {
+		return nil, err
+	}
+	out, err := t.outputs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if t.calls != nil {
+		if err := t.calls.Done(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return out, a.commit(ctx, t, out)
+}
+
+// run runs the guest by its contract.
+func (a *Agent) run(ctx context.Context, t *turn) error {
+	if a.module.entry.contract == Command {
+		return a.runCommand(ctx, t)
+	}
+	in, err := a.acquire(ctx, t)
+	if err != nil {
+		return err
+	}
+	if a.module.entry.contract == Plugin {
+		err = in.runPlugin(ctx)
+	} else {
+		err = in.runReactor(ctx)
+	}
+	if err == nil && t.failure != "" {
+		err = errFailed(t.failure)
+	}
+	if broken(err) {
+		in.discard(ctx)
+		return err
+	}
+	a.put(context.WithoutCancel(ctx), in)
+	return err
+}
+
+// A failed is the error of a guest that says itself that it failed. It ended in good order.
+type failed struct{ error }
+
+func (f failed) Unwrap() error { return f.error }
+
+func errFailed(what string) error {
+	return failed{caxton.Errorf(caxton.Invalid, "wasm_failed", "the module failed: %s", what).WithHint("the module's own log may say more")}
+}
+
+// broken reports whether an instance is of no more use after a turn that ended so.
+func broken(err error) bool {
+	_, ok := errors.AsType[failed](err)
+	return err != nil && !ok
+}
+
+// committed returns what a turn said that has changed the state already.
+func (a *Agent) committed(ctx context.Context, m *caxton.Message) ([]caxton.Message, bool, error) {
+	if a.rt.cfg.State == nil || !a.grants.has(StateKeys) {
+		return nil, false, nil
+	}
+	data, ok, err := a.rt.cfg.State.Committed(ctx, a.id, m.ID)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	var logged []caxton.LoggedMessage
+	if err := json.Unmarshal(data, &logged); err != nil {
+		return nil, false, caxton.Errorf(caxton.Internal, "wasm_state", "what the module said is not readable").WithCause(err)
+	}
+	out := make([]caxton.Message, len(logged))
+	for i := range logged {
+		out[i] = caxton.Message(logged[i])
+	}
+	return out, true, nil
+}
+
+// commit stores what the turn changed of the state, together with what it said: a turn that
+// is repeated because the process died finds both.
+func (a *Agent) commit(ctx context.Context, t *turn, out []caxton.Message) error {
+	if len(t.state) == 0 {
+		return nil
+	}
+	logged := make([]caxton.LoggedMessage, len(out))
+	for i := range out {
+		logged[i] = caxton.LoggedMessage(out[i])
+	}
+	data, err := json.Marshal(logged)
+	if err != nil {
+		return caxton.Errorf(caxton.Internal, "wasm_state", "what the module said cannot be stored").WithCause(err)
+	}
+	return a.rt.cfg.State.Commit(ctx, a.id, t.msg.ID, t.changes(), data)
+}
+
+// report tells what the turn took.
+func (a *Agent) report(t *turn, outputs int, err error) {
+	if a.rt.cfg.Report == nil {
+		return
+	}
+	x := Execution{
+		AgentID: a.id, Agent: a.slug, Version: a.number, MessageID: t.msg.ID, Contract: a.module.entry.contract,
+		Start: t.start, Time: a.rt.cfg.Now().Sub(t.start), Startup: t.startup,
+		Instructions: t.used, Fuel: fuelOf(t.used), StartupFuel: fuelOf(t.startupUsed), Memory: t.memory,
+		HostCalls: t.hostCalls, Calls: t.toolCalls, LogBytes: t.log.bytes, LogDropped: t.log.dropped,
+		OutputBytes: t.outBytes, Outputs: outputs, Trap: t.trap,
+	}
+	if err != nil {
+		x.Code = "internal"
+		if e, ok := errors.AsType[*caxton.Error](err); ok {
+			x.Code = e.Code
+		}
+	}
+	a.rt.cfg.Report(x)
+}
+
+// fuelOf returns what a number of instructions costs.
+func fuelOf(n int64) int64 { return (n + InstructionsPerFuel - 1) / InstructionsPerFuel }
+
+// setting returns a parameter of the agent: a text as it is, other values as JSON.
+func (a *Agent) setting(key string) ([]byte, bool) {
+	v, ok := a.def.Parameters[key]
+	if !ok {
+		return nil, false
+	}
+	if s, ok := v.(string); ok {
+		return []byte(s), true
+	}
+	b, err := json.Marshal(v)
+	return b, err == nil
+}
+
+// randomFor returns what a turn draws from: the same for the same message, so that a repeated
+// turn draws the same, and unknown to all who do not know the server's seed. Without the
+// grant it is the same for all.
+func (a *Agent) randomFor(m *caxton.Message) *rand.ChaCha8 {
+	h := sha256.New()
+	if a.grants.has(Random) {
+		_, _ = h.Write(a.rt.cfg.Seed) // never fails
+		if m != nil {
+			_, _ = h.Write([]byte(m.ID))
+		}
+	}
+	_, _ = h.Write([]byte("\x00" + a.slug + "\x00" + strconv.Itoa(a.number)))
+	return rand.NewChaCha8([32]byte(h.Sum(nil)))
+}

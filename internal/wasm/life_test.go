@@ -1,0 +1,245 @@
+package wasm_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/wasm"
+)
+
+// TestIdle holds that an idle instance is released when its time is over, that it takes leave,
+// and that the next message wakes the agent.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	var mu sync.Mutex
+	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+	b := newBench(t, wasm.Config{Now: clock})
+	a := b.agent(t, guest(t, "counter"), wasm.Options{Limits: wasm.Limits{Idle: time.Minute}})
+	for want := 1; want <= 3; want++ {
+		if got := say(t, a, fmt.Sprint("m", want), "hi"); got != fmt.Sprint(want) {
+			t.Errorf("message %d is answered with %s: the instance was not used again", want, got)
+		}
+	}
+	later := func(d time.Duration) { mu.Lock(); now = now.Add(d); mu.Unlock() }
+	later(59 * time.Second)
+	b.rt.Sweep(t.Context())
+	if a.Idle() != 1 || strings.Contains(b.logged(), "bye") {
+		t.Fatalf("%d instances are idle before the time, want 1", a.Idle())
+	}
+	later(time.Second)
+	b.rt.Sweep(t.Context())
+	if a.Idle() != 0 || !strings.Contains(b.logged(), "bye") {
+		t.Fatalf("%d instances are idle after the time, want 0; agent_shutdown logged %v", a.Idle(), strings.Contains(b.logged(), "bye"))
+	}
+	if got := say(t, a, "m4", "hi"); got != "1" {
+		t.Errorf("the woken agent answers %s, want 1: it is a new instance", got)
+	}
+}
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.rt.Run(ctx) }()
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// TestTrappedInstance holds that an instance is never used again after a trap, and one that
+// only said that it failed is.
+func TestTrappedInstance(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	for name, want := range map[string]int{"trap": 0, "failing": 1, "badjson": 0} {
+		a := b.agent(t, guest(t, name), wasm.Options{})
+		if err := a.Warm(t.Context()); err != nil || a.Idle() != 1 {
+			t.Fatalf("Warm: %v, %d instances", err, a.Idle())
+		}
+		if _, err := a.Handle(t.Context(), message("m1", "hi")); err == nil {
+			t.Fatalf("%s: Handle did not fail", name)
+		}
+		if a.Idle() != want {
+			t.Errorf("%s: %d instances are kept, want %d", name, a.Idle(), want)
+		}
+	}
+}
+
+// TestMany runs good and hostile agents side by side.
+func TestMany(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{MaxConcurrent: 4})
+	good := b.agent(t, guest(t, "echo"), wasm.Options{})
+	bad := []*wasm.Agent{
+		b.agent(t, guest(t, "loop"), wasm.Options{Limits: wasm.Limits{Fuel: 2000}}),
+		b.agent(t, guest(t, "bomb"), wasm.Options{}),
+		b.agent(t, guest(t, "trap"), wasm.Options{}),
+		b.agent(t, guest(t, "gush"), wasm.Options{}),
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 20 {
+				text := fmt.Sprintf("%d-%d", i, j)
+				out, err := good.Handle(t.Context(), message(text, text))
+				if err != nil || len(out) != 1 || string(out[0].Content) != `"`+text+`"` {
+					t.Errorf("Handle(%s) = %+v, %v", text, out, err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for j := range 5 {
+				if _, err := bad[i%len(bad)].Handle(t.Context(), message(fmt.Sprint("bad", i, j), "hi")); err == nil {
+					t.Errorf("hostile agent %d was not stopped", i%len(bad))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := good.Idle(); n < 1 || n > 4 {
+		t.Errorf("%d instances are kept, want 1 to 4", n)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{MaxConcurrent: 1})
+	slow := b.agent(t, guest(t, "sleeper"), wasm.Options{Limits: wasm.Limits{Time: 30 * time.Second}})
+	quick := b.agent(t, guest(t, "echo"), wasm.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := slow.Handle(ctx, message("m1", "hi")); codeOf(err) != "wasm_canceled" {
+			t.Errorf("the turn that is called off ends with %v, want wasm_canceled", err)
+		}
+	})
+	attempt := func() error {
+		within, done := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer done()
+		_, err := quick.Handle(within, message("m2", "hi"))
+		return err
+	}
+	var err error
+	for i := 0; err == nil && i < 100_000; i++ { // until the slow one has the slot
+		err = attempt()
+	}
+	if codeOf(err) != "wasm_busy" || caxton.KindOf(err) != caxton.Unavailable {
+		t.Errorf("Handle while another runs: %v, want wasm_busy", err)
+	}
+	cancel()
+	wg.Wait()
+	if got := say(t, quick, "m3", "hi"); got != `"hi"` {
+		t.Errorf("the answer is %s", got)
+	}
+}
+
+// TestWaitingLeavesRoom holds that a module which waits for a tool does not keep others from
+// running: what it waits for may be one of them.
+func TestWaitingLeavesRoom(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{MaxConcurrent: 1})
+	asking := b.agent(t, guest(t, "caller"), wasm.Options{}, "calculator")
+	quick := b.agent(t, guest(t, "echo"), wasm.Options{})
+	entered, answered := make(chan struct{}), make(chan struct{})
+	b.calls.wait = func(context.Context) error {
+		close(entered)
+		<-answered
+		return caxton.Errorf(caxton.Unavailable, "waiting", "it waits")
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := asking.Handle(t.Context(), message("m1", "hi")); codeOf(err) != "waiting" {
+			t.Errorf("Handle: %v", err)
+		}
+	})
+	<-entered
+	if got := say(t, quick, "m2", "hi"); got != `"hi"` {
+		t.Errorf("the answer is %s", got)
+	}
+	close(answered)
+	wg.Wait()
+}
+
+// TestIdleMemory holds that instances over the server's limit are not kept.
+func TestIdleMemory(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{IdleMemory: 130 << 10}) // two of 64 KiB
+	for i, want := range []int{1, 1, 0} {
+		a := b.agent(t, guest(t, "echo"), wasm.Options{})
+		say(t, a, "m1", "hi")
+		if a.Idle() != want {
+			t.Errorf("agent %d keeps %d instances, want %d", i, a.Idle(), want)
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{MaxAgents: 1})
+	a := b.agent(t, guest(t, "echo"), wasm.Options{})
+	say(t, a, "m1", "hi")
+	if _, err := b.rt.Agent(t.Context(), version(), guest(t, "trap"), wasm.Options{}); codeOf(err) != "wasm_too_many_agents" {
+		t.Errorf("a second agent: %v, want wasm_too_many_agents", err)
+	}
+	for range 2 {
+		if err := a.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	if _, err := a.Handle(t.Context(), message("m2", "hi")); codeOf(err) != "wasm_closed" {
+		t.Errorf("Handle after Close: %v, want wasm_closed", err)
+	}
+	b.agent(t, guest(t, "trap"), wasm.Options{})
+	if err := b.rt.Close(t.Context()); err != nil {
+		t.Errorf("Close of the runtime: %v", err)
+	}
+	if _, err := b.rt.Agent(t.Context(), version(), guest(t, "echo"), wasm.Options{}); codeOf(err) != "draining" {
+		t.Errorf("Agent after Close: %v, want draining", err)
+	}
+}
+
+// TestCeilings holds that an agent cannot ask for more than the server allows.
+func TestCeilings(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{Ceilings: wasm.Limits{Memory: caxton.MiB, Fuel: 500}})
+	a := b.agent(t, guest(t, "loop"), wasm.Options{Limits: wasm.Limits{Memory: caxton.GiB, Fuel: 1 << 60, HostCalls: 7}})
+	if l := a.Limits(); l.Memory != caxton.MiB || l.Fuel != 500 || l.HostCalls != 7 || l.Time != 5*time.Second {
+		t.Errorf("Limits = %+v", l)
+	}
+	_, err := a.Handle(t.Context(), message("m1", "hi"))
+	if codeOf(err) != "wasm_fuel_exhausted" || b.last().Fuel < 500 || b.last().Fuel > 501 {
+		t.Errorf("Handle: %v; it used %d units of 500", err, b.last().Fuel)
+	}
+}
+
+func TestMessageTooLarge(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	a := b.agent(t, guest(t, "echo"), wasm.Options{Limits: wasm.Limits{MessageSize: 1000}})
+	_, err := a.Handle(t.Context(), message("m1", strings.Repeat("x", 1000)))
+	if codeOf(err) != "wasm_message_too_large" || caxton.KindOf(err) != caxton.TooLarge {
+		t.Errorf("Handle: %v", err)
+	}
+}
+
+// TestLogIsBounded holds that a guest cannot fill the log.
+func TestLogIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	a := b.agent(t, guest(t, "logstorm"), wasm.Options{Limits: wasm.Limits{LogSize: 10_000}})
+	if _, err := a.Handle(t.Context(), message("m1", "hi")); err != nil {
+		t.Fatal(err)
+	}
+	x := b.last()
+	if x.LogBytes > 10_000 || x.LogBytes+x.LogDropped < 900_000 {
+		t.Errorf("%d bytes were logged and %d dropped", x.LogBytes, x.LogDropped)
+	}
+}

@@ -1,0 +1,116 @@
+package wasm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/caxton/caxton/internal/wasm/meter"
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// chunk is how many instructions a guest is given at once: about a millisecond of work. After
+// that many the hook looks at its budget and its deadline.
+const chunk = 1 << 20
+
+const pageSize = 64 << 10
+
+// meterOptions returns the limits that the module itself is held to.
+func meterOptions(l *Limits) meter.Options {
+	return meter.Options{
+		MemoryPages:   uint32(min(int64(l.Memory)/pageSize, 1<<16)), //nolint:gosec // at most 65,536
+		TableElements: uint32(min(l.Tables, 1<<31-1)),               //nolint:gosec // not negative
+	}
+}
+
+// optionsKey prints what of the limits goes into the rewritten module.
+func optionsKey(l *Limits) string {
+	o := meterOptions(l)
+	return fmt.Sprintf("meter %d, %d pages, %d elements", meter.Scheme, o.MemoryPages, o.TableElements)
+}
+
+// shapeOf returns what a module shows to the outside.
+func shapeOf(m *meter.Module) *shape {
+	s := &shape{functions: map[string]funcType{}}
+	for _, i := range m.Imports {
+		imp := imported{module: i.Module, name: i.Name, kind: i.Kind.String()}
+		if i.Signature != nil {
+			imp.typ = typeOf(i.Signature)
+		}
+		s.imports = append(s.imports, imp)
+	}
+	for _, e := range m.Exports {
+		switch {
+		case e.Signature != nil:
+			s.functions[e.Name] = typeOf(e.Signature)
+		case e.Kind == meter.MemoryKind && e.Name == "memory":
+			s.memory = true
+		}
+	}
+	return s
+}
+
+func typeOf(s *meter.Signature) funcType {
+	list := func(ts []meter.ValueType) (all []api.ValueType) {
+		for _, t := range ts {
+			all = append(all, api.ValueType(t))
+		}
+		return all
+	}
+	return funcType{list(s.Parameters), list(s.Results)}
+}
+
+// addHook makes the function by which a guest asks for more instructions.
+func addHook(b wazero.HostModuleBuilder) wazero.HostModuleBuilder {
+	return b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(refuel), types(i64), types(i64)).WithName("refuel").Export(meter.HookName)
+}
+
+// refuel gives a guest more instructions, or ends it. balance is what it is short of.
+func refuel(ctx context.Context, _ api.Module, stack []uint64) {
+	balance := int64(stack[0]) //nolint:gosec // the bits count
+	t := turnOf(ctx)
+	if ctx.Err() != nil {
+		halt(errDeadline(ctx, &t.limits))
+	}
+	grant := min(max(0, -balance)+chunk, t.fuel)
+	if grant <= 0 || balance+grant < 0 {
+		halt(errFuel(&t.limits))
+	}
+	t.fuel -= grant
+	t.granted += grant
+	stack[0] = uint64(balance + grant) //nolint:gosec // not negative
+}
+
+// gauge returns the global in which an instance counts.
+func gauge(mod api.Module) api.MutableGlobal {
+	g, ok := mod.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)
+	if !ok { // it cannot be: only rewritten modules are compiled
+		panic("wasm: a module does not count what it executes")
+	}
+	return g
+}
+
+// fuelLeft returns how many instructions the turn has left.
+func (t *turn) fuelLeft(mod api.Module) int64 {
+	return t.fuel + max(0, int64(gauge(mod).Get())) //nolint:gosec // the bits count
+}
+
+// pay books what a guest has used since it was last booked, and takes back the rest.
+func (t *turn) pay(mod api.Module) {
+	g := gauge(mod)
+	left := int64(g.Get()) //nolint:gosec // the bits count
+	t.used += t.granted - left
+	t.fuel += left // a debt too: what the host did for the guest
+	t.granted = 0
+	g.Set(0)
+}
+
+// charge takes instructions for what the host does.
+func (t *turn) charge(n int64) error {
+	t.fuel -= n
+	t.used += n
+	if t.fuel < 0 {
+		return errFuel(&t.limits)
+	}
+	return nil
+}

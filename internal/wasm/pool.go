@@ -1,0 +1,93 @@
+package wasm
+
+import (
+	"context"
+	"time"
+)
+
+// acquire returns an instance for the turn: an idle one, or a new one. What the start of an
+// instance takes has a budget of its own, so that a message costs the same whether it woke
+// the agent or not.
+func (a *Agent) acquire(ctx context.Context, t *turn) (*instance, error) {
+	a.mu.Lock()
+	if n := len(a.idle); n > 0 {
+		in := a.idle[n-1] // the warmest
+		a.idle = a.idle[:n-1]
+		a.mu.Unlock()
+		a.rt.idle.Add(-in.size)
+		in.turn = t
+		return in, nil
+	}
+	a.mu.Unlock()
+	start := a.rt.cfg.Now()
+	s := a.newTurn(ctx, nil, nil)
+	in, err := a.begin(ctx, s)
+	t.startup = a.rt.cfg.Now().Sub(start)
+	t.startupUsed = s.used
+	t.memory, t.trap = s.memory, s.trap
+	s.log.flush()
+	t.log.bytes, t.log.dropped, t.log.last = s.log.bytes, s.log.dropped, s.log.last
+	if err != nil {
+		return nil, err
+	}
+	in.turn = t
+	return in, nil
+}
+
+// put takes an instance back after a turn that ended well.
+func (a *Agent) put(ctx context.Context, in *instance) {
+	in.turn, in.since, in.size = nil, a.rt.cfg.Now(), 0
+	if a.module.memory {
+		in.size = int64(in.mod.Memory().Size())
+	}
+	room := a.rt.idle.Add(in.size) <= int64(a.rt.cfg.IdleMemory)
+	a.mu.Lock()
+	kept := room && !a.closed && len(a.idle) < a.limits.Instances
+	if kept {
+		a.idle = append(a.idle, in)
+	}
+	a.mu.Unlock()
+	if !kept {
+		a.rt.idle.Add(-in.size)
+		in.end(ctx)
+	}
+}
+
+// release ends the instances that are idle since before the time.
+func (a *Agent) release(ctx context.Context, before time.Time) {
+	a.mu.Lock()
+	n := 0 // the oldest come first
+	for n < len(a.idle) && !a.idle[n].since.After(before) {
+		n++
+	}
+	old := a.idle[:n:n]
+	a.idle = append([]*instance(nil), a.idle[n:]...)
+	a.mu.Unlock()
+	for _, in := range old {
+		a.rt.idle.Add(-in.size)
+		in.end(ctx)
+	}
+}
+
+// Idle returns how many instances are ready and have nothing to do.
+func (a *Agent) Idle() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.idle)
+}
+
+// Warm makes an instance ready, so that the next message need not wait for it. A command has
+// none: each message gets its own.
+func (a *Agent) Warm(ctx context.Context) error {
+	if a.module.entry.contract == Command {
+		return nil
+	}
+	t := a.newTurn(ctx, nil, nil)
+	in, err := a.begin(ctx, t)
+	t.log.flush()
+	if err != nil {
+		return err
+	}
+	a.put(ctx, in)
+	return nil
+}

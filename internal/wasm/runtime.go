@@ -1,0 +1,315 @@
+package wasm
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/wasm/meter"
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+)
+
+// Config tunes a Runtime. Zero fields mean the defaults given here.
+type Config struct {
+	CacheDir      string      // for compiled modules; "" for none
+	Defaults      Limits      // for what an agent leaves open: those of Limits
+	Ceilings      Limits      // Ceilings()
+	MaxAgents     int         // 10,000
+	MaxConcurrent int         // guests that run at once: 100
+	IdleMemory    caxton.Size // of all instances that are kept ready: 512 MiB; what is over is released after its turn
+
+	// Calls begins the tool calls of a turn, after what has to be approved first; nil when no
+	// module may call tools. With an error it may return the Calls that know whether that is a
+	// refusal. node makes it of prompt.Handlers.Calls.
+	Calls  func(ctx context.Context, turn caxton.Turn) (Calls, error)
+	State  State           // nil: modules keep nothing
+	Timers Timers          // nil: modules cannot be woken
+	Report func(Execution) // called after each turn, from its goroutine; nil for nobody
+
+	Seed   []byte           // of what modules draw, with the message: 32 bytes that only the server knows; drawn for this process
+	Logger *slog.Logger     // discards
+	Now    func() time.Time // time.Now
+}
+
+// A Runtime compiles modules and runs their agents. It is safe for concurrent use.
+type Runtime struct {
+	cfg   Config
+	store store
+	table map[hostKey][]hostFunc
+	wasi  map[string]funcType
+	slots chan struct{} // capacity MaxConcurrent: one token for each guest that runs
+	born  time.Time
+	idle  atomic.Int64 // bytes of memory of the instances that are kept ready
+
+	compiling sync.Mutex // one module at a time: it takes all of a processor
+
+	mu      sync.Mutex // guards all below
+	modules map[string]*module
+	agents  map[*Agent]bool
+	closed  bool
+}
+
+// New returns a Runtime. It starts nothing.
+func New(cfg Config) *Runtime {
+	cfg.Ceilings = cfg.Ceilings.or(Ceilings())
+	cfg.Defaults = cfg.Defaults.or(defaults())
+	cfg.MaxAgents = cmp.Or(cfg.MaxAgents, 10_000)
+	cfg.MaxConcurrent = cmp.Or(cfg.MaxConcurrent, 100)
+	cfg.IdleMemory = cmp.Or(cfg.IdleMemory, 512*caxton.MiB)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if len(cfg.Seed) == 0 {
+		cfg.Seed = make([]byte, 32)
+		_, _ = rand.Read(cfg.Seed) // never fails
+	}
+	return &Runtime{
+		cfg: cfg, store: store{cfg.CacheDir}, table: hostTable(), wasi: wasiTypes(), slots: make(chan struct{}, cfg.MaxConcurrent), born: cfg.Now(),
+		modules: map[string]*module{}, agents: map[*Agent]bool{},
+	}
+}
+
+// Run releases the instances of idle agents until ctx ends.
+func (r *Runtime) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			r.sweep(ctx)
+		}
+	}
+}
+
+// sweepEvery is how often Run looks for idle instances.
+const sweepEvery = 10 * time.Second
+
+// sweep releases the instances that are idle for too long.
+func (r *Runtime) sweep(ctx context.Context) {
+	r.mu.Lock()
+	agents := make([]*Agent, 0, len(r.agents))
+	for a := range r.agents {
+		agents = append(agents, a)
+	}
+	r.mu.Unlock()
+	for _, a := range agents {
+		a.release(ctx, r.cfg.Now().Add(-a.limits.Idle))
+	}
+}
+
+// Close closes all agents. It is called after the last turn.
+func (r *Runtime) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	agents := make([]*Agent, 0, len(r.agents))
+	for a := range r.agents {
+		agents = append(agents, a)
+	}
+	r.mu.Unlock()
+	var errs []error
+	for _, a := range agents {
+		errs = append(errs, a.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// A module is a compiled module, shared by the agents that run it under the same options.
+type module struct {
+	key      string
+	rt       wazero.Runtime // of its own: it holds the functions that the module imports, and no others
+	cache    wazero.CompilationCache
+	compiled wazero.CompiledModule
+	shape    shape
+	entry    entry
+	memory   bool        // it has one
+	least    caxton.Size // of it, from the start
+	initial  int64       // instructions that an instance costs before it runs
+	refs     int         // guarded by Runtime.mu
+}
+
+func (m *module) close(ctx context.Context) error {
+	return errors.Join(m.rt.Close(ctx), m.cache.Close(ctx))
+}
+
+// compile returns the compiled form of a module: one that is there, or from the cache, or new.
+// metered makes the rewritten module, when it is needed.
+func (r *Runtime) compile(ctx context.Context, key string, metered func() (*meter.Module, error)) (*module, error) {
+	r.compiling.Lock()
+	defer r.compiling.Unlock()
+	if m := r.compiledAs(key); m != nil {
+		return m, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, caxton.Errorf(caxton.Canceled, "wasm_canceled", "compiling the module was called off").WithCause(err)
+	}
+	mm, err := metered()
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.build(ctx, key, mm)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.refs = 1
+	r.modules[key] = m
+	return m, nil
+}
+
+// compiledAs returns a module that is compiled already, for one more user, or nil.
+func (r *Runtime) compiledAs(key string) *module {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.modules[key]
+	if m != nil {
+		m.refs++
+	}
+	return m
+}
+
+// drop takes a user of a module away. The last one closes it.
+func (r *Runtime) drop(ctx context.Context, m *module) error {
+	r.mu.Lock()
+	m.refs--
+	last := m.refs == 0
+	if last {
+		delete(r.modules, m.key)
+	}
+	r.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return m.close(ctx)
+}
+
+// build compiles a metered module. An entry of the cache that cannot be used is rebuilt.
+func (r *Runtime) build(ctx context.Context, key string, mm *meter.Module) (*module, error) {
+	start := r.cfg.Now()
+	s := shapeOf(mm)
+	e, faults := entryOf(s)
+	if len(faults) > 0 {
+		return nil, caxton.Errorf(caxton.Invalid, "wasm_refused", "the module cannot run here: %s", faults[0])
+	}
+	cache, hit, err := r.store.open(key)
+	sealed := err == nil
+	if err != nil {
+		r.cfg.Logger.WarnContext(ctx, "cache of compiled modules not used", "error", err)
+		cache = wazero.NewCompilationCache()
+	}
+	m := &module{
+		key: key, cache: cache, shape: *s, entry: e, memory: mm.Memory != nil, initial: int64(mm.InitialFuel), //nolint:gosec // bounded by the size of the module and of its memory
+		rt: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCompilationCache(cache).WithCoreFeatures(coreFeatures())),
+	}
+	if m.memory {
+		m.least = caxton.Size(mm.Memory.Min) * pageSize
+	}
+	if m.compiled, err = m.rt.CompileModule(ctx, mm.Bytes); err != nil {
+		return nil, errors.Join(caxton.Errorf(caxton.Invalid, "wasm_invalid", "the module is not valid: %v", err).
+			WithHint("build it again; wasm-validate shows the place").WithCause(err), m.close(ctx))
+	}
+	if err := r.link(ctx, m); err != nil {
+		return nil, errors.Join(err, m.close(ctx))
+	}
+	if !hit && sealed {
+		if err := r.store.seal(key); err != nil {
+			r.cfg.Logger.WarnContext(ctx, "compiled module not cached", "error", err)
+		}
+	}
+	r.cfg.Logger.InfoContext(ctx, "module compiled", "cached", hit, "contract", string(e.contract), "bytes", len(mm.Bytes), "duration", r.cfg.Now().Sub(start))
+	return m, nil
+}
+
+// coreFeatures are what modules may use of WebAssembly: version 2, with SIMD, bulk memory
+// and reference types; no threads.
+func coreFeatures() api.CoreFeatures { return api.CoreFeaturesV2 }
+
+// link makes the functions that the module imports.
+func (r *Runtime) link(ctx context.Context, m *module) error {
+	builders := map[string]wazero.HostModuleBuilder{}
+	builder := func(name string) wazero.HostModuleBuilder {
+		if builders[name] == nil {
+			builders[name] = m.rt.NewHostModuleBuilder(name)
+		}
+		return builders[name]
+	}
+	done := map[hostKey]bool{}
+	for _, i := range m.shape.imports {
+		k := hostKey{i.module, i.name}
+		if i.module == wasiModule {
+			if !done[hostKey{wasiModule, ""}] {
+				done[hostKey{wasiModule, ""}] = true
+				wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(builder(wasiModule))
+			}
+			continue
+		}
+		f := r.lookup(i)
+		if f == nil {
+			return caxton.Errorf(caxton.Invalid, "wasm_import", "the module imports %s.%s, which is not there", i.module, i.name)
+		}
+		if done[k] {
+			continue
+		}
+		done[k] = true
+		builder(i.module).NewFunctionBuilder().WithGoModuleFunction(f.function(first(i.typ.results)), i.typ.params, i.typ.results).WithName(i.name).Export(i.name)
+	}
+	addHook(builder(meter.HookModule))
+	for _, name := range sortedKeys(builders) {
+		if _, err := builders[name].Instantiate(ctx); err != nil {
+			return caxton.Errorf(caxton.Internal, "wasm_link", "the functions of %q could not be made", name).WithCause(err)
+		}
+	}
+	return nil
+}
+
+// lookup returns the form of a host function that an import means, or nil.
+func (r *Runtime) lookup(i imported) *hostFunc {
+	forms := r.table[hostKey{i.module, i.name}]
+	for n := range forms {
+		f := &forms[n]
+		if !slices.Equal(f.params, i.typ.params) || len(i.typ.results) > 1 {
+			continue
+		}
+		if len(i.typ.results) == 0 || isNumber(i.typ.results[0]) {
+			return f
+		}
+	}
+	return nil
+}
+
+func isNumber(t api.ValueType) bool { return t == i32 || t == i64 || t == f64 }
+
+// checkDir holds that a directory can be given to an agent.
+func checkDir(d Dir) *caxton.Error {
+	if d.Guest == "" || d.Guest[0] != '/' {
+		return caxton.Errorf(caxton.Invalid, "wasm_directory", "%q is not a place for a directory", d.Guest).WithHint("write it like /data")
+	}
+	info, err := os.Stat(d.Host)
+	if err != nil || !info.IsDir() {
+		return caxton.Errorf(caxton.Invalid, "wasm_directory", "%s, which the module is to see as %s, is not a directory", d.Host, d.Guest).
+			WithHint("make it, or take it from the agent").WithCause(err)
+	}
+	return nil
+}
+
+func first(ts []api.ValueType) api.ValueType {
+	if len(ts) == 0 {
+		return 0
+	}
+	return ts[0]
+}

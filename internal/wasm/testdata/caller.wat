@@ -1,0 +1,11 @@
+(module ;; calls a tool and answers with what it gives, or with "-1"
+  (import "caxton" "respond" (func $say (param i32 i32) (result i32)))
+  (import "caxton" "call_tool" (func $call (param i32 i32 i32 i32) (result i32)))
+  (import "caxton" "read_result" (func $read (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 8) "calculator{}\22-1\22")
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "handle_message") (param i32 i32) (result i32)
+    (if (result i32) (i32.lt_s (call $call (i32.const 8) (i32.const 10) (i32.const 18) (i32.const 2)) (i32.const 0))
+      (then (call $say (i32.const 20) (i32.const 4)))
+      (else (call $say (i32.const 4096) (call $read (i32.const 4096) (i32.const 1000)))))))

@@ -1,0 +1,6 @@
+(module ;; divides by zero
+  
+  (memory (export "memory") 1)
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func $handle (export "handle_message") (param i32 i32) (result i32)
+    i32.const 1 i32.const 0 i32.div_s))

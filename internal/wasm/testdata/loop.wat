@@ -1,0 +1,6 @@
+(module ;; never ends
+  
+  (memory (export "memory") 1)
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func $handle (export "handle_message") (param i32 i32) (result i32)
+    (loop $l br $l) unreachable))
