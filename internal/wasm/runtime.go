@@ -213,7 +213,7 @@ func (r *Runtime) build(ctx context.Context, key string, mm *meter.Module) (*mod
 		cache = wazero.NewCompilationCache()
 	}
 	m := &module{
-		key: key, cache: cache, shape: *s, entry: e, memory: mm.Memory != nil, initial: int64(mm.InitialFuel), //nolint:gosec // bounded by the size of the module and of its memory
+		key: key, cache: cache, shape: *s, entry: e, memory: mm.Memory != nil, initial: int64(mm.InitialFuel),
 		rt: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCompilationCache(cache).WithCoreFeatures(coreFeatures())),
 	}
 	if m.memory {
