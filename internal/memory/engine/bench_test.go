@@ -330,6 +330,12 @@ func BenchmarkMemory(b *testing.B) {
 	start := time.Now()
 	e.Warm(b.Context())
 	b.Logf("details of the graph read in %v", time.Since(start).Round(time.Millisecond))
+	if s, err := e.Stats(b.Context()); err != nil {
+		b.Error(err)
+	} else {
+		n := int64(max(s.Vectors, 1))
+		b.Logf("of a passage: index %d B, graph %d B, file %d B", s.IndexBytes/n, s.GraphBytes/n, s.File.Bytes/n)
+	}
 	for _, q := range []struct {
 		name  string
 		query memory.Query
