@@ -31,9 +31,11 @@ type Agent struct {
 	Slug       string // Slug(Name)
 	Stem       string // file name without extension, or "" when it came through the API
 	Type       AgentType
-	Version    int // number of the active version, from 1
-	Versions   int // how many there are
-	MinVersion int // conversations pinned to an older version move up to the active one
+	Version    int      // number of the active version, from 1
+	Versions   int      // how many there are
+	MinVersion int      // conversations pinned to an older version move up to the active one
+	Withdrawn  []int    // versions that were rolled back: conversations pinned to them move to the active one
+	Rollout    *Rollout // the last one, open or ended; nil when there was none; never changed
 	Definition Definition
 	Suspended  bool   // an operator's wish; survives restarts
 	Source     string // path of its file, or "api"
@@ -194,6 +196,7 @@ type Deployment struct {
 	FromVersion int  // 0 when created
 	Warnings    []Issue
 	Duration    time.Duration
+	Rollout     *Rollout // what was begun, or nil; the agent's version is still the one before, unless the strategy switches
 }
 
 // A FileFault is an agent file that cannot be loaded, shown as a failed agent until it is mended.

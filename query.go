@@ -32,10 +32,11 @@ type DeployRequest struct {
 	Source            string // path of the file, or "api"
 	Stem              string // file name without extension, or ""
 	Author            string
-	Target            AgentID // the agent to replace; "" for the agent of the declared name
-	CreateOnly        bool    // Conflict when the agent exists
-	ValidateOnly      bool    // check everything, change nothing
-	MoveConversations bool    // running conversations move to the new version too
+	Target            AgentID      // the agent to replace; "" for the agent of the declared name
+	CreateOnly        bool         // Conflict when the agent exists
+	ValidateOnly      bool         // check everything, change nothing
+	MoveConversations bool         // running conversations move to the new version too
+	Rollout           *RolloutPlan // how it takes over; nil for at once
 }
 
 // An AgentTools tells which of its granted tools an agent has used.

@@ -26,7 +26,13 @@ type command struct {
 	Min     int                 `json:"min,omitempty"`    // MinVersion, for undo
 	Limit   int                 `json:"limit,omitempty"`  // agents there may be, for deploy; 0 for any number
 	Type    caxton.AgentType    `json:"type,omitempty"`
-	Version caxton.AgentVersion `json:"version,omitzero"` // for deploy; Number is given by Apply
+	Version caxton.AgentVersion `json:"version,omitzero"` // for deploy, draft and rollout; Number is given by Apply
+
+	Rollout   *caxton.Rollout     `json:"rollout,omitempty"`   // for rollout and undo
+	Withdrawn []int               `json:"withdrawn,omitempty"` // for undo
+	Stage     int                 `json:"stage,omitempty"`     // for stage
+	State     caxton.RolloutState `json:"state,omitempty"`     // for end
+	Reason    string              `json:"reason,omitempty"`    // for end
 }
 
 type operation string
@@ -38,6 +44,9 @@ const (
 	opRemove   operation = "remove"
 	opUndo     operation = "undo"
 	opDraft    operation = "draft"
+	opRollout  operation = "rollout"
+	opStage    operation = "stage"
+	opEnd      operation = "end"
 )
 
 // commandFormat is the format of commands that this program writes and reads.
@@ -76,7 +85,10 @@ func (r *Registry) SetSuspended(ctx context.Context, id caxton.AgentID, suspende
 // Undo puts an agent back to what it was before a deployment that did not start. The version
 // stays among the others.
 func (r *Registry) Undo(ctx context.Context, was caxton.Agent, at time.Time) (caxton.Agent, error) {
-	return r.propose(ctx, command{Op: opUndo, At: at, ID: was.ID, Number: was.Version, Stem: was.Stem, Source: was.Source, Min: was.MinVersion})
+	return r.propose(ctx, command{
+		Op: opUndo, At: at, ID: was.ID, Number: was.Version, Stem: was.Stem, Source: was.Source, Min: was.MinVersion,
+		Rollout: was.Rollout, Withdrawn: was.Withdrawn,
+	})
 }
 
 // Remove forgets the agent and its versions.
@@ -142,7 +154,8 @@ func (r *Registry) Apply(ctx context.Context, b []byte) error {
 // same reports whether two states of an agent say the same. Its definition follows from the
 // version.
 func same(a, b *caxton.Agent) bool {
-	return a.Version == b.Version && a.MinVersion == b.MinVersion && a.Suspended == b.Suspended && a.Stem == b.Stem && a.Source == b.Source
+	return a.Version == b.Version && a.MinVersion == b.MinVersion && a.Suspended == b.Suspended && a.Stem == b.Stem && a.Source == b.Source &&
+		a.Rollout == b.Rollout && slices.Equal(a.Withdrawn, b.Withdrawn)
 }
 
 // next returns the agent as it is after c, and the version that c adds, if any.
@@ -164,7 +177,18 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 		if err != nil {
 			return a, nil, err
 		}
+		supersede(&a, v.Number, c)
 		activate(&a, &v, c.Move)
+	case opRollout:
+		return r.begin(ctx, s, a, c)
+	case opStage:
+		if err := r.stage(ctx, &a, c); err != nil {
+			return a, nil, err
+		}
+	case opEnd:
+		if err := r.end(ctx, &a, c); err != nil {
+			return a, nil, err
+		}
 	case opUndo:
 		v, err := r.store.AgentVersion(ctx, c.ID, c.Number)
 		if err != nil {
@@ -172,6 +196,7 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 		}
 		activate(&a, &v, false)
 		a.Stem, a.Source, a.MinVersion = c.Stem, c.Source, c.Min
+		a.Rollout, a.Withdrawn = c.Rollout, c.Withdrawn
 	case opDraft:
 		a.Versions++
 		v := c.Version
@@ -222,6 +247,7 @@ func (r *Registry) deployed(ctx context.Context, s *snapshot, a caxton.Agent, fr
 	}
 	v.AgentID, v.Number = a.ID, a.Versions+1
 	a.Versions = v.Number
+	supersede(&a, v.Number, c)
 	activate(&a, &v, c.Move)
 	if o, ref := s.clash(&a); o != nil {
 		return a, nil, errTaken(&a, o, ref)
@@ -249,6 +275,7 @@ func activate(a *caxton.Agent, v *caxton.AgentVersion, move bool) {
 	if a.MinVersion > v.Number {
 		a.MinVersion = v.Number // rolled back below what conversations were told to move to
 	}
+	restored(a, v.Number)
 }
 
 func errTaken(a, other *caxton.Agent, ref string) error {

@@ -13,7 +13,7 @@ import (
 // LoadAgents returns every deployed agent with the definition of its active version.
 func (db *DB) LoadAgents(ctx context.Context) ([]caxton.Agent, error) {
 	rows, err := db.read.QueryContext(ctx, `SELECT a.id, a.name, a.stem, a.type, a.version, a.versions, a.min_version,
-			a.suspended, a.source, a.created_at, a.updated_at, v.definition
+			a.suspended, a.source, a.created_at, a.updated_at, a.rollout, v.definition
 		FROM agents a JOIN agent_versions v ON v.agent=a.id AND v.number=a.version ORDER BY a.id`)
 	if err != nil {
 		return nil, storageError("load agents", err)
@@ -21,15 +21,26 @@ func (db *DB) LoadAgents(ctx context.Context) ([]caxton.Agent, error) {
 	return collect(rows, func(rows *sql.Rows) (caxton.Agent, error) {
 		var a caxton.Agent
 		var created, updated int64
-		var def []byte
+		var def, ro []byte
 		err := rows.Scan(&a.ID, &a.Name, &a.Stem, &a.Type, &a.Version, &a.Versions, &a.MinVersion,
-			&a.Suspended, &a.Source, &created, &updated, &def)
+			&a.Suspended, &a.Source, &created, &updated, &ro, &def)
 		if err == nil {
 			err = json.Unmarshal(def, &a.Definition)
+		}
+		if err == nil && len(ro) > 0 {
+			var r rollouts
+			err = json.Unmarshal(ro, &r)
+			a.Rollout, a.Withdrawn = r.Rollout, r.Withdrawn
 		}
 		a.Slug, a.CreatedAt, a.UpdatedAt = caxton.Slug(a.Name), fromMicros(created), fromMicros(updated)
 		return a, err
 	})
+}
+
+// A rollouts is what the column of the name holds: "" when there is nothing to say.
+type rollouts struct {
+	Rollout   *caxton.Rollout `json:"rollout,omitempty"`
+	Withdrawn []int           `json:"withdrawn,omitempty"`
 }
 
 // SaveAgent stores an agent and, when v is not nil, its new version, in one transaction.
@@ -41,14 +52,22 @@ func (db *DB) SaveAgent(ctx context.Context, a caxton.Agent, v *caxton.AgentVers
 			return caxton.Errorf(caxton.Internal, "definition_unprintable", "the definition cannot be stored").WithCause(err)
 		}
 	}
+	ro := ""
+	if a.Rollout != nil || len(a.Withdrawn) > 0 {
+		b, err := json.Marshal(rollouts{a.Rollout, a.Withdrawn})
+		if err != nil {
+			return caxton.Errorf(caxton.Internal, "rollout_unprintable", "the rollout cannot be stored").WithCause(err)
+		}
+		ro = string(b)
+	}
 	return db.write(ctx, func(c *sqlite3.Conn) error {
-		err := execSQL(c, `INSERT INTO agents (id, name, stem, type, version, versions, min_version, suspended, source, created_at, updated_at)
-			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+		err := execSQL(c, `INSERT INTO agents (id, name, stem, type, version, versions, min_version, suspended, source, created_at, updated_at, rollout)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 			ON CONFLICT (id) DO UPDATE SET name=excluded.name, stem=excluded.stem, type=excluded.type, version=excluded.version,
 				versions=excluded.versions, min_version=excluded.min_version, suspended=excluded.suspended,
-				source=excluded.source, updated_at=excluded.updated_at`,
+				source=excluded.source, updated_at=excluded.updated_at, rollout=excluded.rollout`,
 			string(a.ID), a.Name, a.Stem, string(a.Type), int64(a.Version), int64(a.Versions), int64(a.MinVersion),
-			flag(a.Suspended), a.Source, micros(a.CreatedAt), micros(a.UpdatedAt))
+			flag(a.Suspended), a.Source, micros(a.CreatedAt), micros(a.UpdatedAt), ro)
 		if err != nil || v == nil {
 			return err
 		}
