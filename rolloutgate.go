@@ -220,6 +220,17 @@ type ShadowDifference struct {
 	Error          string   // why it came to no answer
 }
 
+// A RolloutStatus is how a rollout stands.
+type RolloutStatus struct {
+	Agent     Agent
+	Rollout   Rollout
+	At        time.Time // of this status
+	From, To  VersionCounts
+	Shadow    ShadowCounts
+	Waits     string // why a stage that is over by the clock goes on, or ""
+	Withdrawn []int
+}
+
 // A ShadowTurn is what a shadow would have done.
 type ShadowTurn struct {
 	Outputs []Message

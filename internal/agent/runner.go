@@ -41,6 +41,7 @@ type runner struct {
 	lastErrT time.Time
 	lastWork time.Time
 	recent   ring
+	tallies  tallies
 }
 
 // A bound is a version with its handler.
@@ -53,10 +54,12 @@ type bound struct {
 const keptHandlers = 8
 
 func newRunner(s *Supervisor, a caxton.Agent) *runner {
-	return &runner{
+	r := &runner{
 		s: s, agent: a, stale: true, pings: make(chan chan struct{}), kick: make(chan struct{}, 1),
 		state: caxton.AgentLoaded, since: s.cfg.Now(), handlers: map[int]bound{}, changed: make(chan struct{}),
 	}
+	r.tallies.follow(a.Rollout)
+	return r
 }
 
 func (r *runner) slug() string {
@@ -71,6 +74,7 @@ func (r *runner) change(a caxton.Agent) {
 		r.stale = true
 	}
 	r.agent = a
+	r.tallies.follow(a.Rollout)
 	r.mu.Unlock()
 	r.poke()
 }
@@ -394,6 +398,9 @@ func (r *runner) load(ctx context.Context, id caxton.AgentID, version int) (boun
 		return bound{}, err
 	}
 	h, err := r.s.handler(ctx, v)
+	if w, ok := h.(Warmer); ok && err == nil {
+		err = r.s.guard(ctx, v, "warming a handler", func() error { return w.Warm(ctx) })
+	}
 	return bound{h, v}, err
 }
 
@@ -403,13 +410,17 @@ func (r *runner) keep(b bound) {
 	r.handlers[b.version.Number] = b
 	r.used = append(r.used, b.version.Number)
 	for len(r.used) > keptHandlers {
-		old := r.used[0]
-		if old == r.running {
-			old = r.used[1]
-		}
+		old := r.used[slices.IndexFunc(r.used, func(n int) bool { return !r.needed(n) })] // there are more than are needed
 		r.used = slices.DeleteFunc(r.used, func(n int) bool { return n == old })
 		delete(r.handlers, old)
 	}
+}
+
+// needed reports whether a version's handler must stay at hand: it takes messages, or is part
+// of a rollout. r.mu is held.
+func (r *runner) needed(version int) bool {
+	ro := r.agent.Rollout
+	return version == r.running || version == r.agent.Version || ro.Open() && (version == ro.From || version == ro.To)
 }
 
 // dispatch gives messages to workers until there is none, or all workers are busy, or the

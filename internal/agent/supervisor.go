@@ -74,6 +74,7 @@ type Supervisor struct {
 	metrics  metrics
 	slots    chan struct{} // capacity MaxConcurrent: one token for each turn that runs
 	pool     pool
+	shadows  chan shadowed // capacity shadowQueue: copies that wait; who offers never waits
 
 	mu      sync.Mutex // guards all below
 	runners map[caxton.AgentID]*runner
@@ -111,6 +112,7 @@ func New(source Source, versions Versions, factory Factory, cfg Config) *Supervi
 	s := &Supervisor{
 		source: source, versions: versions, factory: factory, cfg: cfg,
 		slots: make(chan struct{}, cfg.MaxConcurrent), pool: pool{turns: make(chan turn, cfg.MaxConcurrent)}, runners: map[caxton.AgentID]*runner{}, wake: make(chan struct{}, 1),
+		shadows: make(chan shadowed, shadowQueue),
 	}
 	s.metrics = newMetrics(cfg.Registerer, s)
 	return s
@@ -155,6 +157,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer cancelTurns()
 	defer s.pool.end() // when all runners have ended
 	var wg sync.WaitGroup
+	for range shadowWorkers {
+		wg.Go(func() { s.shadow(ctx) })
+	}
 	for {
 		s.mu.Lock()
 		fresh := s.fresh
@@ -215,15 +220,24 @@ func (s *Supervisor) Try(ctx context.Context, v caxton.AgentVersion) error {
 // handler makes the handler of a version. A factory that panics fails the version, not the
 // server.
 func (s *Supervisor) handler(ctx context.Context, v caxton.AgentVersion) (h Handler, err error) {
+	err = s.guard(ctx, v, "making a handler", func() (err error) {
+		h, err = s.factory(ctx, v)
+		return err
+	})
+	return h, err
+}
+
+// guard calls f and turns a panic into an error. what says what panicked, for the log.
+func (s *Supervisor) guard(ctx context.Context, v caxton.AgentVersion, what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.cfg.Logger.ErrorContext(ctx, "making a handler panicked", "agent_id", v.AgentID, "version", v.Number,
+			s.cfg.Logger.ErrorContext(ctx, "code of an agent panicked", "in", what, "agent_id", v.AgentID, "version", v.Number,
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = caxton.Errorf(caxton.Internal, "agent_panicked", "the agent broke down while it started").
 				WithHint("the server's log has the stack")
 		}
 	}()
-	return s.factory(ctx, v)
+	return f()
 }
 
 // Status tells how an agent fares, and false when it is not here.

@@ -22,8 +22,16 @@ const maxLost = 10
 func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 	r.mu.Lock()
 	a := r.agent
+	if l.Version == 0 || a.IsWithdrawn(l.Version) { // withdrawn since the message was accepted
+		l.Version = a.VersionFor(l.Message.ConversationID)
+	}
+	limits := a.Definition.Performance
+	if b, ok := r.handlers[l.Version]; ok {
+		limits = b.version.Definition.Performance
+	}
+	r.tallies.began(a.Rollout, l.Version)
 	r.mu.Unlock()
-	timeout := cmp.Or(a.Definition.Performance.RequestTimeout, r.s.cfg.ExecutionTimeout)
+	timeout := cmp.Or(limits.RequestTimeout, r.s.cfg.ExecutionTimeout)
 	deadline := time.Now().Add(timeout)
 	if by := l.Deadline(); !by.IsZero() && by.Before(deadline) {
 		deadline = by
@@ -38,7 +46,7 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 		err := caxton.Errorf(caxton.Internal, "attempts_exhausted", "the server went down %d times while the agent handled the message", l.Attempt-l.Parked-1).
 			WithHint("the server's log may say why; replay the dead letter to try again")
 		r.finish(after, &a, l, nil, err)
-		r.account(start, false, err)
+		r.account(&a, l, start, outcome{err: err})
 		return
 	}
 	outputs, panicked, err := r.turn(ctx, &a, l) //nolint:contextcheck // it comes from turns
@@ -50,7 +58,17 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 		err = r.cut(l, timeout, err)
 	}
 	r.finish(after, &a, l, outputs, err)
-	r.account(start, panicked, err)
+	r.account(&a, l, start, outcome{outputs, panicked, err})
+	if err == nil {
+		r.offerShadow(&a, l, outputs)
+	}
+}
+
+// An outcome is how a turn ended.
+type outcome struct {
+	outputs  []caxton.Message
+	panicked bool
+	err      error
 }
 
 // cut says why a turn was cut off.
@@ -83,9 +101,6 @@ func (r *runner) turn(ctx context.Context, a *caxton.Agent, l *caxton.Lease) (ou
 				WithHint("the server's log has the stack")
 		}
 	}()
-	if l.Version == 0 {
-		l.Version = a.Version
-	}
 	b, err := r.bind(ctx, l.Version)
 	if caxton.KindOf(err) == caxton.NotFound { // the pinned version is gone
 		l.Version = a.Version
@@ -213,11 +228,14 @@ func (r *runner) pause(attempt int) time.Duration {
 }
 
 // account counts a turn, and fails the agent after too many in a row that broke down.
-func (r *runner) account(start time.Time, panicked bool, err error) {
+func (r *runner) account(a *caxton.Agent, l *caxton.Lease, start time.Time, o outcome) {
 	now := r.s.cfg.Now()
+	err := o.err
+	broke := o.panicked || brokeDown(err)
 	r.s.metrics.latency.Observe(now.Sub(start).Seconds())
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tallies.ended(a.Rollout, l.Version, now.Sub(start), err != nil || answersFailure(o.outputs), broke, err)
 	r.lastWork = now
 	r.recent.add(now.Sub(start))
 	if _, parked := errors.AsType[*caxton.Parked](err); parked { // it goes on later
@@ -232,8 +250,11 @@ func (r *runner) account(start time.Time, panicked bool, err error) {
 		r.handled++
 		r.s.metrics.turns.WithLabelValues("ok").Inc()
 	}
+	if r.onTrial(l.Version) {
+		return // a rollout judges it, and the version that is good goes on
+	}
 	switch {
-	case panicked || brokeDown(err):
+	case broke:
 		if r.streak++; r.streak >= r.s.cfg.BreakerFailures && r.state == caxton.AgentRunning {
 			r.failLocked()
 			r.poke()
@@ -241,6 +262,13 @@ func (r *runner) account(start time.Time, panicked bool, err error) {
 	case err == nil:
 		r.streak, r.backoff = 0, 0
 	}
+}
+
+// onTrial reports whether a version is one that a rollout brings in, or has withdrawn. r.mu is
+// held.
+func (r *runner) onTrial(version int) bool {
+	ro := r.agent.Rollout
+	return ro != nil && version == ro.To && ro.State != caxton.RolloutCompleted
 }
 
 // brokeDown reports whether a turn failed in a way that says something of the agent rather

@@ -30,7 +30,11 @@ type runner struct {
 	mu     sync.Mutex
 	err    error
 	during func() // called during a trial; may be nil
+
+	deploy.Fleet // of rollouts, which files do not begin
 }
+
+func (r *runner) Migrate(context.Context, caxton.AgentVersion, int) error { return nil }
 
 func (r *runner) Try(ctx context.Context, _ caxton.AgentVersion) error {
 	if r.during != nil {

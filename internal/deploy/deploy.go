@@ -27,12 +27,14 @@ type Registry interface {
 	Undo(ctx context.Context, was caxton.Agent, at time.Time) (caxton.Agent, error)
 	SetSuspended(ctx context.Context, id caxton.AgentID, suspended bool, at time.Time) (caxton.Agent, error)
 	Remove(ctx context.Context, id caxton.AgentID, at time.Time) error
+	Rollouts
 }
 
 // A Runner runs agents. *agent.Supervisor provides it.
 type Runner interface {
 	Try(ctx context.Context, v caxton.AgentVersion) error
 	Ready(ctx context.Context, id caxton.AgentID, version int) error
+	Fleet
 }
 
 // Tools knows the server's tools. *tool.Set provides it.
@@ -50,6 +52,8 @@ type Config struct {
 	Logger       *slog.Logger                     // discards
 	Registerer   prometheus.Registerer            // a registry of its own
 	Now          func() time.Time                 // time.Now
+
+	RolloutInterval time.Duration // between two looks at the rollouts that are open: 250 ms
 }
 
 // A Deployer brings definitions into force. It is safe for concurrent use.
@@ -60,12 +64,15 @@ type Deployer struct {
 	cfg      Config
 	metrics  metrics
 
+	rollouts rollouts
+
 	busy chan struct{} // capacity 1: one change at a time; a deployment takes milliseconds, and order is clear
 }
 
 // New returns a Deployer. It starts nothing.
 func New(reg Registry, runner Runner, tools Tools, cfg Config) *Deployer {
 	cfg.StartTimeout = cmp.Or(cfg.StartTimeout, 10*time.Second)
+	cfg.RolloutInterval = cmp.Or(cfg.RolloutInterval, 250*time.Millisecond)
 	if cfg.Pending == nil {
 		cfg.Pending = func(caxton.AgentID) int { return 0 }
 	}
@@ -81,7 +88,9 @@ func New(reg Registry, runner Runner, tools Tools, cfg Config) *Deployer {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Deployer{registry: reg, runner: runner, tools: tools, cfg: cfg, metrics: newMetrics(cfg.Registerer), busy: make(chan struct{}, 1)}
+	d := &Deployer{registry: reg, runner: runner, tools: tools, cfg: cfg, metrics: newMetrics(cfg.Registerer), rollouts: newRollouts(), busy: make(chan struct{}, 1)}
+	rolloutMetrics(&d.metrics, d, cfg.Registerer)
+	return d
 }
 
 // lock waits until no other change is under way, at most as long as ctx. Call the function
@@ -158,6 +167,10 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 		return dep, err
 	}
 	dep.Warnings = issues
+	ro, err := plan(&req)
+	if err != nil {
+		return dep, err
+	}
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return dep, err
@@ -185,6 +198,20 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 		v.AgentID = caxton.AgentID(uuid.NewString())
 	}
 	if err := d.try(ctx, v, old); err != nil {
+		return dep, err
+	}
+	if ro != nil && exists {
+		a, err := d.begin(ctx, v, old, *ro)
+		if err != nil {
+			return dep, err
+		}
+		dep.Agent, dep.FromVersion, dep.Changed = a, old.Version, a.Versions != old.Versions
+		if dep.Changed {
+			dep.Rollout = a.Rollout
+		}
+		return dep, nil
+	}
+	if err := d.migrate(ctx, v, old); err != nil {
 		return dep, err
 	}
 	a, err := d.registry.Deploy(ctx, v, req.Stem, req.MoveConversations)
@@ -259,10 +286,14 @@ func (d *Deployer) ready(ctx context.Context, a, old caxton.Agent) error {
 }
 
 // Rollback makes an older version active again: number to or, when to is 0, the newest one
-// before the active one that can still run. Running conversations that began on newer
+// before the active one that can still run. While a rollout is open, it is ended: its version
+// is withdrawn, and all conversations go back to the version before. Otherwise running conversations that began on newer
 // versions stay on them. Errors: Conflict "no_older_version", NotFound, or why the version
 // does not start; then all is as it was.
 func (d *Deployer) Rollback(ctx context.Context, id caxton.AgentID, to int) (caxton.Deployment, error) {
+	if dep, done, err := d.rollBack(ctx, id, to); done || err != nil {
+		return dep, err
+	}
 	start := d.cfg.Now()
 	unlock, err := d.lock(ctx)
 	if err != nil {
@@ -280,6 +311,9 @@ func (d *Deployer) Rollback(ctx context.Context, id caxton.AgentID, to int) (cax
 	}
 	if err != nil {
 		return caxton.Deployment{}, err
+	}
+	if to != old.Version {
+		d.bringBack(ctx, &old, old.Version, to)
 	}
 	a, err := d.registry.Activate(ctx, id, to, true, d.cfg.Now().UTC())
 	if err != nil {
@@ -389,6 +423,8 @@ func (d *Deployer) count(ctx context.Context, dep caxton.Deployment, req caxton.
 	}
 	a := dep.Agent
 	switch {
+	case dep.Rollout != nil: // it told of itself
+		d.metrics.deployments.WithLabelValues("rolling_out").Inc()
 	case dep.Created:
 		d.metrics.deployments.WithLabelValues("created").Inc()
 		d.cfg.Logger.InfoContext(ctx, "agent deployed", "agent", a.Slug, "agent_id", a.ID, "version", a.Version, "source", a.Source, "duration", dep.Duration)
@@ -406,6 +442,8 @@ type metrics struct {
 	deployments      *prometheus.CounterVec
 	reloaded, failed prometheus.Counter
 	duration         prometheus.Histogram
+	rollouts         *prometheus.CounterVec
+	rolloutTime      prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {

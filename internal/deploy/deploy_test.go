@@ -26,6 +26,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A runner starts every version, unless start says otherwise, on trial too, or late, when
 // the version is in force.
 type runner struct {
+	fleet
+
 	mu    sync.Mutex
 	start func(ctx context.Context, version int) error
 	late  func(ctx context.Context, version int) error

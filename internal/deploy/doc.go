@@ -7,4 +7,9 @@
 // the registry, and the Runner is asked whether it started. If not, the agent is put back to
 // what it was, and the caller gets the reason. HTTP handlers and internal/agentdir call it
 // from their goroutines; changes wait for each other, as long as their callers' contexts.
+//
+// A rollout brings a version in step by step. Run, started by internal/node, looks at those
+// that are open: it brings them forward by the clock, and rolls them back when a gate says so.
+// All it needs to know is in the registry, but for the counts, which the Runner has. Ending a
+// rollout waits for no other change.
 package deploy

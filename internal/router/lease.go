@@ -62,7 +62,7 @@ func (r *Router) Settle(ctx context.Context, s caxton.Settlement) error {
 	in := &s.Lease.Message
 	s.At = r.cfg.Now()
 	for i := range s.Outputs {
-		r.complete(&s.Outputs[i], in, s.Lease.Outputs+i, s.At)
+		r.complete(ctx, &s.Outputs[i], in, s.Lease.Outputs+i, s.At)
 	}
 	if s.Lease.Attempt > 0 && (s.Outcome == caxton.OutcomeFailed || s.Outcome == caxton.OutcomeCancelled) {
 		lost, err := r.lostCalls(ctx, &s)
@@ -150,7 +150,7 @@ func hasCode(err error, code string) bool {
 }
 
 // complete fills in what the router knows of an output.
-func (r *Router) complete(d *caxton.Delivery, in *caxton.Message, position int, at time.Time) {
+func (r *Router) complete(ctx context.Context, d *caxton.Delivery, in *caxton.Message, position int, at time.Time) {
 	m := &d.Message
 	m.ID = caxton.DeriveMessageID(in.ID, position)
 	m.CreatedAt = at
@@ -170,11 +170,25 @@ func (r *Router) complete(d *caxton.Delivery, in *caxton.Message, position int, 
 		return
 	}
 	d.Routing.Strategy = caxton.DirectAddress
-	if a, err := r.dir.Agent(m.ReceiverID); err == nil {
-		d.Version = a.Version
-	} else {
+	a, err := r.dir.Agent(m.ReceiverID)
+	if err != nil {
 		m.ReceiverID = "" // its receiver is gone: it stays in the log
+		return
 	}
+	d.Version = r.versionOf(ctx, &a, m.ConversationID)
+}
+
+// versionOf returns the version of an agent that the conversation is with, or begins with. A
+// log that cannot be read leaves it to the names: the settlement will tell of the fault.
+func (r *Router) versionOf(ctx context.Context, a *caxton.Agent, conv caxton.ConversationID) int {
+	if a.Versions <= 1 {
+		return a.Version
+	}
+	th, err := r.journal.Thread(ctx, conv, a.ID)
+	if err != nil {
+		r.cfg.Logger.WarnContext(ctx, "version of a conversation not read", "conversation_id", conv, "agent_id", a.ID, "error", err)
+	}
+	return a.Continue(conv, th.Version)
 }
 
 // Release gives a lease back: the message will be handed out again after the delay, before

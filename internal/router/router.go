@@ -181,7 +181,7 @@ func (r *Router) Send(ctx context.Context, m caxton.Message) (caxton.Receipt, er
 func (r *Router) dispatch(ctx context.Context, m caxton.Message, agent caxton.Agent, routing caxton.Routing, continued, fresh bool) (caxton.Receipt, error) {
 	m.ReceiverID = agent.ID
 	m.Receiver = cmp.Or(m.Receiver, agent.Slug)
-	d := caxton.Delivery{Message: m, Routing: routing, Version: agent.Version}
+	d := caxton.Delivery{Message: m, Routing: routing, Version: agent.VersionFor(m.ConversationID)}
 	if continued {
 		if err := r.within(ctx, &d.Message, &agent); err != nil {
 			r.metrics.refused.WithLabelValues(string(caxton.KindOf(err))).Inc()
@@ -242,7 +242,8 @@ func (r *Router) broadcast(ctx context.Context, m caxton.Message, continued bool
 }
 
 // thread fills in what a message has from its conversation: the version it began with,
-// unless a deployment told conversations to move on, and its place in the tree.
+// unless a deployment told conversations to move on or the version was withdrawn, and its
+// place in the tree.
 func (r *Router) thread(ctx context.Context, d *caxton.Delivery, a caxton.Agent, continued bool) error {
 	m := &d.Message
 	var th caxton.Thread
@@ -251,9 +252,7 @@ func (r *Router) thread(ctx context.Context, d *caxton.Delivery, a caxton.Agent,
 		if th, err = r.journal.Thread(ctx, m.ConversationID, a.ID); err != nil {
 			return err
 		}
-		if th.Version >= a.MinVersion && th.Version > 0 {
-			d.Version = th.Version
-		}
+		d.Version = a.Continue(m.ConversationID, th.Version)
 		if th.Parent != "" || m.Parent == "" || m.Parent == m.ConversationID {
 			m.Parent, m.Root, m.Depth = th.Parent, th.Root, th.Depth
 			return nil
