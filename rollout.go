@@ -230,6 +230,28 @@ func (r *Rollout) StageEnds() time.Time {
 	return r.StageAt.Add(r.Stages[r.Stage-1].Duration)
 }
 
+// Progress returns how much of the time of all stages has passed at a time, in percent.
+func (r *Rollout) Progress(now time.Time) int {
+	if r.State == RolloutCompleted {
+		return 100
+	}
+	var all, gone time.Duration
+	for i, s := range r.Stages {
+		all += s.Duration
+		if i+1 < r.Stage {
+			gone += s.Duration
+		}
+	}
+	if all == 0 || r.Stage == 0 {
+		return 0
+	}
+	if !r.EndedAt.IsZero() {
+		now = r.EndedAt
+	}
+	gone += min(max(0, now.Sub(r.StageAt)), r.Stages[r.Stage-1].Duration)
+	return int(100 * gone / all)
+}
+
 // Takes reports whether a conversation of the agent belongs to the share of the new version.
 // It follows from the names alone: every node, today and tomorrow, comes to the same answer.
 // Another version has other conversations, so that it is not always the same ones that try

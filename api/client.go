@@ -303,6 +303,7 @@ type Deploy struct {
 	ValidateOnly      bool
 	CreateOnly        bool
 	MoveConversations bool
+	Rollout           RolloutPlan
 }
 
 // Deploy brings a definition into force: a new agent, or a new version of the one that has
@@ -311,6 +312,7 @@ func (c *Client) Deploy(ctx context.Context, d Deploy) (Deployment, error) {
 	body := DeployBody{
 		Text: string(d.Text), Format: d.Format, File: d.Name, Author: d.Author,
 		ValidateOnly: d.ValidateOnly, MoveConversations: d.MoveConversations, CreateOnly: d.CreateOnly,
+		RolloutPlan: d.Rollout,
 	}
 	return do[Deployment](ctx, c, post("/agents/deploy", nil, body))
 }
@@ -324,6 +326,7 @@ type DeployBody struct {
 	CreateOnly        bool   `json:"create_only,omitempty" doc:"fail when the agent exists"`
 	ValidateOnly      bool   `json:"validate_only,omitempty" doc:"check everything, change nothing"`
 	MoveConversations bool   `json:"move_conversations,omitempty" doc:"running conversations move to the new version too"`
+	RolloutPlan
 }
 
 // ValidateAgent checks a definition and changes nothing.

@@ -129,19 +129,21 @@ type Deployment struct {
 	AgentID      string   `json:"agent_id" doc:"the same as id"`
 	Name         string   `json:"name"`
 	Slug         string   `json:"slug"`
-	Status       string   `json:"status" enum:"deployed,reloaded,unchanged,rolled_back,validated" example:"deployed"`
+	Status       string   `json:"status" enum:"deployed,reloaded,unchanged,rolled_back,validated,rolling_out" example:"deployed"`
 	Version      int      `json:"version"`
 	FromVersion  int      `json:"from_version"`
 	Capabilities []string `json:"capabilities"`
 	Tools        []string `json:"tools"`
 	Millis       float64  `json:"ms"`
 	Warnings     []Issue  `json:"warnings"`
+	Rollout      *Rollout `json:"rollout,omitempty" doc:"the rollout that was begun, or ended"`
 }
 
 // An AgentVersion is one version of an agent.
 type AgentVersion struct {
 	Number    int       `json:"number"`
 	Active    bool      `json:"active"`
+	Role      string    `json:"role,omitempty" enum:"from,to,withdrawn" doc:"in an open rollout: the version before, or the new one; or that it was rolled back"`
 	Hash      string    `json:"hash" doc:"SHA-256 of the text"`
 	Author    string    `json:"author"`
 	Source    string    `json:"source"`

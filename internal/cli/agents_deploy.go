@@ -18,7 +18,7 @@ import (
 func newAgentsDeploy(env *Env) *cobra.Command {
 	var d api.Deploy
 	var hot, dry bool
-	var name, strategy string
+	var name string
 	c := &cobra.Command{
 		Use: "deploy FILE", Short: "Deploy an agent from a file, or a new version of it", Args: exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,9 +30,11 @@ func newAgentsDeploy(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if strategy != "" && strategy != "immediate" {
-				return errUsage("the strategy %q is not in this version", strategy).WithHint("use immediate")
+			plan, err := rolloutPlan(cmd, d.Rollout)
+			if err != nil {
+				return err
 			}
+			d.Rollout = plan
 			d.Text, d.Format, d.Name, d.ValidateOnly = text, agentfile.Format(file, text), name, dry
 			out, err := env.Client().Deploy(cmd.Context(), d)
 			if err != nil {
@@ -50,7 +52,7 @@ func newAgentsDeploy(env *Env) *cobra.Command {
 	c.Flags().StringVar(&d.Author, "author", "", "`who` deploys, for the list of versions")
 	c.Flags().BoolVar(&dry, "dry-run", false, "check everything, change nothing")
 	c.Flags().BoolVar(&d.MoveConversations, "move-conversations", false, "running conversations move to the new version too")
-	c.Flags().StringVar(&strategy, "strategy", "", "`strategy` of the rollout: immediate")
+	rolloutFlags(c, &d.Rollout)
 	return c
 }
 
@@ -60,6 +62,10 @@ func printDeployment(p *printer, d api.Deployment) {
 		p.line("%s is unchanged at version %d", d.Slug, d.Version)
 	case "validated":
 		p.line("%s is valid", d.Slug)
+	case "rolling_out":
+		p.line("%s: version %d is being rolled out (%.1f ms)", d.Slug, d.Rollout.ToVersion, d.Millis)
+		p.line("%s", rolloutLine(d.Rollout, time.Now()))
+		p.line("caxton agents rollout %s --follow shows how it goes", d.Slug)
 	case "deployed":
 		p.line("%s deployed, version %d (%.1f ms)", d.Slug, d.Version, d.Millis)
 	default:

@@ -51,6 +51,7 @@ func (s *Server) agentRoutes(a huma.API) {
 	route(s, a, op(http.MethodGet, "/{agent}/versions", "list-versions", "Versions of an agent"), s.listVersions)
 	route(s, a, op(http.MethodGet, "/{agent}/versions/{number}", "get-agent-version", "One version with its text"), s.getVersion)
 	route(s, a, op(http.MethodPost, "/{agent}/rollback", "rollback-agent", "Make an older version active again"), s.rollback)
+	s.rolloutRoutes(a, op)
 	route(s, a, op(http.MethodGet, "/{agent}/diff", "diff-versions", "Difference of two versions"), s.diff)
 	route(s, a, op(http.MethodPost, "/{agent}/reload", "reload-agent", "Bring the agent's file into force"), s.reload)
 	route(s, a, op(http.MethodGet, "/{agent}/reload-status", "get-reload-status", "Result of the last reload"), s.reloadStatus)

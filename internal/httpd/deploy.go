@@ -31,7 +31,8 @@ type DefinitionInput struct {
 	Author      string `query:"author" maxLength:"200" doc:"who deploys it"`
 	Move        bool   `query:"move_conversations" doc:"running conversations move to the new version too"`
 	ValidOnly   bool   `query:"validate_only" doc:"check everything, change nothing"`
-	RawBody     []byte
+	RolloutQuery
+	RawBody []byte
 }
 
 // request reads the definition out of a body.
@@ -83,6 +84,9 @@ func (s *Server) createAgent(ctx context.Context, in *DefinitionInput) (*output[
 		return nil, err
 	}
 	req.CreateOnly = true
+	if req.Rollout, err = in.plan(in.RawBody); err != nil { // it has no effect, but is to be sound
+		return nil, err
+	}
 	return s.deploy(ctx, req)
 }
 
@@ -101,6 +105,9 @@ func (s *Server) replaceAgent(ctx context.Context, in *replaceInput) (*output[ap
 		return nil, err
 	}
 	req.Target = a.ID
+	if req.Rollout, err = in.plan(in.RawBody); err != nil {
+		return nil, err
+	}
 	return s.deploy(ctx, req)
 }
 
@@ -115,7 +122,12 @@ func (in *deployInput) request() caxton.DeployRequest {
 }
 
 func (s *Server) deployAgent(ctx context.Context, in *deployInput) (*output[api.Deployment], error) {
-	return s.deploy(ctx, in.request())
+	req := in.request()
+	var err error
+	if req.Rollout, err = in.Body.Plan(); err != nil {
+		return nil, err
+	}
+	return s.deploy(ctx, req)
 }
 
 func (s *Server) deploy(ctx context.Context, req caxton.DeployRequest) (*output[api.Deployment], error) {
@@ -136,9 +148,14 @@ func (s *Server) deployment(d caxton.Deployment) api.Deployment {
 		ID: a.ID, AgentID: a.ID, Name: a.Name, Slug: a.Slug, Status: "unchanged", Version: a.Version, FromVersion: d.FromVersion,
 		Capabilities: a.Capabilities, Tools: a.Tools, Millis: millis(d.Duration), Warnings: api.IssuesFrom(d.Warnings),
 	}
+	if d.Rollout != nil {
+		out.Rollout = s.rolloutOf(d.Agent.ID)
+	}
 	switch {
 	case d.Created:
 		out.Status = "deployed"
+	case d.Rollout != nil:
+		out.Status = "rolling_out"
 	case d.Changed:
 		out.Status = "reloaded"
 	}

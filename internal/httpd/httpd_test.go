@@ -102,6 +102,7 @@ type others struct {
 	badLogs  bool     // reading on in a log panics
 	texts    [][]byte // of deployments
 	deploy   func(context.Context) (caxton.Deployment, error)
+	rollouts
 }
 
 func (o *others) Validate(caxton.DeployRequest) (caxton.Definition, []caxton.Issue) {
@@ -112,6 +113,7 @@ func (o *others) Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.D
 	o.mu.Lock()
 	o.deployed++
 	o.texts = append(o.texts, req.Text)
+	o.plans = append(o.plans, req.Rollout)
 	o.mu.Unlock()
 	if o.deploy != nil {
 		return o.deploy(ctx)

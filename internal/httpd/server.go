@@ -55,6 +55,9 @@ type Deployer interface {
 	Rollback(ctx context.Context, id caxton.AgentID, to int) (caxton.Deployment, error)
 	Suspend(ctx context.Context, id caxton.AgentID) error
 	Resume(ctx context.Context, id caxton.AgentID) error
+	Rollout(id caxton.AgentID) (caxton.RolloutStatus, error)
+	Promote(ctx context.Context, id caxton.AgentID, next bool) (caxton.RolloutStatus, error)
+	Abort(ctx context.Context, id caxton.AgentID, reason string) (caxton.RolloutStatus, error)
 }
 
 // Drafts keeps versions that are not in force. *deploy.Deployer provides it.

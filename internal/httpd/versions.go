@@ -22,15 +22,15 @@ func (s *Server) listVersions(ctx context.Context, in *AgentPath) (*output[api.A
 	}
 	out := api.AgentVersions{Items: []api.AgentVersion{}}
 	for _, v := range vs {
-		out.Items = append(out.Items, versionFrom(v, a.Version))
+		out.Items = append(out.Items, versionFrom(v, &a))
 	}
 	out.Versions = out.Items
 	return &output[api.AgentVersions]{out}, nil
 }
 
-func versionFrom(v caxton.AgentVersion, active int) api.AgentVersion {
+func versionFrom(v caxton.AgentVersion, a *caxton.Agent) api.AgentVersion {
 	return api.AgentVersion{
-		Number: v.Number, Active: v.Number == active, Hash: v.Hash, Author: v.Author, Source: v.Source, Format: v.Format, CreatedAt: v.CreatedAt,
+		Number: v.Number, Active: v.Number == a.Version, Role: roleOf(a, v.Number), Hash: v.Hash, Author: v.Author, Source: v.Source, Format: v.Format, CreatedAt: v.CreatedAt,
 	}
 }
 
@@ -48,7 +48,7 @@ func (s *Server) getVersion(ctx context.Context, in *versionInput) (*output[api.
 	if err != nil {
 		return nil, err
 	}
-	out := versionFrom(v, a.Version)
+	out := versionFrom(v, &a)
 	out.Text = string(v.Text)
 	return &output[api.AgentVersion]{out}, nil
 }

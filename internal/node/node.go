@@ -436,6 +436,10 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 			n.registry.Observe(n.agents)
 			return nil
 		}},
+		{"rollouts", func(ctx context.Context) error {
+			n.registry.Observe(n.deployer)
+			return n.deployer.Run(ctx)
+		}, nil},
 		{"agents directory", n.dir.Run, func(ctx context.Context) error {
 			select {
 			case <-n.dir.Scanned():

@@ -74,6 +74,7 @@ func (h *Handlers) replayMessage(ctx context.Context, versions Versions, r caxto
 		return v, unreadable(r, err)
 	}
 	v.Version = b.Version
+	handled := 0
 	for _, o := range records { // the version that did handle it
 		if o.MessageID != r.MessageID || o.Kind != caxton.RecordLeased && o.Kind != caxton.RecordSettled {
 			continue
@@ -82,7 +83,14 @@ func (h *Handlers) replayMessage(ctx context.Context, versions Versions, r caxto
 		if err := json.Unmarshal(o.Body, &l); err != nil {
 			return v, unreadable(o, err)
 		}
+		if l.Version != 0 && handled != 0 && l.Version != handled {
+			v.Skipped = fmt.Sprintf("version %d began it, and version %d went on", handled, l.Version)
+		}
+		handled = cmp.Or(l.Version, handled)
 		v.Version = cmp.Or(l.Version, v.Version)
+	}
+	if v.Skipped != "" { // the one was withdrawn: neither would have done all of it
+		return v, nil
 	}
 	agent, err := versions.Agent(r.AgentID)
 	if err != nil {

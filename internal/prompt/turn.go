@@ -22,12 +22,8 @@ import (
 // effect. A turn whose budget is used up, or that nobody approved, is answered with refuse.
 func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
 	m := &turn.Message
-	if m.Performative.Replies() || m.Performative == caxton.RejectProposal {
-		return nil, nil
-	}
-	if strings.TrimSpace(m.Text()) == "" {
-		reply := m.Reply(caxton.NotUnderstood, caxton.TextContent("The message is empty: say what you want."))
-		return []caxton.Message{reply}, nil
+	if outputs, done := a.short(m); done {
+		return outputs, nil
 	}
 	past, err := newPast(turn.Past)
 	if err != nil {
@@ -45,6 +41,17 @@ func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message,
 		return nil, err
 	}
 	return []caxton.Message{reply(m, text)}, nil
+}
+
+// short answers messages that need no model.
+func (a *Agent) short(m *caxton.Message) (outputs []caxton.Message, done bool) {
+	if m.Performative.Replies() || m.Performative == caxton.RejectProposal {
+		return nil, true
+	}
+	if strings.TrimSpace(m.Text()) == "" {
+		return []caxton.Message{m.Reply(caxton.NotUnderstood, caxton.TextContent("The message is empty: say what you want."))}, true
+	}
+	return nil, false
 }
 
 // turnState is one turn at work. It belongs to one goroutine; tool calls share what mu guards.
