@@ -286,7 +286,7 @@ func (d *Deployer) ready(ctx context.Context, a, old caxton.Agent) error {
 }
 
 // Rollback makes an older version active again: number to or, when to is 0, the newest one
-// before the active one that can still run. While a rollout is open, it is ended: its version
+// before the active one that can still run and was not withdrawn. While a rollout is open, it is ended: its version
 // is withdrawn, and all conversations go back to the version before. Otherwise running conversations that began on newer
 // versions stay on them. Errors: Conflict "no_older_version", NotFound, or why the version
 // does not start; then all is as it was.
@@ -331,6 +331,9 @@ func (d *Deployer) Rollback(ctx context.Context, id caxton.AgentID, to int) (cax
 func (d *Deployer) before(ctx context.Context, a caxton.Agent) (int, error) {
 	var first error
 	for to := a.Version - 1; to >= 1; to-- {
+		if a.IsWithdrawn(to) {
+			continue // it was rolled back itself
+		}
 		err := d.tryOld(ctx, a, to)
 		if err == nil {
 			return to, nil

@@ -357,6 +357,26 @@ func TestRolloutByHand(t *testing.T) {
 	})
 }
 
+// A rollback goes past a version that was rolled back itself, unless that is asked for.
+func TestRollbackSkipsWithdrawn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := grow(t, &caxton.RolloutPlan{Strategy: caxton.RolloutCanary})
+		if _, err := f.Abort(t.Context(), f.id, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "c")}); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := f.Rollback(t.Context(), f.id, 0); err != nil || d.Agent.Version != 1 {
+			t.Errorf("rolled back to %d, %v, want 1: version 2 was withdrawn", d.Agent.Version, err)
+		}
+		if d, err := f.Rollback(t.Context(), f.id, 2); err != nil || d.Agent.Version != 2 || d.Agent.IsWithdrawn(2) {
+			t.Errorf("rolled back to %d, %v, want the one asked for", d.Agent.Version, err)
+		}
+	})
+}
+
 func TestRolloutThatDoesNotBegin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
