@@ -60,6 +60,11 @@ func (d *Deployer) AgentChanged(a caxton.Agent) {
 		delete(r.waits, a.ID)
 	}
 	r.mu.Unlock()
+	r.ring()
+}
+
+// ring has Run look at the rollouts.
+func (r *rollouts) ring() {
 	select {
 	case r.wake <- struct{}{}:
 	default: // it rings already
@@ -102,7 +107,10 @@ func (d *Deployer) begin(ctx context.Context, v caxton.AgentVersion, old caxton.
 		return old, err
 	}
 	d.prepares(old.ID, true)
-	defer d.prepares(old.ID, false)
+	defer func() {
+		d.prepares(old.ID, false)
+		d.rollouts.ring() // Run left it alone so far
+	}()
 	a, err := d.registry.BeginRollout(ctx, v, ro)
 	if err != nil || a.Versions == old.Versions { // its text is in force
 		return a, err
@@ -115,12 +123,12 @@ func (d *Deployer) begin(ctx context.Context, v caxton.AgentVersion, old caxton.
 
 func (d *Deployer) prepares(id caxton.AgentID, on bool) {
 	d.rollouts.mu.Lock()
-	defer d.rollouts.mu.Unlock()
 	if on {
 		d.rollouts.preparing[id] = true
 	} else {
 		delete(d.rollouts.preparing, id)
 	}
+	d.rollouts.mu.Unlock()
 }
 
 // prepare warms the new version and brings its rollout to the first stage, or ends it. With

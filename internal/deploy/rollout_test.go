@@ -357,6 +357,29 @@ func TestRolloutByHand(t *testing.T) {
 	})
 }
 
+// A rollout that takes a while to get ready is seen to as soon as it is.
+func TestRolloutThatIsSlowToBegin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := grow(t, &caxton.RolloutPlan{Strategy: caxton.RolloutCanary})
+		if _, err := f.Abort(t.Context(), f.id, ""); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = f.Run(ctx) })
+		defer wg.Wait()
+		defer cancel()
+		synctest.Wait()
+		f.runner.late = func(context.Context, int) error { time.Sleep(time.Second); return nil }
+		if _, err := f.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "c"), Rollout: &caxton.RolloutPlan{Strategy: caxton.RolloutRolling, Hold: 5 * time.Second}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		f.want("after its time", caxton.RolloutCompleted, 1, 0, 3)
+	})
+}
+
 // A rollback goes past a version that was rolled back itself, unless that is asked for.
 func TestRollbackSkipsWithdrawn(t *testing.T) {
 	t.Parallel()
