@@ -102,8 +102,8 @@ type Definition struct {
 	Schedule      Schedule
 	Approval      ApprovalSettings
 	Budget        Budgets
-	Type          AgentType `json:",omitzero"` // "" means ConfigAgent
-	Module        Module    `json:",omitzero"` // of a WASM agent
+	Type          AgentType      `json:",omitzero"` // "" means ConfigAgent
+	Module        Module         `json:",omitzero"` // of a WASM agent
 	Extra         map[string]any // keys that are accepted and have no effect yet
 }
 
@@ -141,7 +141,7 @@ type ModuleReport struct {
 	Memory    Size // from the start
 	MemoryMax Size // that it may grow to
 	Imports   []ModuleImport
-	Exports   []string // functions, sorted
+	Exports   []string       // functions, sorted
 	Limits    ResourceLimits // that it will run under
 	Grants    []string       // that it will have
 }
