@@ -110,6 +110,14 @@ type Definition struct {
 // IsModule reports whether the definition is that of a WASM agent.
 func (d *Definition) IsModule() bool { return d.Type == WASMAgent }
 
+// AgentType returns the type of agents with the definition.
+func (d *Definition) AgentType() AgentType {
+	if d.IsModule() {
+		return WASMAgent
+	}
+	return ConfigAgent
+}
+
 // A Module is the code of a WASM agent. What its file says of it comes first; the rest is
 // known once it is deployed.
 type Module struct {
