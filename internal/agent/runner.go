@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -239,6 +240,12 @@ func (r *runner) run(ctx, turns context.Context) {
 				r.s.cfg.Logger.ErrorContext(ctx, "messages of a removed agent not failed", "agent", r.slug(), "error", err)
 			}
 		}
+		r.mu.Lock()
+		left := slices.Collect(maps.Values(r.handlers))
+		clear(r.handlers)
+		r.used = r.used[:0]
+		r.mu.Unlock()
+		r.s.end(ctx, left...)
 		r.mark(caxton.AgentStopped)
 	}()
 	signal := r.s.source.Signal(r.id())
@@ -319,6 +326,8 @@ func (r *runner) start(ctx context.Context, a caxton.Agent) {
 	} else {
 		b, err = r.bind(ctx, a.Version)
 	}
+	var left []bound
+	defer func() { r.s.end(ctx, left...) }()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if again || r.state == caxton.AgentFailed {
@@ -336,6 +345,7 @@ func (r *runner) start(ctx context.Context, a caxton.Agent) {
 	r.tried, r.startErr = a.Version, err
 	if err == nil {
 		if again {
+			left = slices.Collect(maps.Values(r.handlers))
 			clear(r.handlers)
 			r.used = r.used[:0]
 			r.keep(b)
@@ -379,12 +389,14 @@ func (r *runner) bind(ctx context.Context, version int) (bound, error) {
 		return bound{}, err
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if first, twice := r.handlers[version]; twice {
-		return first, nil // another worker was faster
+	first, twice := r.handlers[version]
+	left := []bound{b} // another worker was faster
+	if !twice {
+		first, left = b, r.keep(b)
 	}
-	r.keep(b)
-	return b, nil
+	r.mu.Unlock()
+	r.s.end(ctx, left...)
+	return first, nil
 }
 
 // load makes the handler of a version.
@@ -397,9 +409,9 @@ func (r *runner) load(ctx context.Context, id caxton.AgentID, version int) (boun
 	return bound{h, v}, err
 }
 
-// keep has a handler at hand from now on, and forgets the oldest when there are too many.
-// r.mu is held.
-func (r *runner) keep(b bound) {
+// keep has a handler at hand from now on, and forgets the oldest when there are too many:
+// these it returns. r.mu is held.
+func (r *runner) keep(b bound) (left []bound) {
 	r.handlers[b.version.Number] = b
 	r.used = append(r.used, b.version.Number)
 	for len(r.used) > keptHandlers {
@@ -408,8 +420,10 @@ func (r *runner) keep(b bound) {
 			old = r.used[1]
 		}
 		r.used = slices.DeleteFunc(r.used, func(n int) bool { return n == old })
+		left = append(left, r.handlers[old])
 		delete(r.handlers, old)
 	}
+	return left
 }
 
 // dispatch gives messages to workers until there is none, or all workers are busy, or the
