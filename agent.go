@@ -266,6 +266,7 @@ type Deployment struct {
 	FromVersion int  // 0 when created
 	Warnings    []Issue
 	Duration    time.Duration
+	Module      *ModuleReport // of a WASM agent that was deployed, else nil
 }
 
 // A FileFault is an agent file that cannot be loaded, shown as a failed agent until it is mended.

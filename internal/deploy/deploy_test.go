@@ -250,7 +250,7 @@ func TestValidateOnly(t *testing.T) {
 	if prompt, version := y.active("one"); prompt != "a" || version != 1 || len(y.reg.Agents()) != 1 || len(y.runner.asked) != 1 {
 		t.Errorf("prompt %q, version %d, %d agents: something changed", prompt, version, len(y.reg.Agents()))
 	}
-	def, issues := y.Validate(caxton.DeployRequest{Text: text("New", "c", "tools: [shell]\n"), Source: "api"})
+	def, _, issues := y.Validate(t.Context(), caxton.DeployRequest{Text: text("New", "c", "tools: [shell]\n"), Source: "api"})
 	if def.Name != "New" || len(issues) == 0 || issues[0].Path != "" || issues[0].Key != "tools" {
 		t.Errorf("Validate = %q, %v", def.Name, issues)
 	}

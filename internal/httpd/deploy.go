@@ -145,8 +145,8 @@ func (s *Server) deployment(d caxton.Deployment) api.Deployment {
 	return out
 }
 
-func (s *Server) validateAgent(_ context.Context, in *deployInput) (*output[api.Validation], error) {
-	def, issues := s.deps.Deployer.Validate(in.request())
+func (s *Server) validateAgent(ctx context.Context, in *deployInput) (*output[api.Validation], error) {
+	def, _, issues := s.deps.Deployer.Validate(ctx, in.request())
 	v := api.Validation{Valid: true, Name: def.Name, Errors: []api.Issue{}, Warnings: []api.Issue{}}
 	for _, i := range api.IssuesFrom(issues) {
 		if i.Warning {

@@ -104,8 +104,8 @@ type others struct {
 	deploy   func(context.Context) (caxton.Deployment, error)
 }
 
-func (o *others) Validate(caxton.DeployRequest) (caxton.Definition, []caxton.Issue) {
-	return caxton.Definition{}, nil
+func (o *others) Validate(context.Context, caxton.DeployRequest) (caxton.Definition, *caxton.ModuleReport, []caxton.Issue) {
+	return caxton.Definition{}, nil, nil
 }
 
 func (o *others) Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {

@@ -50,7 +50,7 @@ type Registry interface {
 
 // A Deployer brings definitions into force. *deploy.Deployer provides it.
 type Deployer interface {
-	Validate(req caxton.DeployRequest) (caxton.Definition, []caxton.Issue)
+	Validate(ctx context.Context, req caxton.DeployRequest) (caxton.Definition, *caxton.ModuleReport, []caxton.Issue)
 	Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error)
 	Rollback(ctx context.Context, id caxton.AgentID, to int) (caxton.Deployment, error)
 	Suspend(ctx context.Context, id caxton.AgentID) error

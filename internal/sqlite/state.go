@@ -48,7 +48,7 @@ func (db *DB) StateCommitted(ctx context.Context, agent caxton.AgentID, msg caxt
 
 // CommitState makes the changes of a turn and keeps what it said, in one transaction. It does
 // nothing when the turn did so before, or when there is no such agent any more. Errors:
-// Exhausted when the agent would keep more than the limits.
+// Invalid when the agent would keep more than the limits: it does so again when it is tried again.
 func (db *DB) CommitState(ctx context.Context, agent caxton.AgentID, msg caxton.MessageID, changes []StateChange, outputs []byte, most StateLimits) error {
 	if outputs == nil {
 		outputs = []byte{}
@@ -76,7 +76,7 @@ func (db *DB) CommitState(ctx context.Context, agent caxton.AgentID, msg caxton.
 			}
 		}
 		if bytes > int64(most.Size) || keys > most.Keys {
-			full = caxton.Errorf(caxton.Exhausted, "state_full", "the agent would keep %d values of %v together; it may keep %d of %v", keys, caxton.Size(bytes), most.Keys, most.Size).
+			full = caxton.Errorf(caxton.Invalid, "state_full", "the agent would keep %d values of %v together; it may keep %d of %v", keys, caxton.Size(bytes), most.Keys, most.Size).
 				WithHint("have it remove what it needs no more, or raise wasm.state_limit and wasm.state_keys")
 			return nil
 		}

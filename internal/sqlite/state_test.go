@@ -57,8 +57,8 @@ func TestAgentState(t *testing.T) {
 	commit("m-1", "", set("k1", "one"), set("k2", ""))
 	commit("m-1", "", set("k1", "again")) // the turn ran before
 	check(map[string]string{"k1": "one", "k2": ""})
-	commit("m-2", caxton.Exhausted, set("k3", "one key too many"))
-	commit("m-3", caxton.Exhausted, set("k1", "many bytes, too many"))
+	commit("m-2", caxton.Invalid, set("k3", "one key too many"))
+	commit("m-3", caxton.Invalid, set("k1", "many bytes, too many"))
 	check(map[string]string{"k1": "one", "k2": ""})
 	stop()
 	db, _ = open(t, path, sqlite.Normal)
