@@ -152,6 +152,8 @@ type ModuleReport struct {
 	Exports   []string       // functions, sorted
 	Limits    ResourceLimits // that it will run under
 	Grants    []string       // that it will have
+
+	Capabilities []Capability // that the module says it has, when its definition says none
 }
 
 // A ModuleImport is a function that a module wants of the server.

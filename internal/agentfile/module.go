@@ -22,8 +22,8 @@ func (m *moduleTable) use() caxton.Module {
 	return out
 }
 
-// checkModule holds that the parts of a WASM agent fit together. Without capabilities it has
-// one, by its own name: a module that is deployed by itself says none.
+// checkModule holds that the parts of a WASM agent fit together. Its capabilities may be
+// missing: the module may say them.
 func (p *parser) checkModule(def *caxton.Definition) {
 	line, column := p.at("module")
 	if !def.IsModule() {
@@ -39,18 +39,6 @@ func (p *parser) checkModule(def *caxton.Definition) {
 		l, c := p.at("llm")
 		p.warn(l, c, "llm", "llm has no effect on a module", "")
 	}
-	if p.root.Lookup("capabilities") != nil || p.o.Fragment {
-		return
-	}
-	c, err := caxton.ParseCapability(caxton.Slug(def.Name))
-	if err != nil {
-		if def.Name != "" {
-			l, col := p.at("name")
-			p.issue(l, col, "capabilities", "capabilities is missing, and "+quoted(caxton.Slug(def.Name))+" cannot stand for it", "say what the agent can be asked for, for example capabilities: [data-analysis]")
-		}
-		return
-	}
-	def.Capabilities = []caxton.Capability{c}
 }
 
 // modulePathFault says what is wrong with the place of a module, or "".

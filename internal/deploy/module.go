@@ -45,4 +45,20 @@ func (d *Deployer) checkModule(ctx context.Context, req *caxton.DeployRequest, p
 	c.report = &rep
 	m := &c.def.Module
 	m.SHA256, m.Size, m.Contract = rep.SHA256, rep.Size, rep.Contract
+	if len(c.def.Capabilities) > 0 || c.def.Name == "" {
+		return
+	}
+	c.def.Capabilities = rep.Capabilities
+	if len(rep.Capabilities) > 0 {
+		return
+	}
+	own, err := caxton.ParseCapability(caxton.Slug(c.def.Name)) // so that it can be asked for
+	if err != nil {
+		c.issues = append(c.issues, caxton.Issue{
+			Path: path, Key: "capabilities", Message: "capabilities is missing, the module says none, and the agent's name cannot stand for one",
+			Hint: "say what the agent can be asked for, for example capabilities: [data-analysis]",
+		})
+		return
+	}
+	c.def.Capabilities = []caxton.Capability{own}
 }

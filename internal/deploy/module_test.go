@@ -21,6 +21,10 @@ func (s *shelf) Inspect(_ context.Context, data []byte, def *caxton.Definition) 
 	if strings.HasPrefix(string(data), "bad") {
 		return rep, []caxton.Issue{{Key: "module.imports", Message: "it imports env.system"}, {Key: "module.exports", Message: "it exports nothing"}, {Key: "module", Message: "odd", Warning: true}}
 	}
+	if string(data) == "capable" {
+		c, _ := caxton.ParseCapability("adding")
+		rep.Capabilities = []caxton.Capability{c}
+	}
 	return rep, nil
 }
 
@@ -63,6 +67,23 @@ func TestDeployModule(t *testing.T) {
 	}
 	if _, err := y.Draft(t.Context(), one.Agent.ID, 0, "prompt", "me"); caxton.KindOf(err) != caxton.Invalid {
 		t.Errorf("a prompt for a module: %v, want Invalid", err)
+	}
+}
+
+// TestDeployModuleCapabilities: what the definition says counts, then what the module says,
+// then the agent's name.
+func TestDeployModuleCapabilities(t *testing.T) {
+	y := open(t, deploy.Config{Modules: &shelf{kept: map[string][]byte{}}})
+	for _, tt := range []struct{ name, more, module, want string }{
+		{"One", "capabilities: [said]\n", "capable", "said"}, {"Two", "", "capable", "adding"}, {"NumberThree", "", "mute", "number-three"},
+	} {
+		d := y.deploy(caxton.DeployRequest{Text: []byte("---\nname: " + tt.name + "\ntype: wasm\n" + tt.more + "---\n"), Module: []byte(tt.module)})
+		if cs := d.Agent.Definition.Capabilities; len(cs) != 1 || cs[0].String() != tt.want {
+			t.Errorf("%s: %v, want %s", tt.name, cs, tt.want)
+		}
+	}
+	if _, err := y.Deploy(t.Context(), caxton.DeployRequest{Text: []byte("---\nname: '4'\ntype: wasm\n---\n"), Module: []byte("mute")}); caxton.KindOf(err) != caxton.Invalid {
+		t.Errorf("a name that is no capability: %v", err)
 	}
 }
 
