@@ -158,7 +158,7 @@ type WASM struct {
 	StateLimit         caxton.Size     `key:"state_limit" default:"16MB" min:"1KB" doc:"Size of all that one agent keeps from turn to turn."`
 	StateKeys          int64           `key:"state_keys" default:"10000" min:"1" doc:"Values that one agent keeps."`
 	MaxTimers          int             `key:"max_timers" default:"1000" min:"0" doc:"Timers that one agent has at a time."`
-	MaxModuleSize      caxton.Size     `key:"max_module_size" default:"64MB" min:"1KB" doc:"Size of one module."`
+	MaxModuleSize      caxton.Size     `key:"max_module_size" default:"32MB" max:"1GB" min:"1KB" doc:"Size of one module."`
 	MaxInstances       int             `key:"max_instances" default:"4" min:"1" max:"1000" doc:"Instances of one agent that are kept ready."`
 	MaxAgents          int             `key:"max_agents" default:"10000" min:"1" doc:"Module agents, versions at work included."`
 	MaxConcurrent      int             `key:"max_concurrent_executions" min:"0" doc:"Modules that run at once; without it as many as agents.max_concurrent_executions."`
