@@ -31,6 +31,7 @@ type Registry interface {
 type Runner interface {
 	Try(ctx context.Context, v caxton.AgentVersion) error
 	Ready(ctx context.Context, id caxton.AgentID, version int) error
+	Restart(ctx context.Context, id caxton.AgentID) error
 }
 
 // Tools knows the server's tools. *tool.Set provides it.
@@ -231,10 +232,13 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 		return dep, err
 	}
 	dep.Agent, dep.Created, dep.FromVersion, dep.Changed = a, !exists, old.Version, a.Version != old.Version
-	if err := d.ready(ctx, a, old); err != nil {
-		return dep, err
+	err = d.ready(ctx, a, old)
+	if err != nil && !dep.Changed && def.IsModule() { // its file was damaged or gone, and is there again
+		wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
+		defer cancel()
+		err = d.runner.Restart(wait, a.ID)
 	}
-	return dep, nil
+	return dep, err
 }
 
 // target returns the agent a request is for.

@@ -31,6 +31,8 @@ type runner struct {
 	late  func(ctx context.Context, version int) error
 	tried []int // versions it was to try
 	asked []int // versions it was to start
+
+	restarted int
 }
 
 func (r *runner) Try(ctx context.Context, v caxton.AgentVersion) error {
@@ -55,6 +57,14 @@ func (r *runner) Ready(ctx context.Context, _ caxton.AgentID, version int) error
 	if late != nil {
 		return late(ctx, version)
 	}
+	return nil
+}
+
+func (r *runner) Restart(context.Context, caxton.AgentID) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.restarted++
+	r.late = nil
 	return nil
 }
 

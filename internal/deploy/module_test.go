@@ -138,6 +138,10 @@ func TestModuleBeforeRegistry(t *testing.T) {
 		t.Errorf("only validated: put %d times, report %v", s.puts, d.Module)
 	}
 	y.deploy(caxton.DeployRequest{Text: []byte(cruncher), Module: []byte("one")})
+	y.runner.late = refuses
+	if d := y.deploy(caxton.DeployRequest{Text: []byte(cruncher), Module: []byte("one")}); d.Changed || y.runner.restarted != 1 {
+		t.Errorf("the same again while it has failed: %+v, restarted %d times", d, y.runner.restarted)
+	}
 	s.refuses = true
 	if _, err := y.Deploy(t.Context(), caxton.DeployRequest{Text: []byte(cruncher), Module: []byte("two")}); caxton.KindOf(err) != caxton.Unavailable {
 		t.Errorf("Deploy: %v", err)

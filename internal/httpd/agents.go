@@ -23,7 +23,7 @@ func (s *Server) agentRoutes(a huma.API) {
 	route(s, a, op(http.MethodGet, "", "list-agents", "List agents"), s.listAgents)
 	create := op(http.MethodPost, "", "create-agent", "Deploy a new agent")
 	create.DefaultStatus = http.StatusCreated
-	create.RequestBody, create.MaxBodyBytes = definitionBody(), s.moduleBody()
+	create.RequestBody, create.MaxBodyBytes, create.SkipValidateBody = definitionBody(), s.moduleBody(), true // see DefinitionInput
 	route(s, a, create, s.createAgent)
 	deploy := op(http.MethodPost, "/deploy", "deploy-agent", "Deploy an agent, or a new version of it")
 	deploy.MaxBodyBytes = s.moduleBody()
@@ -47,7 +47,7 @@ func (s *Server) agentRoutes(a huma.API) {
 	route(s, a, op(http.MethodGet, "/analyze", "analyze-logs", "Search the logs of agents"), s.analyze)
 	route(s, a, op(http.MethodGet, "/{agent}", "get-agent", "One agent"), s.getAgent)
 	put := op(http.MethodPut, "/{agent}", "replace-agent", "Deploy a new version of an agent")
-	put.RequestBody, put.MaxBodyBytes = definitionBody(), s.moduleBody()
+	put.RequestBody, put.MaxBodyBytes, put.SkipValidateBody = definitionBody(), s.moduleBody(), true
 	route(s, a, put, s.replaceAgent)
 	remove := op(http.MethodDelete, "/{agent}", "remove-agent", "Undeploy an agent")
 	remove.DefaultStatus = http.StatusNoContent

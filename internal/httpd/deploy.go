@@ -66,6 +66,9 @@ func (in *DefinitionInput) request() (caxton.DeployRequest, error) {
 	}
 	var body map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &body); err != nil || body == nil {
+		if json.Valid(raw) {
+			return req, caxton.Errorf(caxton.Invalid, "request_invalid", "validation failed: body: expected object").WithHint("send a definition as a JSON object").WithCause(err)
+		}
 		return req, caxton.Errorf(caxton.Malformed, "request_malformed", "the body is not a JSON object").
 			WithHint("send a definition such as {\"name\": \"Greeter\", \"capabilities\": [\"greeting\"], \"system_prompt\": \"…\"}").WithCause(err)
 	}
