@@ -1,12 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,13 +22,18 @@ import (
 	"github.com/caxton/caxton/internal/prompt"
 	"github.com/caxton/caxton/internal/sqlite"
 	"github.com/caxton/caxton/internal/wasm"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
-// modules joins the store of modules with the runtime that runs them: it judges and keeps the
+// A keeper keeps modules. *module.Store is one.
+type keeper interface {
+	Put(ctx context.Context, data []byte) (hash string, err error)
+	Get(ctx context.Context, hash string) ([]byte, error)
+}
+
+// modules joins what keeps modules with the runtime that runs them: it judges and keeps the
 // modules of deployments, and makes the handlers of module agents.
 type modules struct {
-	*module.Store
+	keeper
 
 	runtime *wasm.Runtime
 	use     *moduleUse
@@ -38,55 +43,48 @@ type modules struct {
 	usual   wasm.Limits // for what an agent leaves open
 }
 
-// moduleConfig is what modules are made of.
-type moduleConfig struct {
-	config   *config.Config
-	layout   datadir.Layout
-	db       *sqlite.DB
-	handlers *prompt.Handlers
-	timers   *timers
-	log      *slog.Logger
-	reg      prometheus.Registerer
-}
-
-func newModules(ctx context.Context, c moduleConfig) (*modules, error) {
-	w, a := &c.config.WASM, &c.config.Agents
-	seed, err := moduleSeed(c.layout.Modules)
-	if err != nil {
-		return nil, err
-	}
-	m := &modules{
-		Store:  module.New(c.layout.Modules, module.Config{Used: c.db.ModulesInUse, Logger: c.log}),
-		use:    newModuleUse(c.reg),
-		most:   w.MaxModuleSize,
-		limits: ceilings(w, a),
-		usual:  usual(w, a),
-	}
-	for _, dir := range w.AllowedDirectories {
+// newModules returns modules with the limits of the configuration; the rest of w is the
+// caller's.
+func newModules(ctx context.Context, c *config.Config, keep keeper, use *moduleUse, w wasm.Config) *modules {
+	m := &modules{keeper: keep, use: use, most: c.WASM.MaxModuleSize, limits: ceilings(&c.WASM, &c.Agents), usual: usual(&c.WASM, &c.Agents)}
+	for _, dir := range c.WASM.AllowedDirectories {
 		real, err := filepath.EvalSymlinks(dir)
 		if err != nil || !filepath.IsAbs(real) {
-			c.log.WarnContext(ctx, "directory for modules not usable", "directory", dir, "error", err)
+			w.Logger.WarnContext(ctx, "directory for modules not usable", "directory", dir, "error", err)
 			continue
 		}
 		m.allowed = append(m.allowed, real)
 	}
-	concurrent := w.MaxConcurrent
-	if concurrent == 0 {
-		concurrent = a.MaxConcurrentExecutions
+	w.Defaults, w.Ceilings, w.MaxAgents, w.Report = m.usual, m.limits, c.WASM.MaxAgents, use.report
+	w.MaxConcurrent = cmp.Or(c.WASM.MaxConcurrent, c.Agents.MaxConcurrentExecutions)
+	m.runtime = wasm.New(w)
+	return m
+}
+
+// openModules returns the modules of a server.
+func (n *node) openModules(ctx context.Context, handlers *prompt.Handlers) error {
+	seed, err := moduleSeed(n.layout.Modules)
+	if err != nil {
+		return err
 	}
-	m.runtime = wasm.New(wasm.Config{
-		CacheDir: filepath.Join(c.layout.Cache, "wasm"), Defaults: m.usual, Ceilings: m.limits, MaxAgents: w.MaxAgents, MaxConcurrent: concurrent,
-		Calls: func(ctx context.Context, turn caxton.Turn) (wasm.Calls, error) {
-			calls, err := c.handlers.Calls(ctx, turn)
-			if calls == nil {
-				return nil, err
-			}
-			return calls, err
-		},
-		State:  moduleState{c.db, sqlite.StateLimits{Size: w.StateLimit, Keys: w.StateKeys}},
-		Timers: c.timers, Report: m.use.report, Seed: seed, Logger: c.log,
+	w := &n.c.WASM
+	n.timers = &timers{db: n.db, mail: n.router, agents: n.registry, most: w.MaxTimers, log: n.log.Logger, wake: make(chan struct{}, 1)}
+	n.shelf = module.New(n.layout.Modules, module.Config{Used: n.db.ModulesInUse, Logger: n.log.Logger})
+	n.modules = newModules(ctx, n.c, n.shelf, newModuleUse(n.reg), wasm.Config{
+		CacheDir: filepath.Join(n.layout.Cache, "wasm"), Seed: seed, Logger: n.log.Logger, Timers: n.timers,
+		State: moduleState{n.db, sqlite.StateLimits{Size: w.StateLimit, Keys: w.StateKeys}},
+		Calls: func(ctx context.Context, turn caxton.Turn) (wasm.Calls, error) { return callsOf(ctx, handlers, turn) },
 	})
-	return m, nil
+	return nil
+}
+
+// callsOf begins the tool calls of a module's turn.
+func callsOf(ctx context.Context, handlers *prompt.Handlers, turn caxton.Turn) (wasm.Calls, error) {
+	calls, err := handlers.Calls(ctx, turn)
+	if calls == nil {
+		return nil, err
+	}
+	return calls, err
 }
 
 // ceilings returns the most that a module may take, as the configuration says it.
@@ -285,13 +283,10 @@ func (m *modules) handler(ctx context.Context, v caxton.AgentVersion) (agent.Han
 	return a, nil
 }
 
-// Run collects modules and releases idle instances until ctx ends, and then closes what is
-// left. The agents have ended before.
+// Run releases idle instances until ctx ends, and then closes what is left. The agents have
+// ended before.
 func (m *modules) Run(ctx context.Context) error {
-	collected := make(chan error, 1)
-	go func() { collected <- m.Store.Run(ctx) }() // ends with ctx, and is waited for below
-	err := m.runtime.Run(ctx)
-	return errors.Join(err, <-collected, m.runtime.Close(context.WithoutCancel(ctx)))
+	return errors.Join(m.runtime.Run(ctx), m.runtime.Close(context.WithoutCancel(ctx)))
 }
 
 // moduleState keeps what modules keep, in the database of the journal.

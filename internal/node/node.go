@@ -28,6 +28,7 @@ import (
 	"github.com/caxton/caxton/internal/memjournal"
 	"github.com/caxton/caxton/internal/memory"
 	"github.com/caxton/caxton/internal/memory/engine"
+	"github.com/caxton/caxton/internal/module"
 	"github.com/caxton/caxton/internal/prompt"
 	"github.com/caxton/caxton/internal/registry"
 	"github.com/caxton/caxton/internal/router"
@@ -172,6 +173,7 @@ type node struct {
 	dir      *agentdir.Dir
 	schedule *schedule.Scheduler
 	hooks    *webhook.Engine
+	shelf    *module.Store
 	modules  *modules
 	timers   *timers
 	http     *httpd.Server
@@ -232,11 +234,7 @@ func (n *node) build(ctx context.Context) (err error) {
 		ApproveTools: c.Tools.Approval.Tools, Approval: c.Tools.Approval.Policy(), Budgets: c.Agents.Budget.Caps(), Prices: c.LLM.PriceTable(),
 		Feed: feed, Memory: recollection{n.memory}, Logger: n.log.Logger, Registerer: n.reg,
 	})
-	n.timers = &timers{db: n.db, mail: n.router, agents: n.registry, most: c.WASM.MaxTimers, log: n.log.Logger, wake: make(chan struct{}, 1)}
-	n.modules, err = newModules(ctx, moduleConfig{
-		config: c, layout: n.layout, db: n.db, handlers: handlers, timers: n.timers, log: n.log.Logger, reg: n.reg,
-	})
-	if err != nil {
+	if err = n.openModules(ctx, handlers); err != nil {
 		return n.abandon(err)
 	}
 	n.agents = agent.New(n.router, n.registry, func(ctx context.Context, v caxton.AgentVersion) (agent.Handler, error) {
@@ -445,6 +443,7 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 			}
 		}},
 		{"archiver", n.router.Archiver, nil},
+		{"module store", n.shelf.Run, nil},
 		{"modules", n.modules.Run, func(context.Context) error {
 			n.registry.Observe(n.modules.use)
 			return nil
