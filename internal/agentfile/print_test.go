@@ -85,7 +85,9 @@ func definition() *rapid.Generator[caxton.Definition] {
 			).Draw(t, "parameter")
 		}
 		module := rapid.SampledFrom([]caxton.Module{
-			{}, {File: "a.wasm"}, {File: caxton.ModulePrefix + strings.Repeat("0a", 32)},
+			{},
+			{File: "a.wasm"},
+			{File: caxton.ModulePrefix + strings.Repeat("0a", 32)},
 			{File: "sub/b.wasm", Grants: []string{"log"}, Dirs: []caxton.DirectoryUse{{Guest: "/data", Host: "/srv/data", Write: true}, {Guest: "/ro", Host: "/srv"}}},
 		}).Draw(t, "module")
 		kind := caxton.AgentType("")

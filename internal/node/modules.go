@@ -48,16 +48,16 @@ type modules struct {
 func newModules(ctx context.Context, c *config.Config, keep keeper, use *moduleUse, w wasm.Config) *modules {
 	m := &modules{keeper: keep, use: use, most: c.WASM.MaxModuleSize, limits: ceilings(&c.WASM, &c.Agents), usual: usual(&c.WASM, &c.Agents)}
 	for _, dir := range c.WASM.AllowedDirectories {
-		real, err := filepath.EvalSymlinks(dir)
-		if err != nil || !filepath.IsAbs(real) {
+		whole, err := filepath.EvalSymlinks(dir)
+		if err != nil || !filepath.IsAbs(whole) {
 			w.Logger.WarnContext(ctx, "directory for modules not usable", "directory", dir, "error", err)
 			continue
 		}
-		m.allowed = append(m.allowed, real)
+		m.allowed = append(m.allowed, whole)
 	}
 	w.Defaults, w.Ceilings, w.MaxAgents, w.Report = m.usual, m.limits, c.WASM.MaxAgents, use.report
 	w.MaxConcurrent = cmp.Or(c.WASM.MaxConcurrent, c.Agents.MaxConcurrentExecutions)
-	m.runtime = wasm.New(w)
+	m.runtime = wasm.New(w) //nolint:contextcheck // it waits for nothing
 	return m
 }
 

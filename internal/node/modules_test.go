@@ -36,13 +36,13 @@ func goModule(tb testing.TB, name string, flags ...string) []byte {
 		tb.Skip("builds a Go guest, which takes seconds to compile")
 	}
 	out := filepath.Join(tb.TempDir(), name+".wasm")
-	cmd := exec.CommandContext(tb.Context(), "go", append(append([]string{"build", "-o", out}, flags...), "./"+name)...) //nolint:gosec // of the test
+	cmd := exec.CommandContext(tb.Context(), "go", append(append([]string{"build", "-o", out}, flags...), "./"+name)...)
 	cmd.Dir = filepath.Join("..", "..", "examples", "wasm", "go")
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("go %v: %v\n%s", cmd.Args, err, b)
 	}
-	b, err := os.ReadFile(out) //nolint:gosec // of the test
+	b, err := os.ReadFile(out)
 	if err != nil {
 		tb.Fatal(err)
 	}
