@@ -1,6 +1,10 @@
 package caxton
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
 
 // An AgentType tells config agents (a prompt and tools in a file) from WASM agents.
 type AgentType string
@@ -47,7 +51,7 @@ type Agent struct {
 type AgentVersion struct {
 	AgentID    AgentID
 	Number     int    // from 1, without gaps
-	Hash       string // SHA-256 of Text, hex
+	Hash       string // VersionHash of Text and the module, hex
 	Author     string // who deployed it
 	Source     string // path of the file, or "api"
 	Format     string // "markdown", "toml", "json" or "yaml"
@@ -100,7 +104,77 @@ type Definition struct {
 	Schedule      Schedule
 	Approval      ApprovalSettings
 	Budget        Budgets
+	Type          AgentType      `json:",omitzero"` // "" means ConfigAgent
+	Module        Module         `json:",omitzero"` // of a WASM agent
 	Extra         map[string]any // keys that are accepted and have no effect yet
+}
+
+// IsModule reports whether the definition is that of a WASM agent.
+func (d *Definition) IsModule() bool { return d.Type == WASMAgent }
+
+// AgentType returns the type of agents with the definition.
+func (d *Definition) AgentType() AgentType {
+	if d.IsModule() {
+		return WASMAgent
+	}
+	return ConfigAgent
+}
+
+// A Module is the code of a WASM agent. What its file says of it comes first; the rest is
+// known once it is deployed.
+type Module struct {
+	File   string         // where its file says it is: a path beside it, or ModulePrefix and a hash; "" when it came with the definition
+	Grants []string       // what it may do besides answering; empty: what follows from its tools
+	Dirs   []DirectoryUse // of the server, that it sees
+
+	SHA256   string // of the module, hex
+	Size     Size
+	Contract string // how it is run: command, reactor, plugin
+}
+
+// ModulePrefix stands before the hash of a module that the server has already.
+const ModulePrefix = "sha256:"
+
+// A DirectoryUse lets a module see one directory of the server.
+type DirectoryUse struct {
+	Guest string // as the module sees it: "/data"
+	Host  string
+	Write bool // it may change what is there
+}
+
+// A ModuleReport is what a server found out about a module before it is deployed.
+type ModuleReport struct {
+	SHA256    string
+	Size      Size
+	Contract  string // "" when it keeps none
+	Functions int
+	Memory    Size // from the start
+	MemoryMax Size // that it may grow to
+	Imports   []ModuleImport
+	Exports   []string       // functions, sorted
+	Limits    ResourceLimits // that it will run under
+	Grants    []string       // that it will have
+
+	Capabilities []Capability // that the module says it has, when its definition says none
+}
+
+// A ModuleImport is a function that a module wants of the server.
+type ModuleImport struct {
+	Module, Name string
+	Type         string
+	Grant        string // what it takes; "" for nothing
+	Granted      bool
+}
+
+// VersionHash returns the hash of a version: SHA-256 of its text and, for a WASM agent, of
+// the hash of its module, so that another module makes another version.
+func VersionHash(text []byte, module string) string {
+	h := sha256.New()
+	h.Write(text)
+	if module != "" {
+		h.Write([]byte("\n" + module))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // A ToolGrant allows an agent one tool. The empty lists add nothing to the server's policy.
@@ -196,7 +270,8 @@ type Deployment struct {
 	FromVersion int  // 0 when created
 	Warnings    []Issue
 	Duration    time.Duration
-	Rollout     *Rollout // what was begun, or nil; the agent's version is still the one before, unless the strategy switches
+	Rollout     *Rollout      // what was begun, or nil; the agent's version is still the one before, unless the strategy switches
+	Module      *ModuleReport // of a WASM agent that was deployed, else nil
 }
 
 // A FileFault is an agent file that cannot be loaded, shown as a failed agent until it is mended.

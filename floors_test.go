@@ -59,6 +59,7 @@ func floors() map[string]float64 {
 		"internal/memdb":                     2,
 		"internal/memjournal":                2,
 		"internal/memory/engine":             2,
+		"internal/module":                    2,
 		"internal/prompt":                    2,
 		"internal/recall":                    2,
 		"internal/registry":                  2,

@@ -29,6 +29,7 @@ type LogQuery struct {
 type DeployRequest struct {
 	Text              []byte // the definition as given
 	Format            string // "markdown", "toml", "json" or "yaml"; "" to tell from Source and Text
+	Module            []byte // of a WASM agent; nil for a config agent, and for a module that the server has
 	Source            string // path of the file, or "api"
 	Stem              string // file name without extension, or ""
 	Author            string

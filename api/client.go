@@ -298,6 +298,7 @@ func (c *Client) Agent(ctx context.Context, ref string) (Agent, error) {
 type Deploy struct {
 	Text              []byte
 	Format            string // markdown, toml, json or yaml
+	Module            []byte // of a WASM agent
 	Name              string // file name without extension, or ""
 	Author            string
 	ValidateOnly      bool
@@ -310,7 +311,7 @@ type Deploy struct {
 // its name.
 func (c *Client) Deploy(ctx context.Context, d Deploy) (Deployment, error) {
 	body := DeployBody{
-		Text: string(d.Text), Format: d.Format, File: d.Name, Author: d.Author,
+		Text: string(d.Text), Format: d.Format, Module: d.Module, File: d.Name, Author: d.Author,
 		ValidateOnly: d.ValidateOnly, MoveConversations: d.MoveConversations, CreateOnly: d.CreateOnly,
 		RolloutPlan: d.Rollout,
 	}
@@ -321,6 +322,7 @@ func (c *Client) Deploy(ctx context.Context, d Deploy) (Deployment, error) {
 type DeployBody struct {
 	Text              string `json:"definition" minLength:"1" doc:"the text of the agent file"`
 	Format            string `json:"format,omitempty" enum:"markdown,toml,json,yaml," doc:"told from the text when absent"`
+	Module            []byte `json:"wasm_module,omitempty" doc:"the module of a WASM agent, as base64"`
 	File              string `json:"file,omitempty" maxLength:"200" doc:"file name without extension"`
 	Author            string `json:"author,omitempty" maxLength:"200"`
 	CreateOnly        bool   `json:"create_only,omitempty" doc:"fail when the agent exists"`

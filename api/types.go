@@ -111,6 +111,7 @@ type Agent struct {
 	Issues        []Issue        `json:"issues,omitempty" doc:"faults of its file; the version before goes on running"`
 	CreatedAt     *time.Time     `json:"created_at,omitempty"`
 	UpdatedAt     *time.Time     `json:"updated_at,omitempty"`
+	Module        *Module        `json:"module,omitempty" doc:"what a WASM agent runs"`
 	Definition    map[string]any `json:"definition,omitempty" doc:"what its file says; only for a single agent"`
 	Text          string         `json:"text,omitempty" doc:"the file as it was given; only for a single agent"`
 }
@@ -137,6 +138,78 @@ type Deployment struct {
 	Millis       float64  `json:"ms"`
 	Warnings     []Issue  `json:"warnings"`
 	Rollout      *Rollout `json:"rollout,omitempty" doc:"the rollout that was begun, or ended"`
+
+	Module *Module `json:"module,omitempty" doc:"what a WASM agent runs"`
+}
+
+// A Module is what a WASM agent runs.
+type Module struct {
+	SHA256      string            `json:"sha256" doc:"of the module"`
+	Size        int64             `json:"size" doc:"in bytes"`
+	Contract    string            `json:"contract" enum:"command,reactor,plugin," doc:"how it is run"`
+	File        string            `json:"file,omitempty" doc:"where the agent's file says it is"`
+	Limits      *ModuleLimits     `json:"limits,omitempty" doc:"what it runs under; a single agent's, and after a deployment"`
+	Grants      []string          `json:"grants,omitempty" doc:"what it may do besides answering; a single agent's, and after a deployment"`
+	Directories []ModuleDirectory `json:"directories,omitempty" doc:"directories of the server that it sees"`
+	Functions   int               `json:"functions,omitempty" doc:"how many it has; after a deployment"`
+	Imports     []ModuleImport    `json:"imports,omitempty" doc:"what it wants of the server; after a deployment"`
+	Exports     []string          `json:"exports,omitempty" doc:"functions; after a deployment"`
+	Use         *ModuleUse        `json:"use,omitempty" doc:"what it took since the server started; only for a single agent"`
+}
+
+// ModuleLimits bound one turn of a module.
+type ModuleLimits struct {
+	MaxMemoryBytes   int64 `json:"max_memory_bytes"`
+	MaxFuel          int64 `json:"max_fuel" doc:"in units of a thousand instructions"`
+	MaxExecutionTime int64 `json:"max_execution_time_ms"`
+	MaxMessageSize   int64 `json:"max_message_size"`
+}
+
+// A ModuleDirectory is a directory that a module sees.
+type ModuleDirectory struct {
+	Guest string `json:"guest" doc:"as the module sees it"`
+	Host  string `json:"host"`
+	Write bool   `json:"write"`
+}
+
+// A ModuleImport is a function that a module wants of the server.
+type ModuleImport struct {
+	Module  string `json:"module"`
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	Grant   string `json:"grant,omitempty" doc:"what it takes"`
+	Granted bool   `json:"granted"`
+}
+
+// ModuleUse is what the module of an agent took since the server started.
+type ModuleUse struct {
+	Turns           int64       `json:"turns"`
+	Errors          int64       `json:"errors" doc:"turns that failed"`
+	Traps           int64       `json:"traps" doc:"turns in which it broke down or was stopped"`
+	Fuel            int64       `json:"fuel" doc:"in units of a thousand instructions"`
+	HostCalls       int64       `json:"host_calls"`
+	Millis          float64     `json:"ms" doc:"time of all turns"`
+	MemoryHighWater int64       `json:"memory_high_water_bytes"`
+	Last            []Execution `json:"last" doc:"the newest turns, newest first"`
+}
+
+// An Execution is one turn of a module.
+type Execution struct {
+	MessageID     string    `json:"message_id"`
+	Version       int       `json:"version"`
+	At            time.Time `json:"at"`
+	Millis        float64   `json:"ms"`
+	StartupMillis float64   `json:"startup_ms" doc:"of it, to make an instance; 0 when one was ready"`
+	Fuel          int64     `json:"fuel"`
+	MemoryBytes   int64     `json:"memory_bytes"`
+	HostCalls     int       `json:"host_calls"`
+	ToolCalls     int       `json:"tool_calls"`
+	Outputs       int       `json:"outputs"`
+	OutputBytes   int       `json:"output_bytes"`
+	LogBytes      int       `json:"log_bytes"`
+	LogDropped    int       `json:"log_dropped_bytes"`
+	Code          string    `json:"code,omitempty" doc:"of the error it ended with"`
+	Trap          string    `json:"trap,omitempty" doc:"what broke, and where"`
 }
 
 // An AgentVersion is one version of an agent.
@@ -144,12 +217,14 @@ type AgentVersion struct {
 	Number    int       `json:"number"`
 	Active    bool      `json:"active"`
 	Role      string    `json:"role,omitempty" enum:"from,to,withdrawn" doc:"in an open rollout: the version before, or the new one; or that it was rolled back"`
-	Hash      string    `json:"hash" doc:"SHA-256 of the text"`
+	Hash      string    `json:"hash" doc:"SHA-256 of the text, and of its module's hash"`
 	Author    string    `json:"author"`
 	Source    string    `json:"source"`
 	Format    string    `json:"format"`
 	CreatedAt time.Time `json:"created_at"`
 	Text      string    `json:"text,omitempty" doc:"only for a single version"`
+	Type      string    `json:"type" enum:"config,wasm"`
+	Module    *Module   `json:"module,omitempty" doc:"what a version of a WASM agent runs"`
 }
 
 // AgentVersions is the answer of GET /api/v1/agents/{agent}/versions.
@@ -171,6 +246,7 @@ type Validation struct {
 	Name     string  `json:"name"`
 	Errors   []Issue `json:"errors"`
 	Warnings []Issue `json:"warnings"`
+	Module   *Module `json:"module,omitempty" doc:"what was found out of a module"`
 }
 
 // A Reload is the result of the last reload of an agent or file.

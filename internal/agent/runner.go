@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -243,6 +244,12 @@ func (r *runner) run(ctx, turns context.Context) {
 				r.s.cfg.Logger.ErrorContext(ctx, "messages of a removed agent not failed", "agent", r.slug(), "error", err)
 			}
 		}
+		r.mu.Lock()
+		left := slices.Collect(maps.Values(r.handlers))
+		clear(r.handlers)
+		r.used = r.used[:0]
+		r.mu.Unlock()
+		r.s.end(ctx, left...)
 		r.mark(caxton.AgentStopped)
 	}()
 	signal := r.s.source.Signal(r.id())
@@ -323,6 +330,8 @@ func (r *runner) start(ctx context.Context, a caxton.Agent) {
 	} else {
 		b, err = r.bind(ctx, a.Version)
 	}
+	var left []bound
+	defer func() { r.s.end(ctx, left...) }()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if again || r.state == caxton.AgentFailed {
@@ -340,6 +349,7 @@ func (r *runner) start(ctx context.Context, a caxton.Agent) {
 	r.tried, r.startErr = a.Version, err
 	if err == nil {
 		if again {
+			left = slices.Collect(maps.Values(r.handlers))
 			clear(r.handlers)
 			r.used = r.used[:0]
 			r.keep(b)
@@ -383,12 +393,14 @@ func (r *runner) bind(ctx context.Context, version int) (bound, error) {
 		return bound{}, err
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if first, twice := r.handlers[version]; twice {
-		return first, nil // another worker was faster
+	first, twice := r.handlers[version]
+	left := []bound{b} // another worker was faster
+	if !twice {
+		first, left = b, r.keep(b)
 	}
-	r.keep(b)
-	return b, nil
+	r.mu.Unlock()
+	r.s.end(ctx, left...)
+	return first, nil
 }
 
 // load makes the handler of a version.
@@ -404,16 +416,18 @@ func (r *runner) load(ctx context.Context, id caxton.AgentID, version int) (boun
 	return bound{h, v}, err
 }
 
-// keep has a handler at hand from now on, and forgets the oldest when there are too many.
-// r.mu is held.
-func (r *runner) keep(b bound) {
+// keep has a handler at hand from now on, and forgets the oldest when there are too many:
+// these it returns. r.mu is held.
+func (r *runner) keep(b bound) (left []bound) {
 	r.handlers[b.version.Number] = b
 	r.used = append(r.used, b.version.Number)
 	for len(r.used) > keptHandlers {
 		old := r.used[slices.IndexFunc(r.used, func(n int) bool { return !r.needed(n) })] // there are more than are needed
 		r.used = slices.DeleteFunc(r.used, func(n int) bool { return n == old })
+		left = append(left, r.handlers[old])
 		delete(r.handlers, old)
 	}
+	return left
 }
 
 // needed reports whether a version's handler must stay at hand: it takes messages, or is part

@@ -16,12 +16,19 @@ import (
 )
 
 // A Handler handles messages for one version of an agent. It is safe for concurrent use.
-// *prompt.Agent provides it.
+// *prompt.Agent and *wasm.Agent provide it. One that is a Closer is closed when it is not
+// needed any more.
 type Handler interface {
 	// Handle answers the turn's message. The outputs are complete but for what the router
 	// adds. Errors of kind Unavailable, Exhausted and Timeout are worth another try; the code
 	// effect_unknown stops the turn for an operator to decide.
 	Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error)
+}
+
+// A Closer is a Handler that holds something. Turns at work in it finish; one that was about
+// to begin fails as Unavailable, and is tried again. *wasm.Agent is one.
+type Closer interface {
+	Close(ctx context.Context) error
 }
 
 // A Factory makes the Handler of a version, or fails when the version cannot run here.
@@ -213,8 +220,24 @@ func (s *Supervisor) Ready(ctx context.Context, id caxton.AgentID, version int) 
 func (s *Supervisor) Try(ctx context.Context, v caxton.AgentVersion) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.StartupTimeout)
 	defer cancel()
-	_, err := s.handler(ctx, v)
+	h, err := s.handler(ctx, v)
+	if err == nil {
+		s.end(ctx, bound{h, v})
+	}
 	return err
+}
+
+// end closes handlers that are not needed any more.
+func (s *Supervisor) end(ctx context.Context, bs ...bound) {
+	for _, b := range bs {
+		c, ok := b.handler.(Closer)
+		if !ok {
+			continue
+		}
+		if err := c.Close(context.WithoutCancel(ctx)); err != nil {
+			s.cfg.Logger.WarnContext(ctx, "handler not closed well", "agent_id", b.version.AgentID, "version", b.version.Number, "error", err)
+		}
+	}
 }
 
 // handler makes the handler of a version. A factory that panics fails the version, not the

@@ -41,6 +41,7 @@ type house struct {
 	broken map[int]error                           // versions whose handler cannot be made
 	wild   map[int]bool                            // versions whose making panics
 	make   func(caxton.AgentVersion) agent.Handler // nil for do
+	opened map[int]int                             // nil: handlers are no Closers; else how many of a version are open
 	hold   chan struct{}                           // what the making of version 2 waits for; nil for nothing
 }
 
@@ -81,7 +82,25 @@ func (h *house) factory(_ context.Context, v caxton.AgentVersion) (agent.Handler
 	if h.make != nil {
 		return h.make(v), nil
 	}
+	if h.opened != nil {
+		h.opened[v.Number]++
+		return &closing{h.do, h, v.Number}, nil
+	}
 	return h.do, nil
+}
+
+// A closing is a handler that holds something.
+type closing struct {
+	handle
+	h       *house
+	version int
+}
+
+func (c *closing) Close(context.Context) error {
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	c.h.opened[c.version]--
+	return nil
 }
 
 // deploy makes version n of agent a1 the active one.

@@ -34,6 +34,7 @@ type Config struct {
 	Debounce  time.Duration // rest after a change before a file is read: 200 ms
 	Rescan    time.Duration // between scans of the whole directory, for file systems without events: 30 s
 	MaxSize   caxton.Size   // of one file: 1 MiB
+	MaxModule caxton.Size   // of the module that a file names: 32 MiB
 	NoWatch   bool          // scan once at start and when told to, but do not watch
 	Logger    *slog.Logger  // discards
 	Now       func() time.Time
@@ -88,6 +89,7 @@ func New(path string, deployer Deployer, reg Registry, cfg Config) *Dir {
 	cfg.Debounce = cmp.Or(cfg.Debounce, 200*time.Millisecond)
 	cfg.Rescan = cmp.Or(cfg.Rescan, 30*time.Second)
 	cfg.MaxSize = cmp.Or(cfg.MaxSize, caxton.MiB)
+	cfg.MaxModule = cmp.Or(cfg.MaxModule, 32*caxton.MiB)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}

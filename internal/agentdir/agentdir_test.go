@@ -54,6 +54,8 @@ func (r *runner) Ready(context.Context, caxton.AgentID, int) error {
 	return r.err
 }
 
+func (r *runner) Restart(context.Context, caxton.AgentID) error { return nil }
+
 // A house is a directory with a real registry and deployer behind it.
 type house struct {
 	t       *testing.T

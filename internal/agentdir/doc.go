@@ -9,5 +9,6 @@
 // the rest and the agent has nothing left to do; an agent that is removed takes its file with
 // it, which is set aside under another name. Files in subdirectories, files whose names begin
 // with a dot, what editors leave behind, README files and Markdown without front matter are
-// not agents. Reload and ReloadAll do the same at once, from a caller's goroutine.
+// not agents. A module that a file names belongs to the file: the agent follows both, at once
+// when the module lies in the directory itself, else at the next scan. Reload and ReloadAll do the same at once, from a caller's goroutine.
 package agentdir

@@ -3,6 +3,7 @@ package agentdir
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -56,6 +57,10 @@ type sight struct {
 	size    int64
 	mod     time.Time
 	settled bool // a later change would show in mod
+
+	module     string // path of the module it names, or ""
+	moduleSize int64
+	moduleMod  time.Time
 }
 
 // granularity is how far apart two changes of a file may be and still leave it the same
@@ -101,7 +106,64 @@ func (d *Dir) read(name string) (content, error) {
 	c.read, c.hash, c.size = true, sha256.Sum256(text), int64(len(text))
 	c.agent = isAgent(name, text)
 	c.req = caxton.DeployRequest{Text: text, Source: path, Stem: stemOf(name), Author: "file"}
-	return c, nil
+	if c.agent && bytes.Contains(text, []byte("module")) { // else it need not be parsed
+		err = d.readModule(&c)
+	}
+	return c, err
+}
+
+// readModule reads the module that an agent file names. The hash is then that of the version
+// that comes of both.
+func (d *Dir) readModule(c *content) error {
+	file := agentfile.ModuleFile(c.req.Source, c.req.Text, "")
+	if file == "" {
+		return nil
+	}
+	root, err := os.OpenRoot(d.path) // a link leads nowhere else
+	if err != nil {
+		return errUnreadable(d.path, err)
+	}
+	defer func() { _ = root.Close() }()
+	path := filepath.Join(d.path, filepath.FromSlash(file))
+	unreadable := func(err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return caxton.Errorf(caxton.Invalid, "module_file_not_found", "%s names the module %s, which is not there", c.req.Source, path).
+				WithHint("put it there, or mend its name").WithCause(err)
+		}
+		return errUnreadable(path, err)
+	}
+	c.module = file
+	f, err := root.Open(filepath.FromSlash(file))
+	if err != nil {
+		return unreadable(err)
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err != nil {
+		return unreadable(err)
+	}
+	c.moduleSize, c.moduleMod = st.Size(), st.ModTime()
+	c.settled = c.settled && d.cfg.Now().Sub(st.ModTime()) > granularity
+	if caxton.Size(st.Size()) > d.cfg.MaxModule {
+		return caxton.Errorf(caxton.TooLarge, "module_too_large", "%s is larger than %s, the limit for modules", path, d.cfg.MaxModule).
+			WithHint("build it without debug information, or raise wasm.max_module_size")
+	}
+	if c.req.Module, err = io.ReadAll(io.LimitReader(f, int64(d.cfg.MaxModule)+1)); err != nil {
+		return unreadable(err)
+	}
+	sum := sha256.Sum256(c.req.Module)
+	hash, err := hex.DecodeString(caxton.VersionHash(c.req.Text, hex.EncodeToString(sum[:])))
+	copy(c.hash[:], hash)
+	return err
+}
+
+// untouched reports whether the module of a file has the time and size that it had.
+func (d *Dir) untouched(was *sight) bool {
+	if was.module == "" {
+		return true
+	}
+	st, err := os.Stat(filepath.Join(d.path, filepath.FromSlash(was.module)))
+	return err == nil && was.moduleSize == st.Size() && was.moduleMod.Equal(st.ModTime())
 }
 
 // isAgent reports whether a file may be an agent: Markdown without front matter is a text.
@@ -123,7 +185,7 @@ func (d *Dir) changed(name string) bool {
 		return true
 	}
 	st, err := os.Stat(filepath.Join(d.path, name))
-	if err == nil && was.settled && was.size == st.Size() && was.mod.Equal(st.ModTime()) {
+	if err == nil && was.settled && was.size == st.Size() && was.mod.Equal(st.ModTime()) && d.untouched(&was) {
 		return false
 	}
 	now, _ := d.read(name) // an error shows in the sight

@@ -28,6 +28,8 @@ type file struct {
 	Memory       memoryTable               `key:"memory" doc:"Whether and how the agent remembers."`
 	Conversation conversationTable         `key:"conversation" doc:"How much of a conversation the model is shown."`
 	Performance  performanceTable          `key:"performance" doc:"What the agent may take."`
+	Type         string                    `key:"type" oneof:"config,wasm" default:"config" doc:"What answers: a model with a prompt (config), or a WebAssembly module (wasm)."`
+	Module       moduleEntry               `key:"module" example:"module: analyzer.wasm" doc:"The module of a WASM agent: a file beside this one, or sha256: and the hash of one that the server has. With it the type is wasm."`
 	Limits       limitsTable               `key:"resource_limits" doc:"Bounds of a WASM agent."`
 	ToolConfig   map[string]map[string]any `key:"tool_config" doc:"Settings of single tools, by tool."`
 	Metadata     map[string]map[string]any `key:"capability_metadata" doc:"Facts on single capabilities, by capability."`
@@ -140,6 +142,37 @@ type limitsTable struct {
 
 	MaxConversations any `key:"max_conversations" alias:"conversation_limit" inert:"true"`
 	ToolCallTimeout  any `key:"tool_call_timeout" inert:"true"`
+}
+
+// A moduleEntry is the key module: a path, or a table.
+type moduleEntry struct{ moduleTable }
+
+type moduleTable struct {
+	File        string           `key:"file" doc:"A file beside this one, or sha256: and the hash of a module that the server has."`
+	Grants      []string         `key:"grants" doc:"What the module may do besides answering; without it what follows from tools, and its log, state, clock, random numbers and parameters."`
+	Directories []directoryTable `key:"directories" doc:"Directories of the server that the module sees, within what the server allows."`
+}
+
+type directoryTable struct {
+	Guest string `key:"guest" required:"true" min:"2" example:"guest: /data" doc:"The directory as the module sees it."`
+	Host  string `key:"host" required:"true" min:"1" example:"host: /srv/data" doc:"The directory of the server."`
+	Write bool   `key:"write" default:"false" doc:"Whether the module may change what is there."`
+}
+
+// UnmarshalNode reads either form.
+func (m *moduleEntry) UnmarshalNode(n *tree.Node, _ string, o tree.DecodeOptions) []caxton.Issue {
+	if n.Kind == tree.String {
+		return tree.Decode(n, &m.File, o)
+	}
+	return tree.Decode(n, &m.moduleTable, o)
+}
+
+// Schema describes both forms.
+func (*moduleEntry) Schema() map[string]any {
+	return map[string]any{"oneOf": []any{
+		map[string]any{"type": "string", "minLength": 1},
+		tree.SchemaOf[moduleTable](),
+	}}
 }
 
 type scheduleTable struct {

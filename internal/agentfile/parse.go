@@ -328,7 +328,7 @@ func (p *parser) decode(body string) caxton.Definition {
 		},
 	})
 	for _, i := range issues {
-		if p.o.Fragment && p.root.Lookup(i.Key) == nil && (i.Key == "name" || i.Key == "capabilities") {
+		if p.root.Lookup(i.Key) == nil && (p.o.Fragment && i.Key == "name" || (p.o.Fragment || f.module()) && i.Key == "capabilities") {
 			continue
 		}
 		p.issues = append(p.issues, i)
@@ -338,6 +338,7 @@ func (p *parser) decode(body string) caxton.Definition {
 		def.Extra = extra
 	}
 	p.prompt(&def, body)
+	p.checkModule(&def)
 	p.checkName(def.Name)
 	if def.Version != "" && !semver.MatchString(def.Version) {
 		line, column := p.at("version")
@@ -458,6 +459,9 @@ func (f *file) definition() caxton.Definition {
 		Approval: f.approval(),
 		Budget:   caxton.Budgets{Conversation: f.Budget.Conversation.budget(), Day: f.Budget.Day.budget(), Total: f.Budget.Total.budget()},
 	}
+	if f.module() {
+		def.Type, def.Module = caxton.WASMAgent, f.Module.use()
+	}
 	for _, c := range f.Capabilities {
 		if !c.name.IsZero() {
 			def.Capabilities = append(def.Capabilities, c.name)
@@ -480,10 +484,10 @@ func (p *parser) prompt(def *caxton.Definition, body string) {
 		}
 		def.Documentation = body
 	}
-	if def.SystemPrompt == "" {
+	if def.SystemPrompt == "" && !def.IsModule() {
 		def.SystemPrompt = body
 	}
-	if def.SystemPrompt == "" && !p.o.Fragment {
+	if def.SystemPrompt == "" && !p.o.Fragment && !def.IsModule() {
 		line, column := p.root.Line, p.root.Column
 		message := "system_prompt is missing"
 		if f := p.root.Lookup("system_prompt"); f != nil {

@@ -103,6 +103,7 @@ func (w *printer) definition(def caxton.Definition) {
 	w.duration("performance.request_timeout", def.Performance.RequestTimeout)
 	w.set("performance.max_steps", int64(def.Performance.MaxSteps))
 	w.set("performance.queue_size", int64(def.Performance.QueueSize))
+	w.module(def)
 	w.size("resource_limits.max_memory_bytes", def.Limits.MaxMemoryBytes)
 	w.set("resource_limits.max_fuel", def.Limits.MaxFuel)
 	w.duration("resource_limits.max_execution_time", def.Limits.MaxExecutionTime)
@@ -156,6 +157,36 @@ func (w *printer) memory(s caxton.MemorySettings) {
 	w.set("memory.search.similarity_threshold", s.SimilarityThreshold)
 	w.set("memory.search.max_results", int64(s.MaxResults))
 	w.duration("memory.search.cache_ttl", s.CacheTTL)
+}
+
+// module says where the module is: where its file says, or else which one the server has.
+func (w *printer) module(def caxton.Definition) {
+	if !def.IsModule() {
+		return
+	}
+	w.put("type", string(def.Type))
+	m := def.Module
+	file := m.File
+	if file == "" && m.SHA256 != "" {
+		file = caxton.ModulePrefix + m.SHA256
+	}
+	if len(m.Grants) == 0 && len(m.Dirs) == 0 {
+		w.set("module", file)
+		return
+	}
+	w.set("module.file", file)
+	w.set("module.grants", m.Grants)
+	var dirs []any
+	for _, d := range m.Dirs {
+		n := tree.NewMap(0, 0)
+		n.Set("guest", node(d.Guest))
+		n.Set("host", node(d.Host))
+		if d.Write {
+			n.Set("write", node(true))
+		}
+		dirs = append(dirs, n)
+	}
+	w.set("module.directories", dirs)
 }
 
 func (w *printer) approval(a caxton.ApprovalSettings) {

@@ -84,7 +84,18 @@ func definition() *rapid.Generator[caxton.Definition] {
 				rapid.Just(any([]any{"a", int64(1), nil, map[string]any{"b": true}})),
 			).Draw(t, "parameter")
 		}
+		module := rapid.SampledFrom([]caxton.Module{
+			{},
+			{File: "a.wasm"},
+			{File: caxton.ModulePrefix + strings.Repeat("0a", 32)},
+			{File: "sub/b.wasm", Grants: []string{"log"}, Dirs: []caxton.DirectoryUse{{Guest: "/data", Host: "/srv/data", Write: true}, {Guest: "/ro", Host: "/srv"}}},
+		}).Draw(t, "module")
+		kind := caxton.AgentType("")
+		if module.File != "" {
+			kind = caxton.WASMAgent
+		}
 		return caxton.Definition{
+			Type: kind, Module: module,
 			Name:          rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9 ._-]{0,20}[a-z0-9]`).Draw(t, "name"),
 			Version:       rapid.SampledFrom([]string{"", "1.0.0", "1.0", "v2"}).Draw(t, "version"),
 			Description:   text("description").Draw(t, "description"),

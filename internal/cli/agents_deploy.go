@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
-	"github.com/caxton/caxton/internal/agentfile"
 	"github.com/spf13/cobra"
 )
 
@@ -19,23 +17,22 @@ func newAgentsDeploy(env *Env) *cobra.Command {
 	var d api.Deploy
 	var hot, dry bool
 	var name string
+	var w wasmFlags
 	c := &cobra.Command{
-		Use: "deploy FILE", Short: "Deploy an agent from a file, or a new version of it", Args: exactly("FILE"),
+		Use: "deploy FILE", Short: "Deploy an agent from a file or a WebAssembly module, or a new version of it", Args: exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file := args[0]
-			if filepath.Ext(file) == ".wasm" {
-				return caxton.Errorf(caxton.Invalid, "wasm_not_supported", "%s is a module; this version runs config agents only", file)
-			}
-			text, err := readAgent(env.path(file), file)
-			if err != nil {
-				return err
-			}
 			plan, err := rolloutPlan(cmd, d.Rollout)
 			if err != nil {
 				return err
 			}
-			d.Rollout = plan
-			d.Text, d.Format, d.Name, d.ValidateOnly = text, agentfile.Format(file, text), name, dry
+			d.Rollout, d.Name, d.ValidateOnly = plan, name, dry
+			if err := w.read(env, cmd, file, &d); err != nil {
+				return err
+			}
+			if len(d.Module) > slowModule && !dry {
+				env.say("sending %v; the server compiles it before it takes its first message", caxton.Size(len(d.Module)))
+			}
 			out, err := env.Client().Deploy(cmd.Context(), d)
 			if err != nil {
 				return inFile(err, file)
@@ -48,15 +45,18 @@ func newAgentsDeploy(env *Env) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&hot, "hot-reload", false, "replace without downtime if it exists (so it always is)")
-	c.Flags().StringVarP(&name, "name", "n", "", "file `name` to remember for the agent")
+	c.Flags().StringVarP(&name, "name", "n", "", "file `name` to remember for the agent; of a module the agent's own name")
 	c.Flags().StringVar(&d.Author, "author", "", "`who` deploys, for the list of versions")
 	c.Flags().BoolVar(&dry, "dry-run", false, "check everything, change nothing")
+	c.Flags().BoolVar(&dry, "validate-only", false, "the same as --dry-run")
 	c.Flags().BoolVar(&d.MoveConversations, "move-conversations", false, "running conversations move to the new version too")
 	rolloutFlags(c, &d.Rollout)
+	w.add(c)
 	return c
 }
 
 func printDeployment(p *printer, d api.Deployment) {
+	defer printModule(p, d.Module)
 	switch d.Status {
 	case "unchanged":
 		p.line("%s is unchanged at version %d", d.Slug, d.Version)
@@ -197,13 +197,13 @@ func newAgentsVersions(env *Env) *cobra.Command {
 			return err
 		}
 		return env.Print(vs, func(p *printer) {
-			p.row("VERSION", "ACTIVE", "CREATED", "AUTHOR", "FORMAT", "HASH", "SOURCE")
+			p.row("VERSION", "ACTIVE", "TYPE", "CREATED", "AUTHOR", "FORMAT", "HASH", "SOURCE", "MODULE")
 			for _, v := range vs.Items {
 				active := ""
 				if v.Active {
 					active = "*"
 				}
-				p.row(strconv.Itoa(v.Number), active, v.CreatedAt.Local().Format(time.DateTime), v.Author, v.Format, v.Hash[:min(12, len(v.Hash))], v.Source)
+				p.row(strconv.Itoa(v.Number), active, v.Type, v.CreatedAt.Local().Format(time.DateTime), v.Author, v.Format, v.Hash[:min(12, len(v.Hash))], v.Source, moduleLine(v.Module))
 			}
 		})
 	})

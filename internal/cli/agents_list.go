@@ -62,6 +62,7 @@ func showAgent(p *printer, a api.Agent, verbose bool) {
 	}
 	p.row("Messages:", fmt.Sprintf("%d waiting, %d in flight, %d handled, %d failed", a.Queued, a.InFlight, a.Handled, a.Failed))
 	p.row("Latency:", fmt.Sprintf("P50 %.1f ms, P99 %.1f ms", a.LatencyP50, a.LatencyP99))
+	printModule(p, a.Module)
 	showSchedule(p, a.Schedule)
 	if a.LastError != "" {
 		p.row("Last error:", a.LastError)

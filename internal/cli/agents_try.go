@@ -93,13 +93,16 @@ func debugAgent(cmd *cobra.Command, env *Env, ref, input string, tools bool) err
 				p.line("    %s", t.Parameters)
 			}
 		}
-		if d.Prompt.Error != "" {
+		if d.Prompt.Error != "" && d.Agent.Module == nil {
 			p.line("Prompt: %s", d.Prompt.Error)
 		}
-		p.line("Prompt for this message:")
-		for _, m := range d.Prompt.Messages {
-			p.line("%s", indent(m))
+		if d.Agent.Module == nil {
+			p.line("Prompt for this message:")
+			for _, m := range d.Prompt.Messages {
+				p.line("%s", indent(m))
+			}
 		}
+		printExecutions(p, d.Agent.Module)
 		p.line("Newest conversations:")
 		for _, c := range d.Conversations {
 			p.row("  "+c.ID, c.Status, fmt.Sprintf("%d messages", c.MessageCount), c.LastActivity.Local().Format(time.DateTime))

@@ -54,6 +54,11 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CAXTON_LLM_PROVIDER", "builtin")
 			e.Defer(func() { killServers(e.WorkDir) })
 			e.Setenv("LONG", strings.Repeat("long", 25))
+			modules, err := filepath.Abs(filepath.Join("..", "wasm", "testdata"))
+			if err != nil {
+				return err
+			}
+			e.Setenv("MODULES", modules)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

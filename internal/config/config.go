@@ -62,8 +62,8 @@ type Agents struct {
 	QueueSize               int             `key:"queue_size" default:"1000" min:"1" max:"10000000" doc:"Messages that may wait for an agent that says nothing else."`
 	ExecutionTimeout        caxton.Duration `key:"execution_timeout" default:"30s" min:"1ms" doc:"For the handling of one message."`
 	StartupTimeout          caxton.Duration `key:"startup_timeout" default:"10s" min:"1ms" doc:"For an agent to start."`
-	ShutdownTimeout         caxton.Duration `key:"shutdown_timeout" default:"5s" min:"1ms" inert:"true" doc:"For an agent to stop when it is removed or replaced."`
-	IdleTimeout             caxton.Duration `key:"idle_timeout" min:"1s" inert:"true" doc:"After which an unused agent is unloaded."`
+	ShutdownTimeout         caxton.Duration `key:"shutdown_timeout" default:"5s" min:"1ms" doc:"For a module to put its things in order when an instance ends."`
+	IdleTimeout             caxton.Duration `key:"idle_timeout" min:"1s" doc:"After which the idle instances of a module are released; a message makes a new one. Without it 5m."`
 	MaxAttempts             int             `key:"max_attempts" default:"3" min:"1" max:"1000" doc:"Tries of one message before it is given up."`
 	RetryBackoffInitial     caxton.Duration `key:"retry_backoff_initial" default:"200ms" min:"1ms" doc:"Pause before a message is tried again; it doubles each time."`
 	RetryBackoffMax         caxton.Duration `key:"retry_backoff_max" default:"10s" min:"1ms" doc:"The longest such pause."`
@@ -147,8 +147,22 @@ type FileRead struct {
 
 // WASM holds the ceilings of module agents.
 type WASM struct {
-	MemoryLimit caxton.Size `key:"memory_limit" inert:"true" doc:"Memory of all instances of one module."`
-	StackLimit  caxton.Size `key:"stack_limit" inert:"true" doc:"Stack of one instance."`
+	MemoryLimit        caxton.Size     `key:"memory_limit" default:"512MB" min:"64KB" max:"4GB" doc:"Memory of one instance, at most; an agent that asks for nothing has 10MB."`
+	StackLimit         caxton.Size     `key:"stack_limit" inert:"true" doc:"Stack of one instance; the runtime has a bound of its own, which cannot be set."`
+	FuelLimit          int64           `key:"fuel_limit" default:"1000000000" min:"1" doc:"Fuel of one turn, at most, in units of a thousand instructions; an agent that asks for nothing has 1000000."`
+	ExecutionLimit     caxton.Duration `key:"execution_limit" default:"30s" min:"1ms" doc:"Time of one turn, at most; an agent that asks for nothing has 5s."`
+	MessageLimit       caxton.Size     `key:"message_limit" default:"10MB" min:"1KB" doc:"Size of a message that goes in, at most; an agent that asks for nothing takes 100KB."`
+	OutputLimit        caxton.Size     `key:"output_limit" default:"1MB" min:"1KB" doc:"Size of all that a module says in one turn."`
+	LogLimit           caxton.Size     `key:"log_limit" default:"64KB" min:"0" doc:"Size of all that a module logs in one turn; what is more is dropped."`
+	HostCallLimit      int             `key:"host_call_limit" default:"10000" min:"1" doc:"Calls of the server's functions in one turn."`
+	StateLimit         caxton.Size     `key:"state_limit" default:"16MB" min:"1KB" doc:"Size of all that one agent keeps from turn to turn."`
+	StateKeys          int64           `key:"state_keys" default:"10000" min:"1" doc:"Values that one agent keeps."`
+	MaxTimers          int             `key:"max_timers" default:"1000" min:"0" doc:"Timers that one agent has at a time."`
+	MaxModuleSize      caxton.Size     `key:"max_module_size" default:"32MB" max:"1GB" min:"1KB" doc:"Size of one module."`
+	MaxInstances       int             `key:"max_instances" default:"4" min:"1" max:"1000" doc:"Instances of one agent that are kept ready."`
+	MaxAgents          int             `key:"max_agents" default:"10000" min:"1" doc:"Module agents, versions at work included."`
+	MaxConcurrent      int             `key:"max_concurrent_executions" min:"0" doc:"Modules that run at once; without it as many as agents.max_concurrent_executions."`
+	AllowedDirectories []string        `key:"allowed_directories" doc:"Directories that agents may let their modules see, and all below them; without it none."`
 }
 
 // Memory says what agents remember and where it is kept.

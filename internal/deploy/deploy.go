@@ -3,8 +3,6 @@ package deploy
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"time"
@@ -35,6 +33,7 @@ type Runner interface {
 	Try(ctx context.Context, v caxton.AgentVersion) error
 	Ready(ctx context.Context, id caxton.AgentID, version int) error
 	Fleet
+	Restart(ctx context.Context, id caxton.AgentID) error
 }
 
 // Tools knows the server's tools. *tool.Set provides it.
@@ -44,11 +43,20 @@ type Tools interface {
 	Obstacle(name string) string
 }
 
+// Modules judges and keeps the modules of WASM agents. node provides it.
+type Modules interface {
+	// Inspect tells what a module is, and everything that is wrong with it for an agent.
+	Inspect(ctx context.Context, data []byte, def *caxton.Definition) (caxton.ModuleReport, []caxton.Issue)
+	Put(ctx context.Context, data []byte) (hash string, err error)
+	Get(ctx context.Context, hash string) ([]byte, error)
+}
+
 // Config tunes a Deployer. Zero fields mean the defaults given here.
 type Config struct {
 	StartTimeout time.Duration                    // for a new version to start: 10 s
 	Pending      func(id caxton.AgentID) int      // messages an agent still has; nil means none
 	CheckModel   func(s caxton.LLMSettings) error // whether its model can be had; nil means yes
+	Modules      Modules                          // nil: no WASM agents
 	Logger       *slog.Logger                     // discards
 	Registerer   prometheus.Registerer            // a registry of its own
 	Now          func() time.Time                 // time.Now
@@ -105,41 +113,68 @@ func (d *Deployer) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// Validate parses and checks a definition and changes nothing. The issues hold warnings
-// too; see agentfile.Err.
-func (d *Deployer) Validate(req caxton.DeployRequest) (caxton.Definition, []caxton.Issue) {
+// Validate parses and checks a definition, and its module when it has one, and changes
+// nothing. The issues hold warnings too; see agentfile.Err. The report is nil unless there
+// is a module that could be looked at.
+func (d *Deployer) Validate(ctx context.Context, req caxton.DeployRequest) (caxton.Definition, *caxton.ModuleReport, []caxton.Issue) {
+	c := d.check(ctx, &req)
+	return c.def, c.report, c.issues
+}
+
+// A checked request is one that was looked at in all its parts.
+type checked struct {
+	def    caxton.Definition
+	module []byte // of a WASM agent
+	report *caxton.ModuleReport
+	issues []caxton.Issue
+}
+
+func (d *Deployer) check(ctx context.Context, req *caxton.DeployRequest) checked {
 	path := req.Source
 	if path == "api" {
 		path = ""
 	}
-	def, issues := agentfile.Parse(path, req.Text, req.Format, agentfile.Options{
+	var c checked
+	c.def, c.issues = agentfile.Parse(path, req.Text, req.Format, agentfile.Options{
 		CheckTemplate: template.Check,
 		Tool: func(name string) (bool, string) {
 			known, _ := d.tools.Known(name)
 			return known, d.tools.Nearest(name)
 		},
 	})
-	for _, t := range def.Tools {
+	for _, t := range c.def.Tools {
 		if known, permitted := d.tools.Known(t.Name); known && !permitted {
-			issues = append(issues, caxton.Issue{
+			c.issues = append(c.issues, caxton.Issue{
 				Path: path, Key: "tools", Message: "the tool " + t.Name + " is not permitted by the server",
 				Hint: "add it to tools.allowed of the configuration, or take it out of the agent",
 			})
 		} else if why := d.tools.Obstacle(t.Name); known && why != "" {
-			issues = append(issues, caxton.Issue{
+			c.issues = append(c.issues, caxton.Issue{
 				Path: path, Key: "tools", Warning: true, Message: why,
 				Hint: "the agent may use it as soon as that is over; see caxton tools list",
 			})
 		}
 	}
-	if err := d.cfg.CheckModel(def.LLM); err != nil {
-		issue := caxton.Issue{Path: path, Key: "llm", Message: "its model cannot be had"}
-		if e, ok := errors.AsType[*caxton.Error](err); ok {
-			issue.Message, issue.Hint = e.Message, e.Hint
-		}
-		issues = append(issues, issue)
+	if c.def.IsModule() {
+		d.checkModule(ctx, req, path, &c)
+		return c
 	}
-	return def, issues
+	if req.Module != nil {
+		c.issues = append(c.issues, caxton.Issue{Path: path, Key: "type", Message: "a module came with the definition of a config agent", Hint: "write type: wasm, or leave the module away"})
+	}
+	if err := d.cfg.CheckModel(c.def.LLM); err != nil {
+		c.issues = append(c.issues, issueOf(err, path, "llm", "its model cannot be had"))
+	}
+	return c
+}
+
+// issueOf makes an issue of an error.
+func issueOf(err error, path, key, otherwise string) caxton.Issue {
+	issue := caxton.Issue{Path: path, Key: key, Message: otherwise}
+	if e, ok := errors.AsType[*caxton.Error](err); ok {
+		issue.Message, issue.Hint = e.Message, e.Hint
+	}
+	return issue
 }
 
 // Deploy makes a definition the active version of its agent, and waits until it runs. The
@@ -157,16 +192,17 @@ func (d *Deployer) Deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 }
 
 func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {
-	def, issues := d.Validate(req)
+	c := d.check(ctx, &req)
+	def := c.def
 	path := req.Source
 	if path == "api" {
 		path = ""
 	}
 	var dep caxton.Deployment
-	if err := agentfile.Err(path, issues); err != nil {
+	if err := agentfile.Err(path, c.issues); err != nil {
 		return dep, err
 	}
-	dep.Warnings = issues
+	dep.Warnings, dep.Module = c.issues, c.report
 	ro, err := plan(&req)
 	if err != nil {
 		return dep, err
@@ -185,13 +221,17 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 		_, err := d.registry.Agent(req.Target)
 		return dep, err
 	}
-	dep.Agent = caxton.Agent{ID: old.ID, Name: def.Name, Slug: caxton.Slug(def.Name), Type: caxton.ConfigAgent, Definition: def}
+	dep.Agent = caxton.Agent{ID: old.ID, Name: def.Name, Slug: caxton.Slug(def.Name), Type: def.AgentType(), Definition: def}
 	if req.ValidateOnly {
 		return dep, nil
 	}
-	sum := sha256.Sum256(req.Text)
+	if def.IsModule() { // before the registry refers to it, whatever comes in between
+		if _, err := d.cfg.Modules.Put(ctx, c.module); err != nil {
+			return dep, err
+		}
+	}
 	v := caxton.AgentVersion{
-		AgentID: old.ID, Number: old.Versions + 1, Hash: hex.EncodeToString(sum[:]), Author: cmp.Or(req.Author, "unknown"), Source: cmp.Or(req.Source, "api"),
+		AgentID: old.ID, Number: old.Versions + 1, Hash: caxton.VersionHash(req.Text, def.Module.SHA256), Author: cmp.Or(req.Author, "unknown"), Source: cmp.Or(req.Source, "api"),
 		Format: cmp.Or(req.Format, agentfile.Format(req.Source, req.Text)), Text: req.Text, Definition: def, CreatedAt: d.cfg.Now().UTC(),
 	}
 	if !exists {
@@ -219,10 +259,13 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 		return dep, err
 	}
 	dep.Agent, dep.Created, dep.FromVersion, dep.Changed = a, !exists, old.Version, a.Version != old.Version
-	if err := d.ready(ctx, a, old); err != nil {
-		return dep, err
+	err = d.ready(ctx, a, old)
+	if err != nil && !dep.Changed && def.IsModule() { // its file was damaged or gone, and is there again
+		wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
+		defer cancel()
+		err = d.runner.Restart(wait, a.ID)
 	}
-	return dep, nil
+	return dep, err
 }
 
 // target returns the agent a request is for.

@@ -33,6 +33,8 @@ type runner struct {
 	late  func(ctx context.Context, version int) error
 	tried []int // versions it was to try
 	asked []int // versions it was to start
+
+	restarted int
 }
 
 func (r *runner) Try(ctx context.Context, v caxton.AgentVersion) error {
@@ -57,6 +59,14 @@ func (r *runner) Ready(ctx context.Context, _ caxton.AgentID, version int) error
 	if late != nil {
 		return late(ctx, version)
 	}
+	return nil
+}
+
+func (r *runner) Restart(context.Context, caxton.AgentID) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.restarted++
+	r.late = nil
 	return nil
 }
 
@@ -252,7 +262,7 @@ func TestValidateOnly(t *testing.T) {
 	if prompt, version := y.active("one"); prompt != "a" || version != 1 || len(y.reg.Agents()) != 1 || len(y.runner.asked) != 1 {
 		t.Errorf("prompt %q, version %d, %d agents: something changed", prompt, version, len(y.reg.Agents()))
 	}
-	def, issues := y.Validate(caxton.DeployRequest{Text: text("New", "c", "tools: [shell]\n"), Source: "api"})
+	def, _, issues := y.Validate(t.Context(), caxton.DeployRequest{Text: text("New", "c", "tools: [shell]\n"), Source: "api"})
 	if def.Name != "New" || len(issues) == 0 || issues[0].Path != "" || issues[0].Key != "tools" {
 		t.Errorf("Validate = %q, %v", def.Name, issues)
 	}

@@ -27,9 +27,13 @@ func (d *Deployer) Draft(ctx context.Context, id caxton.AgentID, like int, promp
 	if err != nil {
 		return 0, err
 	}
+	if v.Definition.IsModule() {
+		return 0, caxton.Errorf(caxton.Invalid, "module_without_prompt", "%s is a module and has no prompt", a.Slug).
+			WithHint("deploy another module instead")
+	}
 	v.Definition.SystemPrompt = prompt
 	text := agentfile.Markdown(v.Definition)
-	def, issues := d.Validate(caxton.DeployRequest{Text: text, Format: "markdown", Source: "api"})
+	def, _, issues := d.Validate(ctx, caxton.DeployRequest{Text: text, Format: "markdown", Source: "api"})
 	if err := agentfile.Err("", issues); err != nil {
 		return 0, err
 	}

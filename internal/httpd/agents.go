@@ -23,10 +23,14 @@ func (s *Server) agentRoutes(a huma.API) {
 	route(s, a, op(http.MethodGet, "", "list-agents", "List agents"), s.listAgents)
 	create := op(http.MethodPost, "", "create-agent", "Deploy a new agent")
 	create.DefaultStatus = http.StatusCreated
-	create.RequestBody = definitionBody()
+	create.RequestBody, create.MaxBodyBytes, create.SkipValidateBody = definitionBody(), s.moduleBody(), true // see DefinitionInput
 	route(s, a, create, s.createAgent)
-	route(s, a, op(http.MethodPost, "/deploy", "deploy-agent", "Deploy an agent, or a new version of it"), s.deployAgent)
-	route(s, a, op(http.MethodPost, "/validate", "validate-agent", "Check a definition, change nothing"), s.validateAgent)
+	deploy := op(http.MethodPost, "/deploy", "deploy-agent", "Deploy an agent, or a new version of it")
+	deploy.MaxBodyBytes = s.moduleBody()
+	route(s, a, deploy, s.deployAgent)
+	validate := op(http.MethodPost, "/validate", "validate-agent", "Check a definition, change nothing")
+	validate.MaxBodyBytes = s.moduleBody()
+	route(s, a, validate, s.validateAgent)
 	route(s, a, op(http.MethodPost, "/reload", "reload-agents", "Bring every agent file into force"), s.reloadAll)
 	for _, verb := range []string{"suspend", "resume", "restart"} {
 		route(s, a, op(http.MethodPost, "/"+verb, verb+"-agents", "Apply to all agents, or to the failing ones: "+verb),
@@ -43,7 +47,7 @@ func (s *Server) agentRoutes(a huma.API) {
 	route(s, a, op(http.MethodGet, "/analyze", "analyze-logs", "Search the logs of agents"), s.analyze)
 	route(s, a, op(http.MethodGet, "/{agent}", "get-agent", "One agent"), s.getAgent)
 	put := op(http.MethodPut, "/{agent}", "replace-agent", "Deploy a new version of an agent")
-	put.RequestBody = definitionBody()
+	put.RequestBody, put.MaxBodyBytes, put.SkipValidateBody = definitionBody(), s.moduleBody(), true
 	route(s, a, put, s.replaceAgent)
 	remove := op(http.MethodDelete, "/{agent}", "remove-agent", "Undeploy an agent")
 	remove.DefaultStatus = http.StatusNoContent
@@ -114,7 +118,7 @@ func (s *Server) agent(a caxton.Agent, faults []caxton.FileFault) api.Agent {
 			out.LastError, out.LastErrorAt, out.Issues = f.Err.Message, at(f.At), api.IssuesFrom(f.Err.Issues)
 		}
 	}
-	out.Status, out.Schedule = out.State, s.schedule(a.ID)
+	out.Status, out.Schedule, out.Module = out.State, s.schedule(a.ID), moduleOf(&a.Definition)
 	return out
 }
 
@@ -203,6 +207,9 @@ func (s *Server) getAgent(ctx context.Context, in *AgentPath) (*output[api.Agent
 		return nil, err
 	}
 	out.Text = string(v.Text)
+	if s.bounded(out.Module, &a.Definition) != nil {
+		out.Module.Use = s.deps.Modules.Use(a.ID)
+	}
 	return &output[api.Agent]{out}, nil
 }
 

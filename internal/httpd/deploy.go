@@ -16,11 +16,16 @@ import (
 func definitionBody() *huma.RequestBody {
 	text := func() *huma.MediaType { return &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}} }
 	return &huma.RequestBody{
-		Required:    true,
-		Description: "A definition as a JSON object, or {\"definition\": \"<text of the file>\"}, or the text of the file itself.",
+		Required: true,
+		Description: "A definition as a JSON object, or {\"definition\": \"<text of the file>\"}, or the text of the file itself. " +
+			"The module of a WASM agent comes with it as base64 under the key wasm_module, or as a file of a form.",
 		Content: map[string]*huma.MediaType{
 			"application/json": {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}},
-			"text/markdown":    text(), "application/toml": text(), "application/yaml": text(),
+			"multipart/form-data": {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Properties: map[string]*huma.Schema{
+				"wasm_module": {Type: huma.TypeString, Format: "binary", Description: "the module"},
+				"definition":  {Type: huma.TypeString, Description: "the text of the agent file; without it the other fields are its keys"},
+			}}},
+			"text/markdown": text(), "application/toml": text(), "application/yaml": text(),
 		},
 	}
 }
@@ -53,26 +58,26 @@ func (in *DefinitionInput) request() (caxton.DeployRequest, error) {
 	case "application/yaml", "text/yaml", "application/x-yaml":
 		req.Text, req.Format = raw, "yaml"
 		return req, nil
+	case "multipart/form-data":
+		return req, formFrom(in.ContentType, raw, &req)
 	case "application/json", "text/json", "text/plain":
 	default:
 		return req, caxton.Errorf(caxton.Malformed, "content_type_unknown", "a definition of type %.100q cannot be read", in.ContentType).
-			WithHint("send application/json, text/markdown, application/toml or application/yaml")
+			WithHint("send application/json, multipart/form-data, text/markdown, application/toml or application/yaml")
 	}
 	var body map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &body); err != nil || body == nil {
+		if json.Valid(raw) {
+			return req, caxton.Errorf(caxton.Invalid, "request_invalid", "validation failed: body: expected object").WithHint("send a definition as a JSON object").WithCause(err)
+		}
 		return req, caxton.Errorf(caxton.Malformed, "request_malformed", "the body is not a JSON object").
 			WithHint("send a definition such as {\"name\": \"Greeter\", \"capabilities\": [\"greeting\"], \"system_prompt\": \"…\"}").WithCause(err)
 	}
 	if _, ok := body["wasm_module"]; ok {
-		return req, caxton.Errorf(caxton.Invalid, "wasm_not_supported", "this version runs config agents only; WebAssembly agents come with a later one")
+		return req, moduleFrom(body, &req)
 	}
-	for _, key := range []string{"definition", "content", "config"} {
-		var text string
-		if raw, ok := body[key]; ok && json.Unmarshal(raw, &text) == nil {
-			req.Text = []byte(text)
-			_ = json.Unmarshal(body["format"], &req.Format) // absent or wrong: told from the text
-			return req, nil
-		}
+	if definitionText(body, &req) {
+		return req, nil
 	}
 	req.Text, req.Format = raw, "json"
 	return req, nil
@@ -116,7 +121,7 @@ type deployInput struct{ Body api.DeployBody }
 func (in *deployInput) request() caxton.DeployRequest {
 	b := in.Body
 	return caxton.DeployRequest{
-		Text: []byte(b.Text), Format: b.Format, Source: "api", Stem: b.File, Author: cmp.Or(b.Author, "api"),
+		Text: []byte(b.Text), Format: b.Format, Module: b.Module, Source: "api", Stem: b.File, Author: cmp.Or(b.Author, "api"),
 		CreateOnly: b.CreateOnly, ValidateOnly: b.ValidateOnly, MoveConversations: b.MoveConversations,
 	}
 }
@@ -151,6 +156,9 @@ func (s *Server) deployment(d caxton.Deployment) api.Deployment {
 	if d.Rollout != nil {
 		out.Rollout = s.rolloutOf(d.Agent.ID)
 	}
+	if out.Module = reported(&d.Agent.Definition, d.Module); out.Module == nil {
+		out.Module = s.bounded(moduleOf(&d.Agent.Definition), &d.Agent.Definition)
+	}
 	switch {
 	case d.Created:
 		out.Status = "deployed"
@@ -162,9 +170,9 @@ func (s *Server) deployment(d caxton.Deployment) api.Deployment {
 	return out
 }
 
-func (s *Server) validateAgent(_ context.Context, in *deployInput) (*output[api.Validation], error) {
-	def, issues := s.deps.Deployer.Validate(in.request())
-	v := api.Validation{Valid: true, Name: def.Name, Errors: []api.Issue{}, Warnings: []api.Issue{}}
+func (s *Server) validateAgent(ctx context.Context, in *deployInput) (*output[api.Validation], error) {
+	def, report, issues := s.deps.Deployer.Validate(ctx, in.request())
+	v := api.Validation{Valid: true, Name: def.Name, Errors: []api.Issue{}, Warnings: []api.Issue{}, Module: reported(&def, report)}
 	for _, i := range api.IssuesFrom(issues) {
 		if i.Warning {
 			v.Warnings = append(v.Warnings, i)

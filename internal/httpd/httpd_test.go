@@ -101,18 +101,19 @@ type others struct {
 	faults   []caxton.FileFault
 	badLogs  bool     // reading on in a log panics
 	texts    [][]byte // of deployments
+	last     caxton.DeployRequest
 	deploy   func(context.Context) (caxton.Deployment, error)
 	rollouts
 }
 
-func (o *others) Validate(caxton.DeployRequest) (caxton.Definition, []caxton.Issue) {
-	return caxton.Definition{}, nil
+func (o *others) Validate(context.Context, caxton.DeployRequest) (caxton.Definition, *caxton.ModuleReport, []caxton.Issue) {
+	return caxton.Definition{}, nil, nil
 }
 
 func (o *others) Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {
 	o.mu.Lock()
 	o.deployed++
-	o.texts = append(o.texts, req.Text)
+	o.texts, o.last = append(o.texts, req.Text), req
 	o.plans = append(o.plans, req.Rollout)
 	o.mu.Unlock()
 	if o.deploy != nil {
@@ -276,7 +277,9 @@ func TestErrors(t *testing.T) {
 		{"POST", "/api/v1/messages", `{"receiver": "greeter"}`, 422, "content_missing"},
 		{"POST", "/api/v1/messages", `{"receiver": "greeter", "content": "x", "message": "y"}`, 422, "content_twice"},
 		{"POST", "/api/v1/messages", `{"capability": "cooking", "content": "x"}`, 404, "capability_not_found"},
-		{"POST", "/api/v1/agents", `{"wasm_module": "AGFzbQEAAAA="}`, 422, "wasm_not_supported"},
+		{"POST", "/api/v1/agents", `{"wasm_module": "AGFzbQE!AAA="}`, 400, "wasm_module_malformed"},
+		{"POST", "/api/v1/agents", `{"wasm_module": 7}`, 400, "wasm_module_malformed"},
+		{"POST", "/api/v1/agents", `{"wasm_module": ""}`, 400, "wasm_module_empty"},
 		{"POST", "/api/v1/agents", `[]`, 422, "request_invalid"},
 		{"GET", "/api/v1/agents?limit=0", "", 422, "request_invalid"},
 	} {

@@ -62,7 +62,11 @@ func (s *Server) debug(ctx context.Context, in *debugInput) (*output[api.Debug],
 		return &output[api.Debug]{d}, nil //nolint:nilerr // what is known of it was found above
 	}
 	d.Tools = s.toolsOf(a)
-	d.Prompt = s.preview(ctx, a, cmp.Or(in.Input, "Hello"))
+	if a.Type == caxton.WASMAgent {
+		d.Prompt = api.PromptPreview{Documents: []string{}, Messages: []string{}, Tools: []string{}, Error: "the agent is a module: it asks no model"}
+	} else {
+		d.Prompt = s.preview(ctx, a, cmp.Or(in.Input, "Hello"))
+	}
 	cs, _, err := s.deps.Router.Conversations(ctx, caxton.ConversationQuery{Agent: a.ID, Limit: 10})
 	for _, c := range cs {
 		d.Conversations = append(d.Conversations, conversationFrom(c))

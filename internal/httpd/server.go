@@ -50,7 +50,7 @@ type Registry interface {
 
 // A Deployer brings definitions into force. *deploy.Deployer provides it.
 type Deployer interface {
-	Validate(req caxton.DeployRequest) (caxton.Definition, []caxton.Issue)
+	Validate(ctx context.Context, req caxton.DeployRequest) (caxton.Definition, *caxton.ModuleReport, []caxton.Issue)
 	Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error)
 	Rollback(ctx context.Context, id caxton.AgentID, to int) (caxton.Deployment, error)
 	Suspend(ctx context.Context, id caxton.AgentID) error
@@ -129,6 +129,7 @@ type Deps struct {
 	Conversations Conversations
 	Blobs         Blobs
 	Drafts        Drafts
+	Modules       Modules
 	Replay        func(ctx context.Context, records []caxton.Record) (caxton.Replay, error) // *prompt.Handlers does it
 
 	Schema   func() []byte                                       // JSON Schema of an agent definition
@@ -149,6 +150,7 @@ type Config struct {
 	Version        string        // of the program
 	MaxConnections int           // per listener: 10,000; below 0 any number
 	MaxBody        int64         // of requests: 16 MiB
+	MaxModule      int64         // of modules that are deployed, for which requests may be larger: 32 MiB; below 0 none
 	MaxMessage     int64         // of requests that carry messages: 2 MiB, or MaxBody if smaller
 	HeaderTimeout  time.Duration // to receive headers: 30 s
 	RequestTimeout time.Duration // of one request, from its headers to its answer: 60 s
@@ -191,6 +193,7 @@ func New(deps Deps, cfg Config) *Server {
 	cfg.Version = cmp.Or(cfg.Version, "dev")
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 10_000)
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, 16<<20)
+	cfg.MaxModule = cmp.Or(cfg.MaxModule, 32<<20)
 	cfg.MaxMessage = min(cmp.Or(cfg.MaxMessage, 2<<20), cfg.MaxBody)
 	cfg.HeaderTimeout = cmp.Or(cfg.HeaderTimeout, 30*time.Second)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, time.Minute)

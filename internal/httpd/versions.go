@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/caxton/caxton"
@@ -31,6 +32,7 @@ func (s *Server) listVersions(ctx context.Context, in *AgentPath) (*output[api.A
 func versionFrom(v caxton.AgentVersion, a *caxton.Agent) api.AgentVersion {
 	return api.AgentVersion{
 		Number: v.Number, Active: v.Number == a.Version, Role: roleOf(a, v.Number), Hash: v.Hash, Author: v.Author, Source: v.Source, Format: v.Format, CreatedAt: v.CreatedAt,
+		Type: string(v.Definition.AgentType()), Module: moduleOf(&v.Definition),
 	}
 }
 
@@ -105,6 +107,15 @@ func (s *Server) diff(ctx context.Context, in *diffInput) (*output[api.Diff], er
 	text := ""
 	if !bytes.Equal(older.Text, newer.Text) {
 		text = string(diff.Diff(name(from), older.Text, name(to), newer.Text))
+	}
+	if x, y := &older.Definition.Module, &newer.Definition.Module; x.SHA256 != y.SHA256 {
+		module := func(m *caxton.Module) []byte {
+			if m.SHA256 == "" {
+				return nil
+			}
+			return fmt.Appendf(nil, "module %s %v %s\n", m.SHA256, m.Size, m.Contract)
+		}
+		text += string(diff.Diff(name(from)+".wasm", module(x), name(to)+".wasm", module(y)))
 	}
 	return &output[api.Diff]{api.Diff{From: from, To: to, Diff: text}}, nil
 }

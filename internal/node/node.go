@@ -28,6 +28,7 @@ import (
 	"github.com/caxton/caxton/internal/memjournal"
 	"github.com/caxton/caxton/internal/memory"
 	"github.com/caxton/caxton/internal/memory/engine"
+	"github.com/caxton/caxton/internal/module"
 	"github.com/caxton/caxton/internal/prompt"
 	"github.com/caxton/caxton/internal/registry"
 	"github.com/caxton/caxton/internal/router"
@@ -172,6 +173,9 @@ type node struct {
 	dir      *agentdir.Dir
 	schedule *schedule.Scheduler
 	hooks    *webhook.Engine
+	shelf    *module.Store
+	modules  *modules
+	timers   *timers
 	http     *httpd.Server
 	catalog  *llm.Catalog
 	reason   string
@@ -230,7 +234,13 @@ func (n *node) build(ctx context.Context) (err error) {
 		ApproveTools: c.Tools.Approval.Tools, Approval: c.Tools.Approval.Policy(), Budgets: c.Agents.Budget.Caps(), Prices: c.LLM.PriceTable(),
 		Feed: feed, Memory: recollection{n.memory}, Logger: n.log.Logger, Registerer: n.reg,
 	})
-	n.agents = agent.New(n.router, n.registry, func(_ context.Context, v caxton.AgentVersion) (agent.Handler, error) {
+	if err = n.openModules(ctx, handlers); err != nil {
+		return n.abandon(err)
+	}
+	n.agents = agent.New(n.router, n.registry, func(ctx context.Context, v caxton.AgentVersion) (agent.Handler, error) {
+		if v.Definition.IsModule() {
+			return n.modules.handler(ctx, v)
+		}
 		return handlers.Handler(v)
 	}, agent.Config{
 		MaxConcurrent: c.Agents.MaxConcurrentExecutions, PerAgent: c.Agents.MaxConcurrentPerAgent, ExecutionTimeout: c.Agents.ExecutionTimeout.Std(),
@@ -239,10 +249,11 @@ func (n *node) build(ctx context.Context) (err error) {
 		StartupTimeout: c.Agents.StartupTimeout.Std(), DrainTimeout: c.Server.DrainTimeout.Std(), Cut: n.cut, Logger: n.log.Logger, Registerer: n.reg,
 	})
 	n.deployer = deploy.New(n.registry, n.agents, tools, deploy.Config{
-		StartTimeout: c.Agents.StartupTimeout.Std(), Pending: n.router.Pending, CheckModel: checkModel(n.catalog), Logger: n.log.Logger, Registerer: n.reg,
+		StartTimeout: c.Agents.StartupTimeout.Std(), Pending: n.router.Pending, CheckModel: checkModel(n.catalog), Modules: n.modules,
+		Logger: n.log.Logger, Registerer: n.reg,
 	})
 	n.dir = agentdir.New(n.layout.Agents, n.deployer, n.registry, agentdir.Config{
-		Debounce: c.Agents.Debounce.Std(), NoWatch: !c.Agents.Watch, Logger: n.log.Logger,
+		Debounce: c.Agents.Debounce.Std(), NoWatch: !c.Agents.Watch, MaxModule: c.WASM.MaxModuleSize, Logger: n.log.Logger,
 	})
 	n.schedule = schedule.New(n.router, n.db, schedule.Config{Logger: n.log.Logger, Registerer: n.reg})
 	if n.hooks, err = n.webhooks(feed); err != nil {
@@ -255,13 +266,13 @@ func (n *node) build(ctx context.Context) (err error) {
 			return handlers.ReplayConversation(ctx, n.registry, records)
 		},
 		Keys: sqlite.NewKeys(n.db, sqlite.KeysConfig{}), Schema: agentfile.Schema, Settings: func() api.Settings { return n.settings },
-		Schedules: n.schedule, Log: n.journal, Feed: feed, Webhooks: n.hooks, Memory: n.memory, Model: n.model,
+		Schedules: n.schedule, Log: n.journal, Feed: feed, Webhooks: n.hooks, Memory: n.memory, Model: n.model, Modules: n.modules,
 		Status: n.status, Health: n.health, Shutdown: n.stop,
 		Metrics: newTicketMetrics(n.router, n.log.Logger, n.reg, time.Now).before(
 			promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)})),
 	}, httpd.Config{
 		Addr: c.APIAddr(), Socket: n.layout.Socket, MetricsAddr: c.MetricsAddr(), AdminAddr: c.AdminAddr(), Version: n.o.Version, AllowedHosts: c.Server.AllowedHosts,
-		MaxConnections: cmp.Or(c.Server.MaxConnections, -1), MaxBody: int64(c.Server.MaxBodySize),
+		MaxConnections: cmp.Or(c.Server.MaxConnections, -1), MaxBody: int64(c.Server.MaxBodySize), MaxModule: int64(c.WASM.MaxModuleSize),
 		MaxMessage: 2*int64(c.Messaging.MaxMessageSize) + 64<<10, HeaderTimeout: c.Server.ConnectionTimeout.Std(),
 		RequestTimeout: c.Server.RequestTimeout.Std(), IdleTimeout: c.Server.KeepaliveTimeout.Std(), WaitTimeout: c.Messaging.WaitTimeout.Std(),
 		DrainTimeout: c.Server.DrainTimeout.Std(), MaxStreams: c.Server.MaxStreams, Logger: n.log.Logger, Registerer: n.reg,
@@ -432,6 +443,11 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 			}
 		}},
 		{"archiver", n.router.Archiver, nil},
+		{"module store", n.shelf.Run, nil},
+		{"modules", n.modules.Run, func(context.Context) error {
+			n.registry.Observe(n.modules.use)
+			return nil
+		}},
 		{"agents", n.agents.Run, func(context.Context) error {
 			n.registry.Observe(n.agents)
 			return nil
@@ -457,6 +473,7 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 			n.registry.Observe(n.schedule) // the files are read: what changed while the server was down is known
 			return nil
 		}},
+		{"timers", n.timers.Run, nil},
 		{"webhooks", n.hooks.Run, nil},
 		{"http", n.http.Run, func(ctx context.Context) error {
 			select {

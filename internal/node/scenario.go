@@ -44,6 +44,7 @@ type Bench struct {
 	tools   map[string]bool             // names of all tools that an agent may meet; written by Load only
 	catalog *llm.Catalog                // nil unless a real model is needed
 
+	modules  *benchModules       // nil unless an agent is a module; written by Load only
 	embedder *embedding.Provider // nil unless an agent remembers; written by Load only
 }
 
@@ -61,9 +62,10 @@ type script struct {
 
 // An actor is an agent of a suite.
 type actor struct {
-	file string
-	text []byte
-	def  caxton.Definition
+	file   string
+	text   []byte
+	module []byte // that it names, or nil
+	def    caxton.Definition
 }
 
 // taped is a real model whose answers are recorded.
@@ -169,7 +171,7 @@ func (b *Bench) Add(ctx context.Context, s *scenario.Suite) ([]caxton.Issue, err
 	if err != nil {
 		return issues, gather(err, s.Agent.At)
 	}
-	found, err := b.readAgents(s, sc, append([]string{file}, others...))
+	found, err := b.readAgents(ctx, s, sc, append([]string{file}, others...))
 	issues = append(issues, found...)
 	if err != nil {
 		return issues, err
@@ -194,7 +196,7 @@ func (b *Bench) Add(ctx context.Context, s *scenario.Suite) ([]caxton.Issue, err
 }
 
 // readAgents reads the agents, and holds the names of tools in the suite to them.
-func (b *Bench) readAgents(s *scenario.Suite, sc *script, paths []string) ([]caxton.Issue, error) {
+func (b *Bench) readAgents(ctx context.Context, s *scenario.Suite, sc *script, paths []string) ([]caxton.Issue, error) {
 	here, err := suiteTools(s, b.c, nil, nil, nil)
 	if err != nil {
 		return nil, err
@@ -219,7 +221,14 @@ func (b *Bench) readAgents(s *scenario.Suite, sc *script, paths []string) ([]cax
 			},
 		})
 		issues = append(issues, slices.DeleteFunc(found, func(i caxton.Issue) bool { return i.Warning })...)
-		sc.actors = append(sc.actors, actor{path, text, def})
+		module, err := readModule(path, text)
+		if err != nil {
+			return nil, err
+		}
+		if module != nil && b.modules == nil {
+			b.modules = newBenchModules(ctx, b)
+		}
+		sc.actors = append(sc.actors, actor{path, text, module, def})
 		for _, t := range def.Tools {
 			granted = append(granted, t.Name)
 			b.tools[t.Name] = true

@@ -107,7 +107,7 @@ func (b *Bench) Play(ctx context.Context, s *scenario.Suite, c *scenario.Case) (
 	p.registry.Observe(p.agents)
 	var tested caxton.AgentID
 	for _, a := range sc.actors {
-		d, err := p.deployer.Deploy(ctx, caxton.DeployRequest{Text: a.text, Source: a.file, Stem: stem(a.file), Author: "test"})
+		d, err := p.deployer.Deploy(ctx, caxton.DeployRequest{Text: a.text, Module: a.module, Source: a.file, Stem: stem(a.file), Author: "test"})
 		if err != nil {
 			return nil, err
 		}
@@ -186,14 +186,21 @@ func (b *Bench) set(s *scenario.Suite, c *scenario.Case, sc *script, m *mind) (*
 		answers = cast{catalog: b.catalog, kit: kit}
 	}
 	handlers := prompt.New(answers, left, p.journal, cfg)
-	p.agents = agent.New(p.router, p.registry, func(_ context.Context, v caxton.AgentVersion) (agent.Handler, error) {
+	var modules deploy.Modules
+	if b.modules != nil {
+		modules = b.modules
+	}
+	p.agents = agent.New(p.router, p.registry, func(ctx context.Context, v caxton.AgentVersion) (agent.Handler, error) {
+		if v.Definition.IsModule() {
+			return b.modules.handlerFor(ctx, v, handlers)
+		}
 		return handlers.Handler(v)
 	}, agent.Config{
 		MaxAttempts: b.c.Agents.MaxAttempts, ExecutionTimeout: b.c.Agents.ExecutionTimeout.Std(),
 		RetryInitial: 2 * time.Millisecond, RetryMax: 20 * time.Millisecond, // nobody wants to wait for a test
 		Cut: p.cut, Now: now, Logger: b.o.Logger,
 	})
-	p.deployer = deploy.New(p.registry, p.agents, all, deploy.Config{Now: now, Logger: b.o.Logger})
+	p.deployer = deploy.New(p.registry, p.agents, all, deploy.Config{Modules: modules, Now: now, Logger: b.o.Logger})
 	return p, nil
 }
 

@@ -60,7 +60,7 @@ const commandFormat = 1
 func (r *Registry) Deploy(ctx context.Context, v caxton.AgentVersion, stem string, move bool) (caxton.Agent, error) {
 	v.CreatedAt = stored(v.CreatedAt)
 	return r.propose(ctx, command{
-		Op: opDeploy, At: v.CreatedAt, ID: v.AgentID, Stem: stem, Type: caxton.ConfigAgent, Version: v, Move: move, Limit: max(0, r.cfg.MaxAgents),
+		Op: opDeploy, At: v.CreatedAt, ID: v.AgentID, Stem: stem, Type: v.Definition.AgentType(), Version: v, Move: move, Limit: max(0, r.cfg.MaxAgents),
 	})
 }
 
@@ -267,7 +267,7 @@ func sameDefinition(a, b *caxton.AgentVersion) bool {
 func fromFile(source string) bool { return source != "" && source != "api" }
 
 func activate(a *caxton.Agent, v *caxton.AgentVersion, move bool) {
-	a.Version, a.Definition = v.Number, v.Definition
+	a.Version, a.Definition, a.Type = v.Number, v.Definition, v.Definition.AgentType()
 	a.Name, a.Slug = v.Definition.Name, caxton.Slug(v.Definition.Name)
 	if move {
 		a.MinVersion = v.Number

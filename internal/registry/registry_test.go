@@ -439,3 +439,28 @@ func TestRegistryIsDeterministic(t *testing.T) {
 		}
 	})
 }
+
+// TestRegistryTypeOfVersion: an agent can become a module, and another module, and go back;
+// the type is that of the active version.
+func TestRegistryTypeOfVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	r, stop := open(t, path, registry.Config{})
+	deploy(t, r, version("a1", "Cruncher", "prompt"), "")
+	v := version("a1", "Cruncher", "module")
+	v.Definition.Type, v.Definition.Module = caxton.WASMAgent, caxton.Module{SHA256: "h1", Contract: "command"}
+	if a := deploy(t, r, v, ""); a.Type != caxton.WASMAgent || a.Version != 2 {
+		t.Errorf("deployed as a module: %s, version %d", a.Type, a.Version)
+	}
+	v.Hash, v.Definition.Module.SHA256 = "other", "h2"
+	if a := deploy(t, r, v, ""); a.Type != caxton.WASMAgent || a.Version != 3 {
+		t.Errorf("another module under the same text: %s, version %d", a.Type, a.Version)
+	}
+	stop()
+	r, _ = open(t, path, registry.Config{})
+	if a, err := r.Agent("a1"); err != nil || a.Type != caxton.WASMAgent || a.Definition.Module.SHA256 != "h2" {
+		t.Errorf("after a restart: %+v, %v", a, err)
+	}
+	if a, err := r.Activate(t.Context(), "a1", 1, true, noon); err != nil || a.Type != caxton.ConfigAgent {
+		t.Errorf("rolled back to the prompt: %s, %v", a.Type, err)
+	}
+}

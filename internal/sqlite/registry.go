@@ -71,9 +71,9 @@ func (db *DB) SaveAgent(ctx context.Context, a caxton.Agent, v *caxton.AgentVers
 		if err != nil || v == nil {
 			return err
 		}
-		return execSQL(c, `INSERT INTO agent_versions (agent, number, hash, author, source, format, text, definition, created_at)
-			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`,
-			string(a.ID), int64(v.Number), v.Hash, v.Author, v.Source, v.Format, v.Text, def, micros(v.CreatedAt))
+		return execSQL(c, `INSERT INTO agent_versions (agent, number, hash, author, source, format, text, definition, created_at, module)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`,
+			string(a.ID), int64(v.Number), v.Hash, v.Author, v.Source, v.Format, v.Text, def, micros(v.CreatedAt), v.Definition.Module.SHA256)
 	})
 }
 

@@ -1,0 +1,143 @@
+package sqlite_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/sqlite"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func saveModule(t *testing.T, db *sqlite.DB, id caxton.AgentID, hash string) {
+	t.Helper()
+	at := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
+	a := caxton.Agent{ID: id, Name: string(id), Type: caxton.WASMAgent, Version: 1, Versions: 1, CreatedAt: at, UpdatedAt: at}
+	v := caxton.AgentVersion{AgentID: id, Number: 1, CreatedAt: at, Definition: caxton.Definition{
+		Name: string(id), Type: caxton.WASMAgent, Module: caxton.Module{SHA256: hash, Size: 8, Contract: "reactor", Grants: []string{"log"}},
+	}}
+	if err := db.SaveAgent(t.Context(), a, &v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAgentState: what a turn changes is there once, with what the turn said; within limits;
+// until the agent goes.
+func TestAgentState(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	db, stop := open(t, path, sqlite.Normal)
+	saveModule(t, db, "a-1", "h1")
+	saveModule(t, db, "a-2", "h1")
+	most := sqlite.StateLimits{Size: 20, Keys: 2}
+	set := func(k, v string) sqlite.StateChange { return sqlite.StateChange{Key: k, Value: []byte(v)} }
+	commit := func(msg caxton.MessageID, want caxton.Kind, changes ...sqlite.StateChange) {
+		t.Helper()
+		if err := db.CommitState(t.Context(), "a-1", msg, changes, []byte("said "+msg), most); caxton.KindOf(err) != want {
+			t.Errorf("CommitState(%s): %v, want %q", msg, err, want)
+		}
+	}
+	check := func(want map[string]string) {
+		t.Helper()
+		got := map[string]string{}
+		for _, k := range []string{"k1", "k2", "k3"} {
+			v, ok, err := db.AgentState(t.Context(), "a-1", k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok {
+				got[k] = string(v)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("state (-want +got):\n%s", diff)
+		}
+	}
+	commit("m-1", "", set("k1", "one"), set("k2", ""))
+	commit("m-1", "", set("k1", "again")) // the turn ran before
+	check(map[string]string{"k1": "one", "k2": ""})
+	commit("m-2", caxton.Invalid, set("k3", "one key too many"))
+	commit("m-3", caxton.Invalid, set("k1", "many bytes, too many"))
+	check(map[string]string{"k1": "one", "k2": ""})
+	stop()
+	db, _ = open(t, path, sqlite.Normal)
+	commit("m-4", "", sqlite.StateChange{Key: "k2", Delete: true}, set("k3", "3"), set("k1", "16 bytes, or so."[:14]))
+	commit("m-5", "", sqlite.StateChange{Key: "none", Delete: true})
+	check(map[string]string{"k1": "16 bytes, or s", "k3": "3"})
+	if out, ok, err := db.StateCommitted(t.Context(), "a-1", "m-1"); string(out) != "said m-1" || !ok || err != nil {
+		t.Errorf("StateCommitted = %q, %t, %v", out, ok, err)
+	}
+	if _, ok, err := db.StateCommitted(t.Context(), "a-1", "m-2"); ok || err != nil {
+		t.Errorf("what was refused is committed: %t, %v", ok, err)
+	}
+	if _, ok, err := db.AgentState(t.Context(), "a-2", "k1"); ok || err != nil {
+		t.Errorf("another agent sees it: %t, %v", ok, err)
+	}
+	if err := db.DeleteAgent(t.Context(), "a-1"); err != nil {
+		t.Fatal(err)
+	}
+	commit("m-6", "", set("k1", "late"))
+	check(map[string]string{})
+	saveModule(t, db, "a-1", "h1")
+	commit("m-1", "", set("k1", "0123456789"), set("k2", "012345")) // its size begins anew
+	check(map[string]string{"k1": "0123456789", "k2": "012345"})
+}
+
+func TestModulesInUse(t *testing.T) {
+	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)
+	for id, hash := range map[caxton.AgentID]string{"a-1": "h1", "a-2": "h1", "a-3": "h3", "a-4": ""} {
+		saveModule(t, db, id, hash)
+	}
+	for _, step := range []struct {
+		remove caxton.AgentID
+		want   map[string]bool
+	}{{"", map[string]bool{"h1": true, "h3": true}}, {"a-1", map[string]bool{"h1": true, "h3": true}}, {"a-2", map[string]bool{"h3": true}}} {
+		if err := db.DeleteAgent(t.Context(), step.remove); err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.ModulesInUse(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Errorf("without %s (-want +got):\n%s", step.remove, diff)
+		}
+	}
+	v, err := db.AgentVersion(t.Context(), "a-3", 1)
+	if err != nil || v.Definition.Module.Contract != "reactor" || v.Definition.Module.Size != 8 || !v.Definition.IsModule() {
+		t.Errorf("AgentVersion = %+v, %v", v.Definition, err)
+	}
+}
+
+func TestTimers(t *testing.T) {
+	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)
+	saveModule(t, db, "a-1", "h1")
+	at := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
+	set := func(id caxton.AgentID, n int32, due time.Time, want caxton.Kind) {
+		t.Helper()
+		if err := db.SetTimer(t.Context(), sqlite.AgentTimer{AgentID: id, ID: n, Due: due}, 2); caxton.KindOf(err) != want {
+			t.Errorf("SetTimer(%s, %d): %v, want %q", id, n, err, want)
+		}
+	}
+	set("a-1", 1, at.Add(time.Hour), "")
+	set("a-1", 2, at, "")
+	set("a-1", 2, at.Add(time.Minute), "") // a turn that runs again: the first stays
+	set("a-1", 3, at, caxton.Exhausted)
+	set("a-9", 1, at, "") // there is no such agent
+	want := []sqlite.AgentTimer{{AgentID: "a-1", ID: 2, Due: at}, {AgentID: "a-1", ID: 1, Due: at.Add(time.Hour)}}
+	for _, n := range []int{2, 1, 0} {
+		got, err := db.Timers(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want[2-n:], got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("Timers (-want +got):\n%s", diff)
+		}
+		if len(got) > 0 {
+			if err := db.RemoveTimer(t.Context(), "a-1", got[0].ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
