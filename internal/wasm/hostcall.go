@@ -138,9 +138,12 @@ func (in *instance) tick(n int) {
 }
 
 // charge takes the price of n bytes from what an instance was given.
-func charge(mod api.Module, n int) {
+func charge(mod api.Module, n int) { spend(mod, 1+n/bytesPerInstruction) }
+
+// spend takes instructions from what an instance was given.
+func spend(mod api.Module, n int) {
 	g := gauge(mod)
-	g.Set(g.Get() - uint64(1+n/bytesPerInstruction)) //nolint:gosec // n is not negative
+	g.Set(g.Get() - uint64(n)) //nolint:gosec // n is not negative
 }
 
 // view returns the guest's memory at the pointer in argument i, of the length in the next.

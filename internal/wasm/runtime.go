@@ -16,6 +16,7 @@ import (
 	"github.com/caxton/caxton/internal/wasm/meter"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
@@ -270,7 +271,11 @@ func (r *Runtime) link(ctx context.Context, m *module) error {
 	}
 	addHook(builder(meter.HookModule))
 	for _, name := range sortedKeys(builders) {
-		if _, err := builders[name].Instantiate(ctx); err != nil {
+		within := ctx
+		if name == wasiModule {
+			within = experimental.WithFunctionListenerFactory(ctx, wasiMeter{})
+		}
+		if _, err := builders[name].Instantiate(within); err != nil {
 			return caxton.Errorf(caxton.Internal, "wasm_link", "the functions of %q could not be made", name).WithCause(err)
 		}
 	}

@@ -330,6 +330,9 @@ func TestFaults(t *testing.T) {
 		{"sleeper", quick, "wasm_deadline", caxton.Timeout, ""},
 		{"exit", small, "wasm_exit", caxton.Invalid, "code 3: cannot do it"},
 		{"pluginerror", small, "wasm_failed", caxton.Invalid, "?"},
+		{"wasipoll", small, "wasm_bad_length", caxton.Invalid, "200000 to poll_oneoff"},
+		{"wasibuffers", small, "wasm_bad_length", caxton.Invalid, "1000000 to fd_read"},
+		{"wasistorm", wasm.Limits{Fuel: 1_000_000_000, Time: 50 * time.Millisecond}, "wasm_deadline", caxton.Timeout, ""},
 		{"pluginlie", small, "wasm_bad_pointer", caxton.Invalid, "offset 4096"},
 	}
 	b := newBench(t, wasm.Config{})
@@ -378,6 +381,19 @@ func TestFuelIsExact(t *testing.T) {
 				t.Fatalf("%s: run %d takes %d instructions, the first %d", name, i, got, want)
 			}
 		}
+	}
+}
+
+// TestSystemCalls holds that what the host does for a call of WASI is paid for.
+func TestSystemCalls(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	a := b.agent(t, guest(t, "wasithousand"), wasm.Options{})
+	if _, err := a.Handle(t.Context(), message("m1", "hi")); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.last().Instructions; got < 100_000 {
+		t.Errorf("a thousand calls of WASI took %d instructions, want 100 each", got)
 	}
 }
 
