@@ -115,8 +115,14 @@ func (r *Report) find(warning bool, key, message, hint string) {
 
 // judgeAll looks at what a module wants of the server.
 func (r *Runtime) judgeAll(rep *Report, s *shape, gs grants, dirs []Dir) {
+	forms := map[hostKey]funcType{}
 	for _, i := range s.imports {
 		rep.Imports = append(rep.Imports, r.judge(rep, &i, gs))
+		k := hostKey{i.module, i.name}
+		if f, ok := forms[k]; ok && (!slices.Equal(f.params, i.typ.params) || !slices.Equal(f.results, i.typ.results)) {
+			rep.find(false, "imports", fmt.Sprintf("it imports %s.%s as %s and as %s", i.module, i.name, f, i.typ), "import it once")
+		}
+		forms[k] = i.typ
 	}
 	for _, d := range dirs {
 		if err := checkDir(d); err != nil {
