@@ -59,11 +59,8 @@ func (in *instance) runReactor(ctx context.Context) error {
 
 // packed takes the answer that a handler returned as pointer << 32 | length.
 func (in *instance) packed(ctx context.Context, v uint64, msg region) error {
-	if err := in.give(ctx, msg); err != nil {
-		return err
-	}
 	if v == 0 {
-		return nil
+		return in.give(ctx, msg)
 	}
 	if n := v & (1<<32 - 1); n > uint64(in.turn.limits.OutputSize) { //nolint:gosec // a limit is not negative
 		return in.turn.roomFor(int(n))
@@ -75,7 +72,14 @@ func (in *instance) packed(ctx context.Context, v uint64, msg region) error {
 	if err := in.turn.say(data); err != nil {
 		return err
 	}
-	return in.give(ctx, region{uint32(v >> 32), uint32(v)}) //nolint:gosec // two halves
+	if err := in.give(ctx, msg); err != nil {
+		return err
+	}
+	answer := region{uint32(v >> 32), uint32(v)} //nolint:gosec // two halves
+	if uint64(answer.at) < uint64(msg.at)+uint64(msg.size) && answer.at >= msg.at {
+		return nil // it is in the message, and that is given back
+	}
+	return in.give(ctx, answer)
 }
 
 // after looks at what a handler returned, and asks for the response where there is one.
