@@ -223,6 +223,9 @@ func extismHTTP(c *hostCall) int64 {
 	if err != nil {
 		halt(err)
 	}
+	if err := c.t.roomFor(len(b)); err != nil {
+		halt(err)
+	}
 	r, err := c.t.call(c.ctx, "http_client", b)
 	if err != nil {
 		halt(err)

@@ -94,6 +94,9 @@ func (c *hostCall) one(data []byte) (said, int64) {
 
 // call makes a tool call; read_result gives what came of it.
 func (c *hostCall) call(tool string, args []byte) int64 {
+	if err := c.t.roomFor(len(tool) + len(args)); err != nil {
+		halt(err)
+	}
 	if !json.Valid(args) {
 		return c.fail(codeInvalid, "the arguments of %.80q are not JSON", tool)
 	}
@@ -161,7 +164,7 @@ func (c *hostCall) value(key string) ([]byte, int64) {
 		}
 		return ch.Value, 0
 	}
-	v, ok, err := t.a.rt.cfg.State.Load(c.ctx, t.msg.ReceiverID, key)
+	v, ok, err := t.a.rt.cfg.State.Load(c.ctx, t.a.id, key)
 	if err != nil {
 		halt(err)
 	}
@@ -181,7 +184,7 @@ func (c *hostCall) setTimer(micros uint64) int64 {
 	after := time.Duration(min(micros, uint64(365*24*time.Hour/time.Microsecond))) * time.Microsecond
 	t.timers++
 	id := timerID(t.msg.ID, t.timers)
-	if err := t.a.rt.cfg.Timers.SetTimer(c.ctx, t.msg.ReceiverID, id, after); err != nil {
+	if err := t.a.rt.cfg.Timers.SetTimer(c.ctx, t.a.id, id, after); err != nil {
 		return c.failWith(err)
 	}
 	return int64(id)
@@ -191,7 +194,7 @@ func (c *hostCall) cancelTimer(id int32) int64 {
 	if c.t.a.rt.cfg.Timers == nil {
 		return c.fail(codeUnsupported, "this server has no timers for modules")
 	}
-	if err := c.t.a.rt.cfg.Timers.CancelTimer(c.ctx, c.t.msg.ReceiverID, id); err != nil {
+	if err := c.t.a.rt.cfg.Timers.CancelTimer(c.ctx, c.t.a.id, id); err != nil {
 		return c.failWith(err)
 	}
 	return 0

@@ -1,0 +1,10 @@
+(module ;; calls a tool with arguments of two mebibytes: a string of spaces and its quotes
+  (import "caxton" "call_tool" (func $call (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 48)
+  (data (i32.const 8) "calculator")
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "handle_message") (param i32 i32) (result i32)
+    (memory.fill (i32.const 524288) (i32.const 32) (i32.const 2097152))
+    (i32.store8 (i32.const 524288) (i32.const 34))
+    (i32.store8 (i32.const 2621439) (i32.const 34))
+    (call $call (i32.const 8) (i32.const 10) (i32.const 524288) (i32.const 2097152))))
