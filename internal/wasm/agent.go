@@ -55,7 +55,7 @@ func (r *Runtime) Agent(ctx context.Context, v caxton.AgentVersion, wasm []byte,
 		a.grants = GrantsOf(&v.Definition)
 	}
 	a.logger = r.cfg.Logger.With("agent", a.slug, "agent_id", a.id)
-	if err := r.enter(a); err != nil {
+	if err := r.enter(); err != nil {
 		return nil, err
 	}
 	key := cacheKey(wasm, optionsKey(&a.limits))
@@ -67,34 +67,51 @@ func (r *Runtime) Agent(ctx context.Context, v caxton.AgentVersion, wasm []byte,
 	if err == nil { // it may be another agent's, with other grants
 		err = r.allowed(a.module, a.grants, o.Dirs)
 	}
-	if err != nil {
-		r.leave(a)
-		if a.module != nil {
-			err = errors.Join(err, r.drop(ctx, a.module))
-		}
-		return nil, err
+	if a.dirs = o.Dirs; err == nil {
+		a.roots, err = openRoots(o.Dirs)
 	}
-	a.dirs = o.Dirs
-	if a.roots, err = openRoots(o.Dirs); err != nil {
-		r.leave(a)
-		return nil, errors.Join(err, r.drop(ctx, a.module))
+	if err = errors.Join(err, r.admit(a, err == nil)); err == nil {
+		return a, nil
 	}
-	return a, nil
+	if a.module != nil {
+		err = errors.Join(err, r.drop(ctx, a.module))
+	}
+	return nil, errors.Join(err, closeRoots(a.roots))
 }
 
-// enter counts an agent in.
-func (r *Runtime) enter(a *Agent) error {
+// enter keeps a place for an agent that is being made.
+func (r *Runtime) enter() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return caxton.Errorf(caxton.Unavailable, "draining", "the server is stopping")
+		return errDraining()
 	}
-	if len(r.agents) >= r.cfg.MaxAgents {
+	if len(r.agents)+r.coming >= r.cfg.MaxAgents {
 		return caxton.Errorf(caxton.Exhausted, "wasm_too_many_agents", "this server runs %d module agents at most", r.cfg.MaxAgents).
 			WithHint("remove some, or raise wasm.max_agents")
 	}
+	r.coming++
+	return nil
+}
+
+// admit gives an agent the place that was kept for it, when it is made well. The Runtime may have
+// been closed meanwhile.
+func (r *Runtime) admit(a *Agent, well bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.coming--
+	switch {
+	case !well:
+		return nil
+	case r.closed:
+		return errDraining()
+	}
 	r.agents[a] = true
 	return nil
+}
+
+func errDraining() error {
+	return caxton.Errorf(caxton.Unavailable, "draining", "the server is stopping")
 }
 
 func (r *Runtime) leave(a *Agent) {
@@ -250,7 +267,7 @@ func (a *Agent) run(ctx context.Context, t *turn) error {
 	}
 	if broken(err) {
 		in.discard(ctx)
-		return err
+		return unended(err)
 	}
 	a.put(context.WithoutCancel(ctx), in)
 	return err

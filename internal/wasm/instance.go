@@ -50,7 +50,10 @@ func (a *Agent) instantiate(ctx context.Context, t *turn) (in *instance, err err
 		t.used += t.granted
 		return nil, t.fault(err)
 	}
-	t.pay(in.mod)
+	if t.pay(in.mod); t.fuel < 0 {
+		in.discard(ctx)
+		return nil, errFuel(&t.limits)
+	}
 	return in, nil
 }
 
@@ -78,7 +81,7 @@ func (a *Agent) begin(ctx context.Context, t *turn) (*instance, error) {
 	}
 	if err != nil {
 		in.discard(ctx)
-		return nil, err
+		return nil, unended(err)
 	}
 	return in, nil
 }
@@ -107,14 +110,23 @@ func (in *instance) call(ctx context.Context, name string, args ...uint64) ([]ui
 		}
 		return nil, fault
 	}
-	if t.err != nil {
-		return nil, t.err
+	if t.fuel < 0 { // it ran out behind its last look
+		return nil, errFuel(&t.limits)
 	}
 	return res, nil
 }
 
 // errEnded says that a guest ended itself without a fault.
 var errEnded = errors.New("the module has ended")
+
+// unended makes a fault of the end of a guest that was to go on.
+func unended(err error) error {
+	if !errors.Is(err, errEnded) {
+		return err
+	}
+	return caxton.Errorf(caxton.Invalid, "wasm_exit", "the module ended with exit code 0, and was to go on").
+		WithHint("return from the function; only a command ends itself")
+}
 
 // read returns a copy of n bytes of the guest's memory.
 func (in *instance) read(p, n uint64) ([]byte, error) {

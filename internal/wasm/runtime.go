@@ -57,6 +57,7 @@ type Runtime struct {
 	mu      sync.Mutex // guards all below
 	modules map[string]*module
 	agents  map[*Agent]bool
+	coming  int // agents that are being made
 	closed  bool
 }
 

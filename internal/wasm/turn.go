@@ -46,7 +46,6 @@ type turn struct {
 	log         guestLog
 	trap        string
 	startup     time.Duration
-	err         error // the first error of the host: it ends the turn
 }
 
 // newTurn returns a turn of the agent. m is nil at the start and the end of an instance.
@@ -168,10 +167,9 @@ func (t *turn) call(ctx context.Context, tool string, args json.RawMessage) (cax
 		return caxton.ToolReturnedBody{}, &stop{errToolCalls(&t.limits)}
 	}
 	rt := t.a.rt
-	<-rt.slots // the guest does not run meanwhile: what it waits for may need the slot
-	r, err := t.calls.Call(ctx, tool, args)
-	rt.slots <- struct{}{} // at most until one of the others is stopped by its deadline
-	return r, err
+	<-rt.slots                                // the guest does not run meanwhile: what it waits for may need the slot
+	defer func() { rt.slots <- struct{}{} }() // after a panic too; at most until one of the others is stopped by its deadline
+	return t.calls.Call(ctx, tool, args)
 }
 
 // changes returns what was written, in the order of the keys.
