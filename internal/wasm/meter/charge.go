@@ -99,6 +99,7 @@ type frame struct {
 	branched bool // something branches to its label
 	entry    int  // the charge in force before it
 	double   int  // how many loops up to this one have a loop around them
+	carries  int  // how many values a branch to it carries at most
 	outmost  int  // the outmost frame that a branch within it goes to
 }
 

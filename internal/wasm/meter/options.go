@@ -16,6 +16,9 @@ type Options struct {
 	Exports         int // 20,000
 	ElementSegments int // 20,000
 	DataSegments    int // 100,000
+	Elements        int // of all element segments; 1,000,000
+	Customs         int // custom sections; 1,000
+	Joins           int // of one function: branches times locals, and the results they carry: what compiling costs; 5,000,000
 	FunctionBytes   int // size of one function; 4 MiB
 	Locals          int // of one function, parameters not counted; 10,000
 	Nesting         int // blocks within blocks of one function; 10,000
@@ -41,6 +44,9 @@ func (o Options) withDefaults() Options {
 	o.Exports = cmp.Or(o.Exports, 20_000)
 	o.ElementSegments = cmp.Or(o.ElementSegments, 20_000)
 	o.DataSegments = cmp.Or(o.DataSegments, 100_000)
+	o.Elements = cmp.Or(o.Elements, 1_000_000)
+	o.Customs = cmp.Or(o.Customs, 1_000)
+	o.Joins = cmp.Or(o.Joins, 5_000_000)
 	o.FunctionBytes = cmp.Or(o.FunctionBytes, 4*mib)
 	o.Locals = cmp.Or(o.Locals, 10_000)
 	o.Nesting = cmp.Or(o.Nesting, 10_000)

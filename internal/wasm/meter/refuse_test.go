@@ -50,6 +50,19 @@ func TestRefusals(t *testing.T) {
 		{"deep nesting", code(cat(bytes.Repeat([]byte{0x02, 0x40}, 20_000), bytes.Repeat([]byte{0x0b}, 20_000))...), meter.Options{}, caxton.TooLarge, meter.CodeTooLarge, []string{"nested"}},
 		{"large function", code(bytes.Repeat([]byte{1}, 100)...), meter.Options{FunctionBytes: 50}, caxton.TooLarge, meter.CodeTooLarge, []string{"bytes of a function"}},
 		{"large module", code(), meter.Options{ModuleBytes: 9}, caxton.TooLarge, meter.CodeTooLarge, []string{"limit of 9"}},
+		{"many custom sections", func(b *builder) { b.customs = slices.Repeat([][]byte{{0}}, 1001) }, meter.Options{}, caxton.TooLarge, meter.CodeTooLarge, []string{"1001 custom sections"}},
+		{"many elements", func(b *builder) {
+			code()(b)
+			segment := cat([]byte{1, 0}, leb(600_000), make([]byte, 600_000))
+			b.elements = [][]byte{segment, segment}
+		}, meter.Options{}, caxton.TooLarge, meter.CodeTooLarge, []string{"1200000 elements of segments"}},
+		{"branches that carry many locals", func(b *builder) {
+			b.function("", "", "", cat([]byte{1}, leb(5000), []byte{0x7f}), cat([]byte{0x02, 0x40}, bytes.Repeat([]byte{0x41, 0, 0x0d, 0}, 10_000), []byte{0x0b})...)
+		}, meter.Options{}, caxton.TooLarge, meter.CodeTooLarge, []string{"function 0", "values on branches"}},
+		{"branches of a table that carry many results", func(b *builder) {
+			b.types = [][]byte{funcType("", strings.Repeat("i", 1000))}
+			b.function("", "", "", nil, cat([]byte{0x02, 0, 0x41, 0, 0x0e}, leb(65_000), make([]byte, 65_001), []byte{0x0b})...)
+		}, meter.Options{}, caxton.TooLarge, meter.CodeTooLarge, []string{"values on branches"}},
 		{"label too far out", code(0x0c, 1), meter.Options{}, caxton.Invalid, meter.CodeInvalid, []string{"label 1"}},
 		{"else without if", code(0x05), meter.Options{}, caxton.Malformed, meter.CodeMalformed, []string{"else"}},
 		{"code behind the end", code(0x0b, 0x01), meter.Options{}, caxton.Malformed, meter.CodeMalformed, []string{"left over"}},

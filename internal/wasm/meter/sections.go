@@ -91,6 +91,9 @@ type parser struct {
 	tables    []Table
 	memories  []Memory
 	imported  struct{ functions, globals, tables, memories int }
+	width     int // locals and parameters of the function that is being read
+	joins     int // what its branches carry so far
+	elements  int // of all element segments so far
 	dataCount int // what the data count section says, or -1
 }
 
@@ -126,6 +129,7 @@ func (p *parser) split() {
 		switch position := slices.Index(order(), id); {
 		case id == customSection:
 			p.customs = append(p.customs, s)
+			p.atMost(at, len(p.customs), p.opts.Customs, "custom sections")
 			p.readCustom(s)
 		case id == tagSection:
 			p.fail(at, CodeUnsupported, "a tag section (exception handling) is not supported")

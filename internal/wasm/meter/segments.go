@@ -111,6 +111,8 @@ func (p *parser) element(s *section) {
 		size = 3
 	}
 	n := p.count("elements", size)
+	p.elements += n
+	p.atMost(at, p.elements, p.opts.Elements, "elements of segments")
 	p.module.InitialFuel += int64(n)
 	for range n {
 		if expressions {

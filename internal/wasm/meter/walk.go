@@ -44,7 +44,10 @@ func (p *parser) readCode(s *section) {
 // readBody reads the locals and instructions of a function and notes what to change.
 func (p *parser) readBody(s *section, f *flow) {
 	locals := p.readLocals()
+	t := &p.types[p.functions[p.place.function]]
+	p.width, p.joins = locals+len(t.Parameters), 0
 	f.begin(p.pos, costEntry+locals/LocalsPerUnit, &s.edits)
+	f.frames[0].carries = len(t.Results)
 	for len(f.frames) > 0 {
 		at := p.pos
 		op := p.byte()
@@ -136,7 +139,7 @@ func (p *parser) call(s *section, pos, which int) {
 func (p *parser) control(s *section, f *flow, op byte, at int) {
 	switch op {
 	case opBlock, opLoop, opIf:
-		p.blockType()
+		carries := p.blockType()
 		if len(f.frames) > p.opts.Nesting {
 			p.fail(at, CodeTooLarge, "blocks are nested deeper than %d", p.opts.Nesting)
 			return
@@ -146,6 +149,7 @@ func (p *parser) control(s *section, f *flow, op byte, at int) {
 			s.edits = append(s.edits, edit{pos: at, what: changeOpen, arg: int(p.buf[at+1])})
 		}
 		f.open(op, p.pos, double)
+		f.frames[len(f.frames)-1].carries = carries
 	case opElse:
 		if f.frames[len(f.frames)-1].op != opIf {
 			p.fail(at, CodeMalformed, "else without if")
@@ -186,25 +190,33 @@ func (p *parser) label(s *section, f *flow) {
 	}
 	f.branch(depth)
 	top := len(f.frames) - 1
+	p.joins += p.width + f.frames[top-depth].carries
+	p.atMost(at, p.joins, p.opts.Joins, "values on branches")
 	if more := f.frames[top].double - f.frames[top-depth].double; more > 0 {
 		s.edits = append(s.edits, edit{pos: at, cut: p.pos - at, what: changeNumber, arg: depth + more})
 	}
 }
 
-// blockType reads the type of a block: none, one result, or the index of a type.
-func (p *parser) blockType() {
+// blockType reads the type of a block: none, one result, or the index of a type. It returns how
+// many values a branch to the block carries at most.
+func (p *parser) blockType() int {
 	at := p.pos
 	if p.remaining() > 0 && p.buf[p.pos] == emptyBlock {
 		p.pos++
-		return
+		return 0
 	}
 	if p.remaining() > 0 && p.buf[p.pos]&0xc0 == 0x40 { // a negative number of one byte
 		p.valueType()
-		return
+		return 1
 	}
-	if i := p.signed(33); !p.failed() && (i < 0 || i >= int64(len(p.types))) {
+	i := p.signed(33)
+	if !p.failed() && (i < 0 || i >= int64(len(p.types))) {
 		p.fail(at, CodeInvalid, "type %d does not exist: there are %d", i, len(p.types))
 	}
+	if p.failed() {
+		return 0
+	}
+	return max(len(p.types[i].Parameters), len(p.types[i].Results))
 }
 
 // access reads alignment and offset of a load or store.
