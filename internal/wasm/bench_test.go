@@ -84,3 +84,14 @@ func BenchmarkAgents(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSystemCalls takes a thousand calls of WASI.
+func BenchmarkSystemCalls(b *testing.B) {
+	h := newBench(b, wasm.Config{})
+	a := h.agent(b, guest(b, "wasithousand"), wasm.Options{})
+	for b.Loop() {
+		if _, err := a.Handle(b.Context(), message("m1", "hi")); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -369,7 +369,7 @@ func TestFuelIsExact(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"command", "echo", "loop"} {
 		b := newBench(t, wasm.Config{})
-		a := b.agent(t, guest(t, name), wasm.Options{Limits: wasm.Limits{Fuel: 5000}})
+		a := b.agent(t, guest(t, name), wasm.Options{Limits: wasm.Limits{Fuel: 5000, Time: 30 * time.Second}})
 		if name == "echo" {
 			if err := a.Warm(t.Context()); err != nil {
 				t.Fatal(err)
@@ -388,7 +388,7 @@ func TestFuelIsExact(t *testing.T) {
 func TestSystemCalls(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, wasm.Config{})
-	a := b.agent(t, guest(t, "wasithousand"), wasm.Options{})
+	a := b.agent(t, guest(t, "wasithousand"), wasm.Options{Limits: wasm.Limits{Time: 30 * time.Second}})
 	if _, err := a.Handle(t.Context(), message("m1", "hi")); err != nil {
 		t.Fatal(err)
 	}
