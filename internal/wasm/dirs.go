@@ -49,7 +49,20 @@ func (in *instance) mounts() wazero.FSConfig {
 // A file is an open file. What goes through it costs the guest time and fuel.
 type file struct {
 	sys.File
-	in *instance
+	in     *instance
+	closed bool
+}
+
+// maxFiles is how many files one instance may have open: the server has not many more.
+const maxFiles = 64
+
+// Close closes the file.
+func (f *file) Close() sys.Errno {
+	if !f.closed {
+		f.closed = true
+		f.in.files--
+	}
+	return f.File.Close()
 }
 
 // Read reads on.
@@ -158,12 +171,16 @@ func (f *rootFS) OpenFile(name string, flag sys.Oflag, perm fs.FileMode) (sys.Fi
 			return nil, sys.ELOOP
 		}
 	}
+	if f.in.files >= maxFiles {
+		return nil, sys.EIO
+	}
 	a := sysfs.AdaptFS{FS: opener{f, osFlag(flag), perm.Perm() & 0o666}}
 	opened, n := a.OpenFile(name, flag, perm)
 	if n != 0 {
 		return nil, n
 	}
-	return &file{opened, f.in}, 0
+	f.in.files++
+	return &file{File: opened, in: f.in}, 0
 }
 
 // osFlag returns flags as the os package has them.

@@ -3,6 +3,7 @@ package wasm_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/caxton/caxton/internal/wasm"
@@ -77,5 +78,20 @@ func TestDirectories(t *testing.T) {
 	}
 	if _, err := b.rt.Agent(t.Context(), version(), guest(t, "opener"), wasm.Options{Dirs: []wasm.Dir{{Guest: "/data", Host: filepath.Join(root, "none")}}}); codeOf(err) != "wasm_refused" {
 		t.Errorf("a directory that is not there: %v, want wasm_refused", err)
+	}
+}
+
+// TestOpenFiles holds that a guest cannot take the open files of the whole server.
+func TestOpenFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "own"), []byte("o"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, wasm.Config{})
+	a := b.agent(t, guest(t, "opens"), wasm.Options{Dirs: []wasm.Dir{{Guest: "/data", Host: dir}}})
+	_, err := a.Handle(t.Context(), message("m1", "hi"))
+	if codeOf(err) != "wasm_exit" || !strings.Contains(err.Error(), "exit code 63") {
+		t.Errorf("Handle: %v, want 63 open files beside the directory", err)
 	}
 }

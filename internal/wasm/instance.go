@@ -23,6 +23,7 @@ type instance struct {
 	stdin bytes.Reader
 	since time.Time // it is idle since then
 	size  int64     // of its memory, then
+	files int       // open ones
 }
 
 // instantiate makes an instance for the turn, which pays for it.
