@@ -43,7 +43,7 @@ func (c *candidate) text() string {
 // A matching is what the words of a query find: it is looked for while the model embeds the query.
 type matching struct {
 	want  int  // 0 when nothing is looked for
-	rough bool // found by MatchRoughly
+	rough bool // found by MatchRoughly: only good beside the meaning of the query
 	done  sync.WaitGroup
 	found []memory.TextMatch
 	err   error
@@ -72,7 +72,8 @@ func (e *Engine) candidates(ctx context.Context, l *looking, ahead *matching, wa
 	var wordsErr, meaningErr, aboutErr error
 	var all sync.WaitGroup
 	rough := ahead.rough && l.unit != nil
-	if l.q.Mode != memory.Meaning && want != ahead.want && !rough {
+	matched := !ahead.rough && want == ahead.want
+	if l.q.Mode != memory.Meaning && !matched && !rough {
 		all.Go(func() { matches, wordsErr = e.store.Match(ctx, l.q.Access, l.q.Text, l.q.Filter, want) })
 	}
 	if l.q.Mode == memory.Hybrid && len(l.ask.persons)+len(l.ask.things) > 0 {
@@ -82,7 +83,7 @@ func (e *Engine) candidates(ctx context.Context, l *looking, ahead *matching, wa
 		hits, meaningErr = e.index.Load().Search(ctx, l.unit, want, vector.Options{Groups: vectorGroups(l.groups)})
 	}
 	all.Wait()
-	if rough || want == ahead.want {
+	if rough || matched {
 		ahead.done.Wait()
 		matches, wordsErr = ahead.found, ahead.err
 	}
