@@ -135,21 +135,62 @@ func (e *Engine) nearest(ctx context.Context, l *looking, rough []memory.TextMat
 	if err != nil {
 		return nil, fmt.Errorf("search memory: %w", err)
 	}
-	var order []int
+	byRank := func(a, b int) int { return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(ids[b], ids[a])) }
+	var order, fresh []int
 	for i := range rough {
-		if !in[i] && !x.Contains(ids[i]) {
-			in[i], sums[i] = true, (weight+unseenCosine/rough[0].Score)*rough[i].Score
-		}
-		if in[i] {
+		switch {
+		case in[i]:
 			order = append(order, i)
+		case !x.Contains(ids[i]):
+			sums[i] = (weight + unseenCosine/rough[0].Score) * rough[i].Score
+			fresh = append(fresh, i)
 		}
 	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(ids[b], ids[a])) })
-	best := make([]memory.TextMatch, min(want, len(order)))
+	slices.SortFunc(order, byRank)
+	order = order[:min(want, len(order))]
+	for len(fresh) > 0 && (len(order) < want || byRank(fresh[0], order[len(order)-1]) < 0) { // rough are the best first
+		n := min(want, len(fresh))
+		found, err := e.there(ctx, l, rough, fresh[:n])
+		if err != nil {
+			return nil, err
+		}
+		order = append(order, found...)
+		slices.SortFunc(order, byRank)
+		order, fresh = order[:min(want, len(order))], fresh[n:]
+	}
+	best := make([]memory.TextMatch, len(order))
 	for i := range best {
 		best[i] = rough[order[i]]
 	}
 	return best, nil
+}
+
+// there returns those of some rough matches that the store gives within the access. The index tells it of those that
+// it has; the others may be of any scope, past, or repetitions, which never come into the index.
+func (e *Engine) there(ctx context.Context, l *looking, rough []memory.TextMatch, some []int) (found []int, err error) {
+	by := make(map[caxton.MemoryID]int, len(some))
+	ids := make([]caxton.MemoryID, len(some))
+	for i, n := range some {
+		ids[i], by[rough[n].ID] = rough[n].ID, n
+	}
+	entities, err := e.hits(ctx, l, ids)
+	if err != nil {
+		return nil, fmt.Errorf("search memory: %w", err)
+	}
+	for i := range entities {
+		if n, ok := by[passageID(&entities[i])]; ok {
+			found = append(found, n)
+		}
+	}
+	return found, nil
+}
+
+// passageID is the ID of the passage behind a hit.
+func passageID(en *caxton.Entity) caxton.MemoryID {
+	if len(en.Observations) > 0 {
+		return caxton.MemoryID(en.Observations[0].ID)
+	}
+	return caxton.MemoryID(en.ID)
 }
 
 func vectorGroups(groups []memory.Group) []vector.Group {
@@ -282,16 +323,15 @@ func (e *Engine) read(ctx context.Context, l *looking, cs []*candidate) ([]*cand
 	found := make([]*candidate, 0, len(entities))
 	for i := range entities {
 		en := &entities[i]
-		id, since := caxton.MemoryID(en.ID), en.UpdatedAt
+		since := en.UpdatedAt
 		if len(en.Observations) > 0 {
 			o := &en.Observations[0]
-			id = caxton.MemoryID(o.ID)
 			since = o.Known.From
 			if !o.Valid.From.IsZero() {
 				since = o.Valid.From
 			}
 		}
-		c := by[id]
+		c := by[passageID(en)]
 		if c == nil {
 			continue
 		}
