@@ -110,7 +110,8 @@ func (db *DB) Match(ctx context.Context, a memory.Access, query string, f memory
 const aFewPassages = 2000
 
 // MatchRoughly returns the passages that have the rarest and the most words of a query, best first, with the sum of
-// what their words weigh as their score. Those that a may not see may be among them.
+// what their words weigh as their score. Those that a may not see may be among them, besides the limit: there are as
+// many more as it takes to have about limit that a sees.
 func (db *DB) MatchRoughly(ctx context.Context, a memory.Access, query string, limit int) (found []memory.TextMatch, err error) {
 	err = db.look(ctx, "text_match", a, memory.AsOf{}, func(r *reader) error {
 		c, terms, err := r.asked(&db.terms, query)
@@ -124,6 +125,9 @@ func (db *DB) MatchRoughly(ctx context.Context, a memory.Access, query string, l
 		candidates, err := r.candidates(c, terms, within)
 		if err != nil {
 			return err
+		}
+		if !r.seen.all && within == "" {
+			limit = int(float64(limit) * float64(c.passages) / float64(max(c.mine, 1)))
 		}
 		limit = min(limit, len(candidates))
 		best(candidates, limit)

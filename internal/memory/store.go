@@ -218,7 +218,8 @@ type Store interface {
 	Match(ctx context.Context, a Access, query string, f Filter, limit int) ([]TextMatch, error)
 	// MatchRoughly returns the passages that have the rarest and the most words of a query, best first,
 	// without reading them: Score is the sum of what their words weigh in BM25. Passages that a may not see, or
-	// that are past, may be among them: they are only good to be looked up by what heeds the access.
+	// that are past, may be among them: they are only good to be looked up by what heeds the access. For those
+	// of other scopes there may be more than limit.
 	// EntityID and Group are not set.
 	MatchRoughly(ctx context.Context, a Access, query string, limit int) ([]TextMatch, error)
 	// Weigh returns for each of es, as Hits returned them, the Score that Match gives it for a query,
