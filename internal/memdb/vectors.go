@@ -291,7 +291,7 @@ func (db *DB) DropModel(ctx context.Context, model string) error {
 				return err
 			}
 			if more = t.Changes() == slice; more {
-				return nil
+				return t.exec(`UPDATE models SET vectors=vectors-? WHERE n=?`, slice, m)
 			}
 			return t.exec(`DELETE FROM models WHERE n=?`, m)
 		})
