@@ -126,7 +126,7 @@ func (w *printer) definition(def caxton.Definition) {
 	w.set("tool_config", tables(def.ToolConfig))
 	w.set("capability_metadata", tables(def.Metadata))
 	w.extra("", def.Extra)
-	if def.SystemPrompt != def.Documentation {
+	if def.SystemPrompt != def.Documentation || def.IsModule() && def.SystemPrompt != "" { // a module does not take its page for a prompt
 		w.set("system_prompt", def.SystemPrompt)
 	}
 	w.set("user_prompt_template", def.Templates.User)

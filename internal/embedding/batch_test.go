@@ -82,8 +82,8 @@ func fill(t *testing.T, wg *sync.WaitGroup, p *embedding.Provider) {
 	errs := make([]error, permits)
 	for i := range errs {
 		ask(t.Context(), wg, p, &errs[i], fmt.Sprintf("first %d", i))
+		synctest.Wait() // or two of them may make one batch
 	}
-	synctest.Wait()
 	if s := p.Stats(); s.Waiting != 0 {
 		t.Fatalf("%d texts wait although there are permits", s.Waiting)
 	}
