@@ -172,7 +172,7 @@ func (cfg Config) temporary() string {
 
 func openConn(ctx context.Context, cfg Config, read bool) (*conn, error) {
 	name := sqlitefile.URL(cfg.Path, "", "")
-	settings := `PRAGMA busy_timeout=5000; ` + cfg.temporary()
+	settings := `PRAGMA busy_timeout=20000; ` + cfg.temporary()
 	if read {
 		name = sqlitefile.URL(cfg.Path, "mode", "ro")
 		settings += `; CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, passages, row); PRAGMA query_only=ON`

@@ -1,3 +1,7 @@
+// Hundreds of megabytes on the disk hold up every other test, and there is no race to be found in it.
+
+//go:build !race
+
 package memdb_test
 
 import (

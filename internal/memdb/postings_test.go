@@ -53,7 +53,7 @@ func TestPostingsFollowWrites(t *testing.T) {
 		return a
 	}
 	var ids []caxton.EntityID
-	for step := range 600 {
+	for step := range 250 {
 		clock.Tick()
 		var err error
 		switch n := r.IntN(10); {
