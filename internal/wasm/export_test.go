@@ -28,3 +28,9 @@ func ParseOutput(data []byte, most int) error {
 	_, err := parseOutput(data, most, "m1")
 	return err
 }
+
+// Grow returns the memory of a guest of at most most bytes as it grows, and what gives it back.
+func Grow(most uint64) (grow func(size uint64) []byte, release func()) {
+	l := new(linear)
+	return l.Allocate(0, most).Reallocate, l.release
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 )
 
@@ -20,6 +21,7 @@ type instance struct {
 	mod   api.Module
 	funcs map[string]api.Function // exports that were called: each has a stack of its own, which is worth keeping
 	turn  *turn                   // nil when it is idle
+	mem   linear
 	stdin bytes.Reader
 	since time.Time // it is idle since then
 	size  int64     // of its memory, then
@@ -46,8 +48,9 @@ func (a *Agent) instantiate(ctx context.Context, t *turn) (in *instance, err err
 	if err := t.charge(a.module.initial); err != nil {
 		return nil, err
 	}
-	in.mod, err = a.module.rt.InstantiateModule(in.context(ctx), a.module.compiled, cfg)
+	in.mod, err = a.module.rt.InstantiateModule(experimental.WithMemoryAllocator(in.context(ctx), &in.mem), a.module.compiled, cfg)
 	if err != nil {
+		in.mem.release()
 		t.used += t.granted
 		return nil, t.fault(err)
 	}
@@ -202,6 +205,7 @@ func (in *instance) discard(ctx context.Context) {
 	if in.mod != nil {
 		_ = in.mod.Close(ctx) // there is nothing to lose
 	}
+	in.mem.release()
 }
 
 // stdout, stderr and random are an instance's for the turn that it works for.
