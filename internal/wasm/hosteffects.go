@@ -82,6 +82,7 @@ func (c *hostCall) one(data []byte) (said, int64) {
 	if err := c.t.roomFor(len(data)); err != nil {
 		halt(err)
 	}
+	spend(c.mod, readJSON*len(data))
 	all, err := parseOutput(data, 1, c.t.id())
 	if err != nil {
 		return said{}, c.failWith(err)

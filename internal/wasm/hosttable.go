@@ -29,7 +29,9 @@ func messageFuncs() []hostFunc {
 		{name: "receive_message", params: types(i32, i32), result: i32, run: receive},
 		{name: "agent_message_receive", params: types(i32, i32), result: i32, run: receive},
 		{name: "respond", params: types(i32, i32), result: i32, run: func(c *hostCall) int64 {
-			if err := c.t.say(c.view(0)); err != nil {
+			data := c.view(0)
+			spend(c.mod, readJSON*len(data))
+			if err := c.t.say(data); err != nil {
 				halt(err)
 			}
 			return 0
@@ -174,6 +176,7 @@ func abort(c *hostCall) int64 {
 
 // sleep waits at the cost of the turn's time.
 func (t *turn) sleep(d time.Duration) {
+	t.unqueue()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -49,6 +49,7 @@ func (a *Agent) instantiate(ctx context.Context, t *turn) (in *instance, err err
 		return nil, err
 	}
 	in.mod, err = a.module.rt.InstantiateModule(experimental.WithMemoryAllocator(in.context(ctx), &in.mem), a.module.compiled, cfg)
+	t.unqueue()
 	if err != nil {
 		in.mem.release()
 		t.used += t.granted
@@ -103,6 +104,7 @@ func (in *instance) call(ctx context.Context, name string, args ...uint64) ([]ui
 	t := in.turn
 	t.ctx = ctx
 	res, err := f.Call(in.context(ctx), args...)
+	t.unqueue()
 	if in.a.module.memory {
 		t.memory = max(t.memory, caxton.Size(in.mod.Memory().Size()))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +167,43 @@ func TestWaitingLeavesRoom(t *testing.T) {
 	}
 	close(answered)
 	wg.Wait()
+}
+
+// TestLongTurns holds that guests which work for long take turns, and that one which waits
+// for a tool stands in nobody's way: what it waits for may be such a guest too.
+func TestLongTurns(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{MaxLong: 1})
+	outer := b.agent(t, guest(t, "worker"), wasm.Options{}, "calculator")
+	inner := b.agent(t, guest(t, "worker"), wasm.Options{}, "calculator")
+	var waiting atomic.Bool
+	b.calls.wait = func(ctx context.Context) error {
+		if waiting.Swap(true) {
+			return nil // one of the others
+		}
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				if out, err := inner.Handle(ctx, message(fmt.Sprintf("m2-%d", i), "hi")); err != nil || len(out) != 1 {
+					t.Errorf("Handle = %+v, %v", out, err)
+				}
+			})
+		}
+		wg.Wait()
+		return nil
+	}
+	if got := say(t, outer, "m1", "hi"); got != `"done"` {
+		t.Errorf("the answer is %s", got)
+	}
+	stopped := b.agent(t, guest(t, "loop"), wasm.Options{Limits: wasm.Limits{Time: 20 * time.Millisecond, Fuel: 1 << 40}})
+	for i := range 3 { // each gives back its place
+		if _, err := stopped.Handle(t.Context(), message(fmt.Sprintf("m3-%d", i), "hi")); codeOf(err) != "wasm_deadline" {
+			t.Errorf("Handle: %v", err)
+		}
+	}
+	if got := say(t, outer, "m4", "hi"); got != `"done"` {
+		t.Errorf("afterwards the answer is %s", got)
+	}
 }
 
 // TestIdleMemory holds that instances over the server's limit are not kept.

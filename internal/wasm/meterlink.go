@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"github.com/caxton/caxton/internal/wasm/meter"
 	"github.com/tetratelabs/wazero"
@@ -72,6 +73,9 @@ func refuel(ctx context.Context, _ api.Module, stack []uint64) {
 	if ctx.Err() != nil {
 		halt(errDeadline(ctx, &t.limits))
 	}
+	if t.granted > 0 { // it has run for about a millisecond
+		t.queue(ctx)
+	}
 	grant := min(max(0, -balance)+chunk, t.fuel)
 	if grant <= 0 || balance+grant < 0 {
 		halt(errFuel(&t.limits))
@@ -79,6 +83,28 @@ func refuel(ctx context.Context, _ api.Module, stack []uint64) {
 	t.fuel -= grant
 	t.granted += grant
 	stack[0] = uint64(balance + grant) //nolint:gosec // not negative
+}
+
+// queue lets others have the processor, and waits until a guest that works for longer may go
+// on. Go cannot interrupt a guest between two looks: with guests on all processors everybody
+// else would wait for these, and the network would be looked at every ten milliseconds only.
+func (t *turn) queue(ctx context.Context) {
+	t.unqueue()
+	runtime.Gosched()
+	select {
+	case t.a.rt.lanes <- struct{}{}:
+		t.lane = true
+	case <-ctx.Done():
+		halt(errDeadline(ctx, &t.limits))
+	}
+}
+
+// unqueue gives back what queue took. The guest has ended, or waits.
+func (t *turn) unqueue() {
+	if t.lane {
+		t.lane = false
+		<-t.a.rt.lanes
+	}
 }
 
 // gauge returns the global in which an instance counts.

@@ -30,6 +30,9 @@ func (a *Agent) runCommand(ctx context.Context, t *turn) error {
 
 // sayOut takes what the guest has written as what it says. Room was taken when it wrote.
 func (t *turn) sayOut() error {
+	if err := t.charge(readJSON * int64(t.out.Len())); err != nil {
+		return err
+	}
 	all, err := parseOutput(t.out.Bytes(), t.limits.Outputs-len(t.said), t.id())
 	t.said = append(t.said, all...)
 	return err
@@ -67,6 +70,9 @@ func (in *instance) packed(ctx context.Context, v uint64, msg region) error {
 	}
 	data, err := in.read(v>>32, v&(1<<32-1))
 	if err != nil {
+		return err
+	}
+	if err := in.turn.charge(readJSON * int64(len(data))); err != nil {
 		return err
 	}
 	if err := in.turn.say(data); err != nil {
@@ -137,6 +143,9 @@ func (in *instance) response(ctx context.Context, msg region) error {
 				WithHint("return how many bytes the answer has"))
 		case n > 0:
 			data, err := in.read(uint64(room.at), uint64(n))
+			if err == nil {
+				err = in.turn.charge(readJSON * int64(len(data)))
+			}
 			if err == nil {
 				err = in.turn.say(data)
 			}

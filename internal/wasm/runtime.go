@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type Config struct {
 	Ceilings      Limits      // Ceilings()
 	MaxAgents     int         // 10,000
 	MaxConcurrent int         // guests that run at once: 100
+	MaxLong       int         // of them, those that run for longer than a millisecond: the processors but one, at least 1
 	IdleMemory    caxton.Size // of all instances that are kept ready: 512 MiB; what is over is released after its turn
 
 	// Calls begins the tool calls of a turn, after what has to be approved first; nil when no
@@ -49,6 +51,7 @@ type Runtime struct {
 	table map[hostKey][]hostFunc
 	wasi  map[string]funcType
 	slots chan struct{} // capacity MaxConcurrent: one token for each guest that runs
+	lanes chan struct{} // capacity MaxLong: one token for each guest that has run for longer
 	born  time.Time
 	idle  atomic.Int64 // bytes of memory of the instances that are kept ready
 
@@ -67,6 +70,7 @@ func New(cfg Config) *Runtime {
 	cfg.Defaults = cfg.Defaults.or(defaults())
 	cfg.MaxAgents = cmp.Or(cfg.MaxAgents, 10_000)
 	cfg.MaxConcurrent = cmp.Or(cfg.MaxConcurrent, 100)
+	cfg.MaxLong = cmp.Or(cfg.MaxLong, max(1, runtime.GOMAXPROCS(0)-1))
 	cfg.IdleMemory = cmp.Or(cfg.IdleMemory, 512*caxton.MiB)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -79,7 +83,7 @@ func New(cfg Config) *Runtime {
 		_, _ = rand.Read(cfg.Seed) // never fails
 	}
 	return &Runtime{
-		cfg: cfg, store: store{cfg.CacheDir}, table: hostTable(), wasi: wasiTypes(), slots: make(chan struct{}, cfg.MaxConcurrent), born: cfg.Now(),
+		cfg: cfg, store: store{cfg.CacheDir}, table: hostTable(), wasi: wasiTypes(), slots: make(chan struct{}, cfg.MaxConcurrent), lanes: make(chan struct{}, cfg.MaxLong), born: cfg.Now(),
 		modules: map[string]*module{}, agents: map[*Agent]bool{},
 	}
 }

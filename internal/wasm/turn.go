@@ -37,6 +37,7 @@ type turn struct {
 	granted     int64 // instructions handed out so far
 	used        int64
 	startupUsed int64
+	lane        bool // it has one of Runtime.lanes
 	memory      caxton.Size
 	hostCalls   int
 	toolCalls   int
@@ -87,6 +88,9 @@ func (t *turn) now() time.Time {
 	}
 	return time.Unix(0, 0)
 }
+
+// readJSON is what reading a byte of JSON costs, in instructions.
+const readJSON = 8
 
 // say takes what the guest wrote.
 func (t *turn) say(data []byte) error {
@@ -167,6 +171,7 @@ func (t *turn) call(ctx context.Context, tool string, args json.RawMessage) (cax
 		return caxton.ToolReturnedBody{}, &stop{errToolCalls(&t.limits)}
 	}
 	rt := t.a.rt
+	t.unqueue()
 	<-rt.slots                                // the guest does not run meanwhile: what it waits for may need the slot
 	defer func() { rt.slots <- struct{}{} }() // after a panic too; at most until one of the others is stopped by its deadline
 	return t.calls.Call(ctx, tool, args)

@@ -335,7 +335,7 @@ func TestFaults(t *testing.T) {
 		{"wasistorm", wasm.Limits{Fuel: 1_000_000_000, Time: 50 * time.Millisecond}, "wasm_deadline", caxton.Timeout, ""},
 		{"pluginlie", small, "wasm_bad_pointer", caxton.Invalid, "offset 4096"},
 	}
-	b := newBench(t, wasm.Config{})
+	b := newBench(t, wasm.Config{MaxLong: 1})
 	other := b.agent(t, guest(t, "echo"), wasm.Options{})
 	for _, tt := range tests {
 		t.Run(tt.name+" "+tt.code, func(t *testing.T) {

@@ -153,7 +153,7 @@ func invalidUTF8(data []byte) int {
 }
 
 func skipSpace(data []byte, at int) int {
-	for at < len(data) && bytes.IndexByte([]byte(" \t\r\n"), data[at]) >= 0 {
+	for at < len(data) && (data[at] == ' ' || data[at] == '\n' || data[at] == '\t' || data[at] == '\r') {
 		at++
 	}
 	return at
