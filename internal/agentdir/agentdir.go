@@ -24,6 +24,8 @@ type Deployer interface {
 // A Registry knows what is deployed. *registry.Registry provides it.
 type Registry interface {
 	Agents() []caxton.Agent
+	From(source string) (caxton.Agent, bool)
+	Named(slug string) (caxton.Agent, bool)
 	Resolve(ref string) (caxton.Agent, error)
 	Version(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error)
 	Versions(ctx context.Context, id caxton.AgentID) ([]caxton.AgentVersion, error)

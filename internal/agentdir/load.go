@@ -66,10 +66,8 @@ func (d *Dir) load(ctx context.Context, name string, why reason) (caxton.Deploym
 
 // owner returns the agent that came from the file at path, or nil.
 func (d *Dir) owner(path string) *caxton.Agent {
-	for _, a := range d.registry.Agents() {
-		if a.Source == path {
-			return &a
-		}
+	if a, ok := d.registry.From(path); ok {
+		return &a
 	}
 	return nil
 }
@@ -127,9 +125,8 @@ func (d *Dir) twice(ctx context.Context, req caxton.DeployRequest, name string, 
 		}
 		return nil
 	}
-	for _, a := range d.registry.Agents() {
-		other := filepath.Base(a.Source)
-		if a.Slug == dep.Agent.Slug && d.ours(&a) && other != name && exists(a.Source) {
+	if a, ok := d.registry.Named(dep.Agent.Slug); ok {
+		if other := filepath.Base(a.Source); d.ours(&a) && other != name && exists(a.Source) {
 			return errTaken(name, dep.Agent.Name, other)
 		}
 	}

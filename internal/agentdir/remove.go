@@ -22,10 +22,8 @@ func (d *Dir) Remove(ctx context.Context, id caxton.AgentID, force bool) error {
 	}
 	defer unlock()
 	var agent *caxton.Agent
-	for _, a := range d.registry.Agents() {
-		if a.ID == id && d.ours(&a) && exists(a.Source) {
-			agent = &a
-		}
+	if a, err := d.registry.Resolve(string(id)); err == nil && d.ours(&a) && exists(a.Source) {
+		agent = &a
 	}
 	if agent == nil {
 		return d.deployer.Remove(ctx, id, force)

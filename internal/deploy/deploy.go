@@ -16,7 +16,8 @@ import (
 
 // A Registry keeps what is deployed. *registry.Registry provides it.
 type Registry interface {
-	Agents() []caxton.Agent
+	From(source string) (caxton.Agent, bool)
+	Named(slug string) (caxton.Agent, bool)
 	Agent(id caxton.AgentID) (caxton.Agent, error)
 	Version(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error)
 	Deploy(ctx context.Context, v caxton.AgentVersion, stem string, move bool) (caxton.Agent, error)
@@ -270,24 +271,16 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 
 // target returns the agent a request is for.
 func (d *Deployer) target(req caxton.DeployRequest, def caxton.Definition) (caxton.Agent, bool) {
-	slug := caxton.Slug(def.Name)
-	var byName *caxton.Agent
-	agents := d.registry.Agents()
-	for i := range agents {
-		a := &agents[i]
-		switch {
-		case a.ID == req.Target:
-			return *a, true
-		case req.Target == "" && req.Source != "" && req.Source != "api" && a.Source == req.Source:
-			return *a, true // the same file, whatever it calls itself now
-		case a.Slug == slug:
-			byName = a
+	if req.Target != "" {
+		a, err := d.registry.Agent(req.Target)
+		return a, err == nil
+	}
+	if req.Source != "" && req.Source != "api" {
+		if a, ok := d.registry.From(req.Source); ok {
+			return a, true // the same file, whatever it calls itself now
 		}
 	}
-	if req.Target == "" && byName != nil {
-		return *byName, true
-	}
-	return caxton.Agent{}, false
+	return d.registry.Named(caxton.Slug(def.Name))
 }
 
 // try asks whether a version can run, unless its text is in force already.

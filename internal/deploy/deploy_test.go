@@ -447,7 +447,7 @@ type fixed struct {
 	a caxton.Agent
 }
 
-func (f *fixed) Agents() []caxton.Agent                     { return []caxton.Agent{f.a} }
+func (f *fixed) Named(string) (caxton.Agent, bool)          { return f.a, true }
 func (f *fixed) Agent(caxton.AgentID) (caxton.Agent, error) { return f.a, nil }
 func (f *fixed) Deploy(_ context.Context, v caxton.AgentVersion, _ string, _ bool) (caxton.Agent, error) {
 	f.a.Version++

@@ -58,6 +58,8 @@ func (h *house) Agents() []caxton.Agent {
 	return []caxton.Agent{greeter()}
 }
 
+func (h *house) Len() int { return len(h.Agents()) }
+
 func (h *house) Agent(id caxton.AgentID) (caxton.Agent, error) { return h.Resolve(string(id)) }
 
 func (h *house) Resolve(ref string) (caxton.Agent, error) {

@@ -118,7 +118,7 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 
 func (s *Server) health() api.Health {
 	h := api.Health{
-		Status: "healthy", MemoryBackend: "embedded", Agents: len(s.deps.Registry.Agents()),
+		Status: "healthy", MemoryBackend: "embedded", Agents: s.deps.Registry.Len(),
 		Version: s.cfg.Version, UptimeSeconds: s.cfg.Now().Sub(s.started).Seconds(),
 	}
 	if s.draining.Load() {

@@ -41,6 +41,7 @@ type Router interface {
 // A Registry knows what is deployed. *registry.Registry provides it.
 type Registry interface {
 	Agents() []caxton.Agent
+	Len() int
 	Resolve(ref string) (caxton.Agent, error)
 	Providers(c caxton.Capability) []caxton.Agent
 	Capabilities() []caxton.Capability

@@ -42,7 +42,7 @@ func askEach(tb testing.TB, v *victim, agents []string) []time.Duration {
 		began := time.Now()
 		r, err := v.client.Send(tb.Context(), api.Message{Receiver: name, Text: "hello"}, 30*time.Second)
 		took[i] = time.Since(began)
-		if err != nil || r.Reply == nil || r.Reply.Performative != "inform" {
+		if err != nil || r.Reply == nil || r.Reply.Performative == "failure" {
 			tb.Fatalf("%s answered %+v, %v", name, r.Reply, err)
 		}
 	}
@@ -60,8 +60,8 @@ func deployAll(tb testing.TB, v *victim, kind string, n int, module func(i int) 
 			for i := range next {
 				names[i] = fmt.Sprintf("%s-%d", kind, i)
 				if _, err := v.client.Deploy(tb.Context(), api.Deploy{
-					Text: []byte("---\nname: " + names[i] + "\ntype: wasm\n---\n"), Module: module(i),
-				}); err != nil {
+					Text: []byte("---\nname: " + names[i] + "\ntype: wasm\ntools: [send_message, calculator, memory_store, memory_search]\n---\n"), Module: module(i),
+				}); err != nil && !tb.Failed() {
 					tb.Errorf("%s: %v", names[i], err)
 				}
 			}

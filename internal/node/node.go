@@ -580,7 +580,7 @@ func (n *node) announce(ctx context.Context, info *Info, started time.Time) {
 		n.log.WarnContext(ctx, "lock file not written", "error", err)
 	}
 	standard := n.catalog.Standard()
-	info.DataDir, info.AgentsDir, info.Agents = n.layout.Data, n.layout.Agents, len(n.registry.Agents())
+	info.DataDir, info.AgentsDir, info.Agents = n.layout.Data, n.layout.Agents, n.registry.Len()
 	info.Provider, info.Model, info.Reason = standard.Provider, standard.Model, n.reason
 	n.log.InfoContext(ctx, "server ready", "api", info.APIAddr, "metrics", info.MetricsAddr, "socket", info.Socket, "data_dir", info.DataDir,
 		"agents_dir", info.AgentsDir, "agents", info.Agents, "llm_provider", info.Provider, "llm_model", info.Model, "llm_reason", info.Reason,

@@ -116,7 +116,7 @@ func (r *Registry) propose(ctx context.Context, c command) (caxton.Agent, error)
 func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // Apply does one command: the log calls it, in order. It checks the command against the
-// state, stores the outcome, swaps the snapshot, and tells the observers.
+// state, stores the outcome, has it found, and tells the observers.
 func (r *Registry) Apply(ctx context.Context, b []byte) error {
 	var c command
 	if err := json.Unmarshal(b, &c); err != nil {
@@ -125,23 +125,21 @@ func (r *Registry) Apply(ctx context.Context, b []byte) error {
 	if c.Format != commandFormat {
 		return caxton.Errorf(caxton.Conflict, "command_newer", "a change has format %d, this program knows %d", c.Format, commandFormat)
 	}
-	old := r.state.Load()
 	if c.Op == opRemove {
-		return r.remove(ctx, old, c.ID)
+		return r.remove(ctx, c.ID)
 	}
-	a, v, err := r.next(ctx, old, &c)
+	a, v, err := r.next(ctx, &c)
 	if err != nil {
 		return err
 	}
-	if was := old.byID[a.ID]; v == nil && was != nil && same(&a, was) {
+	if was := r.state.byID.get(a.ID); v == nil && was != nil && same(&a, was) {
 		return nil
 	}
 	a.UpdatedAt = c.At
 	if err := r.store.SaveAgent(ctx, a, v); err != nil {
 		return err
 	}
-	agents := slices.DeleteFunc(slices.Clone(old.agents), func(o caxton.Agent) bool { return o.ID == a.ID })
-	r.state.Store(newSnapshot(append(agents, a)))
+	r.state.put(a)
 	if v != nil {
 		r.remember(*v)
 	}
@@ -159,8 +157,8 @@ func same(a, b *caxton.Agent) bool {
 }
 
 // next returns the agent as it is after c, and the version that c adds, if any.
-func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Agent, *caxton.AgentVersion, error) {
-	was := s.byID[c.ID]
+func (r *Registry) next(ctx context.Context, c *command) (caxton.Agent, *caxton.AgentVersion, error) {
+	was := r.state.byID.get(c.ID)
 	if was == nil && c.Op != opDeploy {
 		_, err := r.Agent(c.ID)
 		return caxton.Agent{}, nil, err
@@ -171,7 +169,7 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 	}
 	switch c.Op {
 	case opDeploy:
-		return r.deployed(ctx, s, a, was == nil, c)
+		return r.deployed(ctx, a, was == nil, c)
 	case opActivate:
 		v, err := r.store.AgentVersion(ctx, c.ID, c.Number)
 		if err != nil {
@@ -180,7 +178,7 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 		supersede(&a, v.Number, c)
 		activate(&a, &v, c.Move)
 	case opRollout:
-		return r.begin(ctx, s, a, c)
+		return r.begin(ctx, a, c)
 	case opStage:
 		if err := r.stage(ctx, &a, c); err != nil {
 			return a, nil, err
@@ -208,18 +206,18 @@ func (r *Registry) next(ctx context.Context, s *snapshot, c *command) (caxton.Ag
 	default:
 		return a, nil, caxton.Errorf(caxton.Conflict, "command_newer", "this program does not know the change %.40q", c.Op)
 	}
-	if o, ref := s.clash(&a); o != nil {
+	if o, ref := r.state.clash(&a); o != nil {
 		return a, nil, errTaken(&a, o, ref)
 	}
 	return a, nil, nil
 }
 
 // deployed returns the agent after a deployment, and the version unless it is the active one.
-func (r *Registry) deployed(ctx context.Context, s *snapshot, a caxton.Agent, fresh bool, c *command) (caxton.Agent, *caxton.AgentVersion, error) {
+func (r *Registry) deployed(ctx context.Context, a caxton.Agent, fresh bool, c *command) (caxton.Agent, *caxton.AgentVersion, error) {
 	v := c.Version
 	if fresh {
-		if c.Limit > 0 && len(s.agents) >= c.Limit {
-			return a, nil, caxton.Errorf(caxton.Exhausted, "agent_limit", "%d agents are deployed, as many as allowed", len(s.agents)).
+		if n := r.Len(); c.Limit > 0 && n >= c.Limit {
+			return a, nil, caxton.Errorf(caxton.Exhausted, "agent_limit", "%d agents are deployed, as many as allowed", n).
 				WithHint("remove one, or raise agents.max_agents")
 		}
 		a.ID, a.Type, a.CreatedAt = c.ID, c.Type, c.At
@@ -239,7 +237,7 @@ func (r *Registry) deployed(ctx context.Context, s *snapshot, a caxton.Agent, fr
 			if c.Move {
 				a.MinVersion = a.Version
 			}
-			if o, ref := s.clash(&a); o != nil { // it may come from another file now
+			if o, ref := r.state.clash(&a); o != nil { // it may come from another file now
 				return a, nil, errTaken(&a, o, ref)
 			}
 			return a, nil, nil
@@ -249,7 +247,7 @@ func (r *Registry) deployed(ctx context.Context, s *snapshot, a caxton.Agent, fr
 	a.Versions = v.Number
 	supersede(&a, v.Number, c)
 	activate(&a, &v, c.Move)
-	if o, ref := s.clash(&a); o != nil {
+	if o, ref := r.state.clash(&a); o != nil {
 		return a, nil, errTaken(&a, o, ref)
 	}
 	return a, &v, nil
@@ -283,15 +281,15 @@ func errTaken(a, other *caxton.Agent, ref string) error {
 		WithHint("choose another name, or remove %s first", other.Slug)
 }
 
-func (r *Registry) remove(ctx context.Context, s *snapshot, id caxton.AgentID) error {
+func (r *Registry) remove(ctx context.Context, id caxton.AgentID) error {
 	if _, err := r.Agent(id); err != nil {
 		return err
 	}
 	if err := r.store.DeleteAgent(ctx, id); err != nil {
 		return err
 	}
-	r.state.Store(newSnapshot(slices.DeleteFunc(slices.Clone(s.agents), func(o caxton.Agent) bool { return o.ID == id })))
-	r.mu.Lock() // after the swap: see remember
+	r.state.remove(id)
+	r.mu.Lock() // after that: see remember
 	r.order = slices.DeleteFunc(r.order, func(k versionKey) bool {
 		if k.id == id {
 			delete(r.recent, k)

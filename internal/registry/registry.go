@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/caxton/caxton"
-	"github.com/caxton/caxton/internal/tree"
 )
 
 // A Store keeps what is deployed. *sqlite.DB provides it.
@@ -43,7 +41,7 @@ type Registry struct {
 	store Store
 	log   Log
 	cfg   Config
-	state atomic.Pointer[snapshot]
+	state directory
 
 	mu        sync.Mutex // guards all below
 	observers []Observer
@@ -61,9 +59,7 @@ type versionKey struct {
 func New(store Store, log Log, cfg Config) *Registry {
 	cfg.MaxAgents = cmp.Or(cfg.MaxAgents, 1000)
 	cfg.KeepTexts = cmp.Or(cfg.KeepTexts, 256)
-	r := &Registry{store: store, log: log, cfg: cfg, recent: map[versionKey]caxton.AgentVersion{}}
-	r.state.Store(newSnapshot(nil))
-	return r
+	return &Registry{store: store, log: log, cfg: cfg, recent: map[versionKey]caxton.AgentVersion{}}
 }
 
 // Load reads the state from the store. Call it once, before the log runs.
@@ -72,7 +68,9 @@ func (r *Registry) Load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.state.Store(newSnapshot(agents))
+	for _, a := range agents {
+		r.state.put(a)
+	}
 	return nil
 }
 
@@ -87,12 +85,34 @@ func (r *Registry) Observe(o Observer) {
 	}
 }
 
-// Agents returns all agents, sorted by slug. The slice is the caller's.
-func (r *Registry) Agents() []caxton.Agent { return slices.Clone(r.state.Load().agents) }
+// Agents returns all agents, sorted by slug. The slice is the caller's. It costs more the more
+// agents there are: Len, From and Named do not.
+func (r *Registry) Agents() []caxton.Agent { return slices.Clone(r.state.list()) }
+
+// Len returns how many agents there are.
+func (r *Registry) Len() int { return int(r.state.count.Load()) }
+
+// From returns the agent that came from a file, by its path.
+func (r *Registry) From(source string) (caxton.Agent, bool) {
+	return found(r.state.bySource.get(source))
+}
+
+// Named returns the agent with the slug.
+func (r *Registry) Named(slug string) (caxton.Agent, bool) {
+	a, ok := found(r.state.byRef.get(slug))
+	return a, ok && a.Slug == slug
+}
+
+func found(a *caxton.Agent) (caxton.Agent, bool) {
+	if a == nil {
+		return caxton.Agent{}, false
+	}
+	return *a, true
+}
 
 // Agent returns the agent with the ID, or NotFound.
 func (r *Registry) Agent(id caxton.AgentID) (caxton.Agent, error) {
-	if a := r.state.Load().byID[id]; a != nil {
+	if a := r.state.byID.get(id); a != nil {
 		return *a, nil
 	}
 	return caxton.Agent{}, caxton.Errorf(caxton.NotFound, "agent_not_found", "there is no agent %q", id).WithHint(listHint)
@@ -103,14 +123,14 @@ const listHint = "caxton agents list shows the ones there are"
 // Resolve returns the agent that ref names: by UUID, declared name, slug, or file stem, in
 // any case. NotFound has the nearest name as its hint.
 func (r *Registry) Resolve(ref string) (caxton.Agent, error) {
-	s := r.state.Load()
-	if a := s.byID[caxton.AgentID(strings.ToLower(ref))]; a != nil {
+	s := &r.state
+	if a := s.byID.get(caxton.AgentID(strings.ToLower(ref))); a != nil {
 		return *a, nil
 	}
-	if a := s.byRef[strings.ToLower(ref)]; a != nil {
+	if a := s.byRef.get(strings.ToLower(ref)); a != nil {
 		return *a, nil
 	}
-	if a := s.byRef[caxton.Slug(ref)]; a != nil {
+	if a := s.byRef.get(caxton.Slug(ref)); a != nil {
 		return *a, nil
 	}
 	err := caxton.Errorf(caxton.NotFound, "agent_not_found", "there is no agent %.200q", ref).WithHint(listHint)
@@ -122,7 +142,7 @@ func (r *Registry) Resolve(ref string) (caxton.Agent, error) {
 
 // Providers returns the agents that have the capability, sorted by slug.
 func (r *Registry) Providers(c caxton.Capability) []caxton.Agent {
-	ps := r.state.Load().byCapability[c]
+	ps := r.state.byCapability.get(c)
 	agents := make([]caxton.Agent, len(ps))
 	for i, p := range ps {
 		agents[i] = *p
@@ -132,7 +152,7 @@ func (r *Registry) Providers(c caxton.Capability) []caxton.Agent {
 
 // Capabilities returns every capability some agent has, sorted.
 func (r *Registry) Capabilities() []caxton.Capability {
-	return slices.Clone(r.state.Load().capabilities)
+	return slices.Clone(r.state.listCapabilities())
 }
 
 // Versions returns an agent's versions, oldest first.
@@ -164,7 +184,7 @@ func (r *Registry) remember(v caxton.AgentVersion) {
 	k := versionKey{v.AgentID, v.Number}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.recent[k]; ok || r.state.Load().byID[k.id] == nil {
+	if _, ok := r.recent[k]; ok || r.state.byID.get(k.id) == nil {
 		return
 	}
 	if len(r.order) >= r.cfg.KeepTexts {
@@ -173,71 +193,4 @@ func (r *Registry) remember(v caxton.AgentVersion) {
 	}
 	r.recent[k] = v
 	r.order = append(r.order, k)
-}
-
-// A snapshot is the state at one moment. It never changes.
-type snapshot struct {
-	agents       []caxton.Agent // sorted by slug
-	byID         map[caxton.AgentID]*caxton.Agent
-	byRef        map[string]*caxton.Agent // lower-case name, slug, stem
-	byCapability map[caxton.Capability][]*caxton.Agent
-	capabilities []caxton.Capability
-}
-
-func newSnapshot(agents []caxton.Agent) *snapshot {
-	slices.SortFunc(agents, func(a, b caxton.Agent) int { return cmp.Or(cmp.Compare(a.Slug, b.Slug), cmp.Compare(a.ID, b.ID)) })
-	s := &snapshot{
-		agents: agents, byID: map[caxton.AgentID]*caxton.Agent{}, byRef: map[string]*caxton.Agent{},
-		byCapability: map[caxton.Capability][]*caxton.Agent{},
-	}
-	for i := range agents {
-		a := &agents[i]
-		s.byID[a.ID] = a
-		for _, ref := range references(a) {
-			s.byRef[ref] = a
-		}
-		for _, c := range a.Definition.Capabilities {
-			if len(s.byCapability[c]) == 0 {
-				s.capabilities = append(s.capabilities, c)
-			}
-			s.byCapability[c] = append(s.byCapability[c], a)
-		}
-	}
-	slices.SortFunc(s.capabilities, func(a, b caxton.Capability) int { return cmp.Compare(a.String(), b.String()) })
-	return s
-}
-
-// references returns what an agent may be called by, besides its ID.
-func references(a *caxton.Agent) []string {
-	refs := []string{strings.ToLower(a.Name), a.Slug}
-	if a.Stem != "" {
-		refs = append(refs, strings.ToLower(a.Stem))
-	}
-	return refs
-}
-
-// clash returns the other agent that is called by a reference of a, if there is one.
-func (s *snapshot) clash(a *caxton.Agent) (other *caxton.Agent, ref string) {
-	for _, ref := range references(a) {
-		if o := s.byRef[ref]; o != nil && o.ID != a.ID {
-			return o, ref
-		}
-		if o := s.byID[caxton.AgentID(ref)]; o != nil && o.ID != a.ID { // IDs come first in Resolve
-			return o, ref
-		}
-	}
-	return nil, ""
-}
-
-// nearest returns the slug of the agent that ref is most likely a slip of, or "".
-func (s *snapshot) nearest(ref string) string {
-	names := make([]string, 0, len(s.byRef))
-	for n := range s.byRef {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	if n := tree.Nearest(ref, names); n != "" {
-		return s.byRef[n].Slug
-	}
-	return ""
 }

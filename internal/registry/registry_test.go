@@ -377,7 +377,7 @@ func TestRegistryForgetsRemovedVersions(t *testing.T) {
 }
 
 // TestRegistryIsDeterministic drives random commands, refused ones too, and holds that the
-// same log gives the same state, and that the snapshot is what the store has.
+// same log gives the same state, and that it is what the store has, whatever agents are found by.
 func TestRegistryIsDeterministic(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		log := &recorder{}
@@ -390,8 +390,9 @@ func TestRegistryIsDeterministic(t *testing.T) {
 			switch rapid.IntRange(0, 4).Draw(rt, "op") {
 			case 0:
 				v := version(id, rapid.SampledFrom([]string{"One", "Two", "Three", "Four"}).Draw(rt, "name"),
-					rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "text"), "help")
-				v.CreatedAt, v.Source = at, rapid.SampledFrom([]string{"api", "/f/one.md", "/f/two.md"}).Draw(rt, "source")
+					rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "text"), rapid.SampledFrom([][]string{{"help"}, {"help", "talk"}, {"talk"}, nil}).Draw(rt, "capabilities")...)
+				v.Hash += fmt.Sprint(v.Definition.Capabilities)
+				v.CreatedAt, v.Source = at, rapid.SampledFrom([]string{"api", "/f/" + id + ".md", "/g/" + id + ".md"}).Draw(rt, "source")
 				_, _ = log.machine.Deploy(ctx, v, rapid.SampledFrom([]string{"", "one", "file"}).Draw(rt, "stem"), rapid.Bool().Draw(rt, "move"))
 			case 1:
 				_, _ = log.machine.Activate(ctx, caxton.AgentID(id), rapid.IntRange(0, 3).Draw(rt, "number"), rapid.Bool().Draw(rt, "move"), at)
@@ -421,6 +422,9 @@ func TestRegistryIsDeterministic(t *testing.T) {
 		if diff := cmp.Diff(replay.Agents(), loaded.Agents(), o); diff != "" {
 			rt.Fatalf("the store has another state:\n%s", diff)
 		}
+		if diff := cmp.Diff(findings(replay), findings(loaded), o); diff != "" {
+			rt.Fatalf("agents are found otherwise after changes (-) than after a start (+):\n%s", diff)
+		}
 		refs := map[string]caxton.AgentID{}
 		for _, a := range replay.Agents() {
 			for _, ref := range []string{a.Name, a.Slug, a.Stem} {
@@ -438,6 +442,26 @@ func TestRegistryIsDeterministic(t *testing.T) {
 			}
 		}
 	})
+}
+
+// findings returns what a registry answers to all that agents can be found by.
+func findings(r *registry.Registry) map[string]any {
+	all := map[string]any{"agents": r.Agents(), "count": r.Len(), "capabilities": r.Capabilities()}
+	for _, name := range []string{"One", "Two", "Three", "Four", "file", "a1", "a2", "a3", "a4", "a5"} {
+		a, err := r.Resolve(name)
+		all["resolve "+name] = []any{a, caxton.KindOf(err)}
+		a, ok := r.Named(caxton.Slug(name))
+		all["named "+name] = []any{a, ok}
+		for _, dir := range []string{"/f/", "/g/"} {
+			a, ok := r.From(dir + name + ".md")
+			all["from "+dir+name] = []any{a, ok}
+		}
+	}
+	for _, name := range []string{"help", "talk", "sing"} {
+		c, _ := caxton.ParseCapability(name)
+		all["providers "+name] = r.Providers(c)
+	}
+	return all
 }
 
 // TestRegistryTypeOfVersion: an agent can become a module, and another module, and go back;

@@ -33,7 +33,7 @@ func (r *Registry) EndRollout(ctx context.Context, id caxton.AgentID, to int, st
 }
 
 // begin returns the agent with the rollout of c begun, and the version it is of.
-func (r *Registry) begin(ctx context.Context, s *snapshot, a caxton.Agent, c *command) (caxton.Agent, *caxton.AgentVersion, error) {
+func (r *Registry) begin(ctx context.Context, a caxton.Agent, c *command) (caxton.Agent, *caxton.AgentVersion, error) {
 	v := c.Version
 	if c.Rollout == nil {
 		return a, nil, caxton.Errorf(caxton.Invalid, "rollout_invalid", "the rollout says nothing")
@@ -56,7 +56,7 @@ func (r *Registry) begin(ctx context.Context, s *snapshot, a caxton.Agent, c *co
 	}
 	later := a // as it will be: the name must be free
 	activate(&later, &v, false)
-	if o, ref := s.clash(&later); o != nil {
+	if o, ref := r.state.clash(&later); o != nil {
 		return a, nil, errTaken(&later, o, ref)
 	}
 	a.Versions++
