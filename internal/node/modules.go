@@ -22,6 +22,7 @@ import (
 	"github.com/caxton/caxton/internal/prompt"
 	"github.com/caxton/caxton/internal/sqlite"
 	"github.com/caxton/caxton/internal/wasm"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A keeper keeps modules. *module.Store is one.
@@ -74,6 +75,17 @@ func (n *node) openModules(ctx context.Context, handlers *prompt.Handlers) error
 		CacheDir: filepath.Join(n.layout.Cache, "wasm"), Seed: seed, Logger: n.log.Logger, Timers: n.timers,
 		State: moduleState{n.db, sqlite.StateLimits{Size: w.StateLimit, Keys: w.StateKeys}},
 		Calls: func(ctx context.Context, turn caxton.Turn) (wasm.Calls, error) { return callsOf(ctx, handlers, turn) },
+	})
+	gauge := func(name, help string, value func() float64) {
+		n.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("caxton_wasm_instances_idle", "Instances of modules that are kept ready for the next message.", func() float64 {
+		instances, _ := n.modules.runtime.Ready()
+		return float64(instances)
+	})
+	gauge("caxton_wasm_memory_idle_bytes", "Memory of the modules' instances that are kept ready.", func() float64 {
+		_, memory := n.modules.runtime.Ready()
+		return float64(memory)
 	})
 	return nil
 }

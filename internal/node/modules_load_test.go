@@ -139,7 +139,7 @@ func asleep(tb testing.TB, v *victim, n int) {
 	for deadline := time.Now().Add(2 * time.Minute); ; <-tick.C {
 		kept := -1
 		for line := range strings.Lines(get(tb, "http://"+v.info.MetricsAddr+"/metrics")) {
-			_, _ = fmt.Sscanf(line, "caxton_wasm_instances %d", &kept)
+			_, _ = fmt.Sscanf(line, "caxton_wasm_instances_idle %d", &kept)
 		}
 		if kept >= 0 && kept <= n {
 			return

@@ -135,7 +135,7 @@ func (a *Agent) Close(ctx context.Context) error {
 	a.idle = nil
 	a.mu.Unlock()
 	for _, in := range idle {
-		a.rt.idle.Add(-in.size)
+		a.rt.ready.drop(in.size)
 		in.end(ctx)
 	}
 	return a.finish(ctx)

@@ -33,8 +33,14 @@ func TestIdle(t *testing.T) {
 	if a.Idle() != 1 || strings.Contains(b.logged(), "bye") {
 		t.Fatalf("%d instances are idle before the time, want 1", a.Idle())
 	}
+	if n, size := b.rt.Ready(); n != 1 || size != 64*caxton.KiB {
+		t.Errorf("Ready = %d, %v, want one of 64KiB", n, size)
+	}
 	later(time.Second)
 	b.rt.Sweep(t.Context())
+	if n, size := b.rt.Ready(); n != 0 || size != 0 {
+		t.Errorf("Ready = %d, %v after the time", n, size)
+	}
 	if a.Idle() != 0 || !strings.Contains(b.logged(), "bye") {
 		t.Fatalf("%d instances are idle after the time, want 0; agent_shutdown logged %v", a.Idle(), strings.Contains(b.logged(), "bye"))
 	}

@@ -14,7 +14,7 @@ func (a *Agent) acquire(ctx context.Context, t *turn) (*instance, error) {
 		in := a.idle[n-1] // the warmest
 		a.idle = a.idle[:n-1]
 		a.mu.Unlock()
-		a.rt.idle.Add(-in.size)
+		a.rt.ready.drop(in.size)
 		in.turn = t
 		return in, nil
 	}
@@ -40,7 +40,7 @@ func (a *Agent) put(ctx context.Context, in *instance) {
 	if a.module.memory {
 		in.size = int64(in.mod.Memory().Size())
 	}
-	room := a.rt.idle.Add(in.size) <= int64(a.rt.cfg.IdleMemory)
+	room := a.rt.ready.add(in.size) <= int64(a.rt.cfg.IdleMemory)
 	a.mu.Lock()
 	kept := room && !a.closed && len(a.idle) < a.limits.Instances
 	if kept {
@@ -48,7 +48,7 @@ func (a *Agent) put(ctx context.Context, in *instance) {
 	}
 	a.mu.Unlock()
 	if !kept {
-		a.rt.idle.Add(-in.size)
+		a.rt.ready.drop(in.size)
 		in.end(ctx)
 	}
 }
@@ -64,7 +64,7 @@ func (a *Agent) release(ctx context.Context, before time.Time) {
 	a.idle = append([]*instance(nil), a.idle[n:]...)
 	a.mu.Unlock()
 	for _, in := range old {
-		a.rt.idle.Add(-in.size)
+		a.rt.ready.drop(in.size)
 		in.end(ctx)
 	}
 }

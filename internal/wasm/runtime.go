@@ -53,7 +53,7 @@ type Runtime struct {
 	slots chan struct{} // capacity MaxConcurrent: one token for each guest that runs
 	lanes chan struct{} // capacity MaxLong: one token for each guest that has run for longer
 	born  time.Time
-	idle  atomic.Int64 // bytes of memory of the instances that are kept ready
+	ready tally // the instances that are kept
 
 	compiling sync.Mutex // one module at a time: it takes all of a processor
 
@@ -88,9 +88,29 @@ func New(cfg Config) *Runtime {
 	}
 }
 
+// Ready returns how many instances are ready and have nothing to do, and how much memory
+// their guests have.
+func (r *Runtime) Ready() (instances int, memory caxton.Size) {
+	return int(r.ready.instances.Load()), caxton.Size(r.ready.bytes.Load())
+}
+
+// A tally counts instances and their memory.
+type tally struct{ instances, bytes atomic.Int64 }
+
+// add counts one more, and returns the memory of all.
+func (t *tally) add(size int64) int64 {
+	t.instances.Add(1)
+	return t.bytes.Add(size)
+}
+
+func (t *tally) drop(size int64) {
+	t.instances.Add(-1)
+	t.bytes.Add(-size)
+}
+
 // Run releases the instances of idle agents until ctx ends.
 func (r *Runtime) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(min(sweepEvery, max(sweepEvery/40, r.cfg.Defaults.Idle/4)))
 	defer tick.Stop()
 	for {
 		select {
@@ -102,7 +122,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}
 }
 
-// sweepEvery is how often Run looks for idle instances.
+// sweepEvery is how often Run looks for idle instances; more often when they are not kept long.
 const sweepEvery = 10 * time.Second
 
 // sweep releases the instances that are idle for too long.
