@@ -84,21 +84,48 @@ func said(tb testing.TB, c *api.Client, to, text string) string {
 	return strings.TrimSpace(r.Reply.Performative + " " + string(r.Reply.Content))
 }
 
-// TestModuleOfTheRunbook deploys a module as the runbook's sample does: built by Go, sent as
-// base64 without capabilities, under the sample's limits.
-func TestModuleOfTheRunbook(t *testing.T) {
-	wordcount := goModule(t, "command")
-	dir := t.TempDir()
-	c, info, stop := run(t, dir)
-	body := fmt.Appendf(nil, `{
-    "name": "custom-algorithm-agent",
+// TestModuleOfTheRunbookInC deploys a program in C, small enough for a shell to hand it over
+// as the runbook does.
+func TestModuleOfTheRunbookInC(t *testing.T) {
+	module, err := os.ReadFile(filepath.Join("..", "..", "examples", "wasm", "c", "command.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := runbook("my-agent", module)
+	if most := 128 << 10; len(body) > most { // MAX_ARG_STRLEN of Linux
+		t.Errorf("the body has %d bytes, and an argument of a command at most %d", len(body), most)
+	}
+	c, info, stop := run(t, t.TempDir())
+	var d api.Deployment
+	send(t, http.MethodPost, "http://"+info.APIAddr+"/api/v1/agents", "application/json", body, http.StatusCreated, &d)
+	if got := said(t, c, "my-agent", "good day"); !strings.HasPrefix(got, `inform "your message has `) {
+		t.Errorf("the answer is %s", got)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// runbook returns the body of the request by which the runbook deploys a module.
+func runbook(name string, module []byte) []byte {
+	return fmt.Appendf(nil, `{
+    "name": "%s",
     "wasm_module": "%s",
     "resource_limits": {
       "max_memory_bytes": 10485760,
       "max_fuel": 1000000,
       "max_execution_time_ms": 5000
     }
-  }`, base64.StdEncoding.EncodeToString(wordcount))
+  }`, name, base64.StdEncoding.EncodeToString(module))
+}
+
+// TestModuleOfTheRunbook deploys a module as the runbook's sample does: built by Go, sent as
+// base64 without capabilities, under the sample's limits.
+func TestModuleOfTheRunbook(t *testing.T) {
+	wordcount := goModule(t, "command")
+	dir := t.TempDir()
+	c, info, stop := run(t, dir)
+	body := runbook("custom-algorithm-agent", wordcount)
 	var d api.Deployment
 	send(t, http.MethodPost, "http://"+info.APIAddr+"/api/v1/agents", "application/json", body, http.StatusCreated, &d)
 	if d.ID == "" || d.Status != "deployed" || d.Module == nil || d.Module.Contract != "command" || d.Module.Limits.MaxFuel != 1_000_000 || d.Module.Limits.MaxExecutionTime != 5000 {
