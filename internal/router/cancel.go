@@ -17,12 +17,15 @@ func (r *Router) Cancel(ctx context.Context, id caxton.MessageID, by string) err
 		return err
 	}
 	if st.Settled {
-		return caxton.Errorf(caxton.Conflict, "already_settled", "message %s is settled: %s", id, cmp.Or(string(st.Outcome), "it went outside"))
+		return errSettled(id, &st)
 	}
 	if err := r.noteCancel(ctx, &st.Message, by); err != nil {
 		return err
 	}
 	it, err := r.callOff(id)
+	if caxton.KindOf(err) == caxton.Conflict {
+		return r.cancelled(ctx, id)
+	}
 	if err != nil || it == nil {
 		return err
 	}
@@ -34,6 +37,20 @@ func (r *Router) Cancel(ctx context.Context, id caxton.MessageID, by string) err
 		r.giveBack(it)
 	}
 	return err
+}
+
+// cancelled returns nil when a message that was settled while it was being called off was
+// settled for that, by a worker that was quick to stop.
+func (r *Router) cancelled(ctx context.Context, id caxton.MessageID) error {
+	st, err := r.journal.Message(ctx, id)
+	if err != nil || st.Outcome == caxton.OutcomeCancelled {
+		return err
+	}
+	return errSettled(id, &st)
+}
+
+func errSettled(id caxton.MessageID, st *caxton.MessageStatus) error {
+	return caxton.Errorf(caxton.Conflict, "already_settled", "message %s is settled: %s", id, cmp.Or(string(st.Outcome), "it went outside"))
 }
 
 // callOff takes a waiting message out of its mailbox and returns it; or tells the worker that
