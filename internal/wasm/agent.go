@@ -58,12 +58,7 @@ func (r *Runtime) Agent(ctx context.Context, v caxton.AgentVersion, wasm []byte,
 	if err := r.enter(); err != nil {
 		return nil, err
 	}
-	key := cacheKey(wasm, optionsKey(&a.limits))
-	var err error
-	a.module, err = r.compile(ctx, key, func() (*meter.Module, error) {
-		rep, m := r.inspect(wasm, a.grants, o, &a.limits)
-		return m, rep.Err()
-	})
+	err := r.equip(ctx, a, wasm, o)
 	if err == nil { // it may be another agent's, with other grants
 		err = r.allowed(a.module, a.grants, o.Dirs)
 	}
@@ -77,6 +72,27 @@ func (r *Runtime) Agent(ctx context.Context, v caxton.AgentVersion, wasm []byte,
 		err = errors.Join(err, r.drop(ctx, a.module))
 	}
 	return nil, errors.Join(err, closeRoots(a.roots))
+}
+
+// equip gives an agent its compiled module. A new one is judged before it is compiled, with
+// what the agent may do; others may come to share it, and are judged by themselves.
+func (r *Runtime) equip(ctx context.Context, a *Agent, wasm []byte, o Options) (err error) {
+	key := r.store.key(wasm, optionsKey(&a.limits))
+	var judged *meter.Module
+	if !r.expected(key) && !r.store.holds(key) {
+		var rep *Report
+		if rep, judged = r.inspect(wasm, a.grants, o, &a.limits); rep.Err() != nil {
+			return rep.Err()
+		}
+	}
+	a.module, err = r.compile(ctx, key, func() (*meter.Module, error) {
+		if judged != nil {
+			return judged, nil
+		}
+		rep, m := r.inspect(wasm, AllGrants(), Options{}, &a.limits)
+		return m, rep.Err()
+	})
+	return err
 }
 
 // enter keeps a place for an agent that is being made.

@@ -51,21 +51,37 @@ func waking(b *testing.B, module []byte) {
 	}
 }
 
-// BenchmarkFromCache is the start of an agent whose module was compiled before.
+// BenchmarkFromCache is the start of a server with an agent whose module was compiled before,
+// up to the agent's first answer.
 func BenchmarkFromCache(b *testing.B)   { starting(b, guest(b, "echo")) }
 func BenchmarkFromCacheGo(b *testing.B) { starting(b, goGuest(b, "reactor")) }
 
 func starting(b *testing.B, module []byte) {
 	b.Helper()
 	dir := b.TempDir()
-	for b.Loop() {
+	in := message("m1", "hello")
+	start := func() *wasm.Runtime {
 		rt := wasm.New(wasm.Config{CacheDir: dir})
-		if _, err := rt.Agent(b.Context(), version(), module, wasm.Options{Grants: wasm.AllGrants()}); err != nil {
+		a, err := rt.Agent(b.Context(), version(), module, wasm.Options{Grants: wasm.AllGrants()})
+		if err != nil {
 			b.Fatal(err)
 		}
+		if _, err := a.Handle(b.Context(), in); err != nil {
+			b.Fatal(err)
+		}
+		return rt
+	}
+	end := func(rt *wasm.Runtime) {
 		if err := rt.Close(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+	}
+	end(start())
+	for b.Loop() {
+		rt := start()
+		b.StopTimer()
+		end(rt)
+		b.StartTimer()
 	}
 }
 

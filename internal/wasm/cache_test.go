@@ -47,8 +47,8 @@ func TestCache(t *testing.T) {
 		t.Fatal("the first start found something in an empty cache")
 	}
 	whole := entries(t, dir)
-	if len(whole) != 2 {
-		t.Fatalf("the cache holds %d files, want the code and its checksum", len(whole))
+	if len(whole) != 4 {
+		t.Fatalf("the cache holds %d files, want the code, the module, what is known of it, and the checksums", len(whole))
 	}
 	if !start() {
 		t.Fatal("the second start did not use the cache")

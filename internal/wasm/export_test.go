@@ -3,6 +3,8 @@ package wasm
 import (
 	"context"
 	"slices"
+
+	"github.com/tetratelabs/wazero"
 )
 
 // Sweep releases idle instances now.
@@ -11,7 +13,32 @@ func (r *Runtime) Sweep(ctx context.Context) { r.sweep(ctx) }
 // CacheKey is the name of a module's entry in the cache.
 func CacheKey(module []byte, l Limits) string {
 	l = l.or(defaults())
-	return cacheKey(module, optionsKey(&l))
+	s := store{generation: generation()}
+	return s.key(module, optionsKey(&l))
+}
+
+// Compile has modules compiled by f, which is given the compiler.
+func (r *Runtime) Compile(f func(compile func() (wazero.CompiledModule, error)) (wazero.CompiledModule, error)) {
+	r.machine = func(ctx context.Context, rt wazero.Runtime, code []byte) (wazero.CompiledModule, error) {
+		return f(func() (wazero.CompiledModule, error) { return machineCode(ctx, rt, code) })
+	}
+}
+
+// Modules returns how many compiled modules there are.
+func (r *Runtime) Modules() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.modules)
+}
+
+// Waiting returns how many wait for modules that are being compiled.
+func (r *Runtime) Waiting() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.flights {
+		n += f.waiting
+	}
+	return n
 }
 
 // HostNames returns the names of all functions that can be imported.

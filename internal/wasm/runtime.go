@@ -23,13 +23,15 @@ import (
 
 // Config tunes a Runtime. Zero fields mean the defaults given here.
 type Config struct {
-	CacheDir      string      // for compiled modules; "" for none
-	Defaults      Limits      // for what an agent leaves open: those of Limits
-	Ceilings      Limits      // Ceilings()
-	MaxAgents     int         // 10,000
-	MaxConcurrent int         // guests that run at once: 100
-	MaxLong       int         // of them, those that run for longer than a millisecond: the processors but one, at least 1
-	IdleMemory    caxton.Size // of all instances that are kept ready: 512 MiB; what is over is released after its turn
+	MaxLong       int           // of them, those that run for longer than a millisecond: the processors but one, at least 1
+	CacheDir      string        // for compiled modules; "" for none
+	Defaults      Limits        // for what an agent leaves open: those of Limits
+	Ceilings      Limits        // Ceilings()
+	MaxAgents     int           // 10,000
+	MaxConcurrent int           // guests that run at once: 100
+	Compilers     int           // modules that are compiled at once: one for each processor, and at least 2
+	CompileTime   time.Duration // for which a deployment waits until its module is compiled: 2 min
+	IdleMemory    caxton.Size   // of all instances that are kept ready: 512 MiB; what is over is released after its turn
 
 	// Calls begins the tool calls of a turn, after what has to be approved first; nil when no
 	// module may call tools. With an error it may return the Calls that know whether that is a
@@ -55,10 +57,16 @@ type Runtime struct {
 	born  time.Time
 	ready tally // the instances that are kept
 
-	compiling sync.Mutex // one module at a time: it takes all of a processor
+	compilers chan struct{} // capacity Compilers: one token for each module that is being compiled
+
+	// machine makes machine code: wazero's, except in tests.
+	machine func(ctx context.Context, rt wazero.Runtime, code []byte) (wazero.CompiledModule, error)
 
 	mu      sync.Mutex // guards all below
 	modules map[string]*module
+	flights map[string]*flight
+	aloft   int           // goroutines of flights
+	ground  chan struct{} // closed after closed when there is none any more
 	agents  map[*Agent]bool
 	coming  int // agents that are being made
 	closed  bool
@@ -71,6 +79,8 @@ func New(cfg Config) *Runtime {
 	cfg.MaxAgents = cmp.Or(cfg.MaxAgents, 10_000)
 	cfg.MaxConcurrent = cmp.Or(cfg.MaxConcurrent, 100)
 	cfg.MaxLong = cmp.Or(cfg.MaxLong, max(1, runtime.GOMAXPROCS(0)-1))
+	cfg.Compilers = cmp.Or(cfg.Compilers, max(2, runtime.GOMAXPROCS(0))) // one that takes long does not hold up the others
+	cfg.CompileTime = cmp.Or(cfg.CompileTime, 2*time.Minute)             // a module of 32 MiB takes half a minute
 	cfg.IdleMemory = cmp.Or(cfg.IdleMemory, 512*caxton.MiB)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -83,8 +93,9 @@ func New(cfg Config) *Runtime {
 		_, _ = rand.Read(cfg.Seed) // never fails
 	}
 	return &Runtime{
-		cfg: cfg, store: store{cfg.CacheDir}, table: hostTable(), wasi: wasiTypes(), slots: make(chan struct{}, cfg.MaxConcurrent), lanes: make(chan struct{}, cfg.MaxLong), born: cfg.Now(),
-		modules: map[string]*module{}, agents: map[*Agent]bool{},
+		cfg: cfg, store: store{cfg.CacheDir, generation()}, table: hostTable(), wasi: wasiTypes(), slots: make(chan struct{}, cfg.MaxConcurrent), lanes: make(chan struct{}, cfg.MaxLong), born: cfg.Now(),
+		compilers: make(chan struct{}, cfg.Compilers), machine: machineCode,
+		modules: map[string]*module{}, flights: map[string]*flight{}, ground: make(chan struct{}), agents: map[*Agent]bool{},
 	}
 }
 
@@ -138,9 +149,13 @@ func (r *Runtime) sweep(ctx context.Context) {
 	}
 }
 
-// Close closes all agents. It is called after the last turn.
+// Close closes all agents, and waits for the modules that are being compiled until ctx ends.
+// It is called after the last turn.
 func (r *Runtime) Close(ctx context.Context) error {
 	r.mu.Lock()
+	if !r.closed && r.aloft == 0 {
+		close(r.ground)
+	}
 	r.closed = true
 	agents := make([]*Agent, 0, len(r.agents))
 	for a := range r.agents {
@@ -150,6 +165,11 @@ func (r *Runtime) Close(ctx context.Context) error {
 	var errs []error
 	for _, a := range agents {
 		errs = append(errs, a.Close(ctx))
+	}
+	select {
+	case <-r.ground:
+	case <-ctx.Done():
+		errs = append(errs, caxton.Errorf(caxton.Timeout, "wasm_compiling", "modules were still being compiled").WithCause(ctx.Err()))
 	}
 	return errors.Join(errs...)
 }
@@ -172,43 +192,6 @@ func (m *module) close(ctx context.Context) error {
 	return errors.Join(m.rt.Close(ctx), m.cache.Close(ctx))
 }
 
-// compile returns the compiled form of a module: one that is there, or from the cache, or new.
-// metered makes the rewritten module, when it is needed.
-func (r *Runtime) compile(ctx context.Context, key string, metered func() (*meter.Module, error)) (*module, error) {
-	r.compiling.Lock()
-	defer r.compiling.Unlock()
-	if m := r.compiledAs(key); m != nil {
-		return m, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, caxton.Errorf(caxton.Canceled, "wasm_canceled", "compiling the module was called off").WithCause(err)
-	}
-	mm, err := metered()
-	if err != nil {
-		return nil, err
-	}
-	m, err := r.build(ctx, key, mm)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	m.refs = 1
-	r.modules[key] = m
-	return m, nil
-}
-
-// compiledAs returns a module that is compiled already, for one more user, or nil.
-func (r *Runtime) compiledAs(key string) *module {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	m := r.modules[key]
-	if m != nil {
-		m.refs++
-	}
-	return m
-}
-
 // drop takes a user of a module away. The last one closes it.
 func (r *Runtime) drop(ctx context.Context, m *module) error {
 	r.mu.Lock()
@@ -222,43 +205,6 @@ func (r *Runtime) drop(ctx context.Context, m *module) error {
 		return nil
 	}
 	return m.close(ctx)
-}
-
-// build compiles a metered module. An entry of the cache that cannot be used is rebuilt.
-func (r *Runtime) build(ctx context.Context, key string, mm *meter.Module) (*module, error) {
-	start := r.cfg.Now()
-	s := shapeOf(mm)
-	e, faults := entryOf(s)
-	if len(faults) > 0 {
-		return nil, caxton.Errorf(caxton.Invalid, "wasm_refused", "the module cannot run here: %s", faults[0])
-	}
-	cache, hit, err := r.store.open(key)
-	sealed := err == nil
-	if err != nil {
-		r.cfg.Logger.WarnContext(ctx, "cache of compiled modules not used", "error", err)
-		cache = wazero.NewCompilationCache()
-	}
-	m := &module{
-		key: key, cache: cache, shape: *s, entry: e, memory: mm.Memory != nil, initial: int64(mm.InitialFuel),
-		rt: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCompilationCache(cache).WithCoreFeatures(coreFeatures())),
-	}
-	if m.memory {
-		m.least = caxton.Size(mm.Memory.Min) * pageSize
-	}
-	if m.compiled, err = m.rt.CompileModule(ctx, mm.Bytes); err != nil {
-		return nil, errors.Join(caxton.Errorf(caxton.Invalid, "wasm_invalid", "the module is not valid: %v", err).
-			WithHint("build it again; wasm-validate shows the place").WithCause(err), m.close(ctx))
-	}
-	if err := r.link(ctx, m); err != nil {
-		return nil, errors.Join(err, m.close(ctx))
-	}
-	if !hit && sealed {
-		if err := r.store.seal(key); err != nil {
-			r.cfg.Logger.WarnContext(ctx, "compiled module not cached", "error", err)
-		}
-	}
-	r.cfg.Logger.InfoContext(ctx, "module compiled", "cached", hit, "contract", string(e.contract), "bytes", len(mm.Bytes), "duration", r.cfg.Now().Sub(start))
-	return m, nil
 }
 
 // coreFeatures are what modules may use of WebAssembly: version 2, with SIMD, bulk memory
