@@ -161,6 +161,7 @@ type WASM struct {
 	MaxModuleSize      caxton.Size     `key:"max_module_size" default:"32MB" max:"1GB" min:"1KB" doc:"Size of one module."`
 	MaxInstances       int             `key:"max_instances" default:"4" min:"1" max:"1000" doc:"Instances of one agent that are kept ready."`
 	MaxAgents          int             `key:"max_agents" default:"10000" min:"1" doc:"Module agents, versions at work included."`
+	CacheSize          caxton.Size     `key:"cache_size" default:"1GB" min:"1MB" doc:"Size of all compiled modules in the data directory; those that were not used for longest are removed, and made again when they are wanted."`
 	MaxConcurrent      int             `key:"max_concurrent_executions" min:"0" doc:"Modules that run at once; without it as many as agents.max_concurrent_executions."`
 	AllowedDirectories []string        `key:"allowed_directories" doc:"Directories that agents may let their modules see, and all below them; without it none."`
 }

@@ -72,7 +72,7 @@ func (n *node) openModules(ctx context.Context, handlers *prompt.Handlers) error
 	n.timers = &timers{db: n.db, mail: n.router, agents: n.registry, most: w.MaxTimers, log: n.log.Logger, wake: make(chan struct{}, 1)}
 	n.shelf = module.New(n.layout.Modules, module.Config{Used: n.db.ModulesInUse, Logger: n.log.Logger})
 	n.modules = newModules(ctx, n.c, n.shelf, newModuleUse(n.reg), wasm.Config{
-		CacheDir: filepath.Join(n.layout.Cache, "wasm"), Seed: seed, Logger: n.log.Logger, Timers: n.timers,
+		CacheDir: filepath.Join(n.layout.Cache, "wasm"), CacheSize: w.CacheSize, Seed: seed, Logger: n.log.Logger, Timers: n.timers,
 		State: moduleState{n.db, sqlite.StateLimits{Size: w.StateLimit, Keys: w.StateKeys}},
 		Calls: func(ctx context.Context, turn caxton.Turn) (wasm.Calls, error) { return callsOf(ctx, handlers, turn) },
 	})

@@ -1,6 +1,8 @@
 package wasm
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +16,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/wasm/meter"
@@ -30,7 +33,7 @@ type store struct {
 }
 
 // The files of an entry, beside the compiler's. The list of checksums is written last, by
-// renaming.
+// renaming; its time is when the entry was last used.
 const (
 	sums      = "SHA256SUMS"
 	rewritten = "module.wasm"
@@ -85,12 +88,15 @@ func (s *store) holds(key string) bool {
 
 // open returns the compiler's cache for a key, and the rewritten module when there is an entry
 // with the checksums it was written with. Another one is thrown away first.
-func (s *store) open(key string) (wazero.CompilationCache, *meter.Module, error) {
+func (s *store) open(key string, now time.Time) (wazero.CompilationCache, *meter.Module, error) {
 	if s.dir == "" {
 		return wazero.NewCompilationCache(), nil, nil
 	}
 	dir := filepath.Join(s.dir, key)
 	m, err := read(dir)
+	if err == nil && m != nil {
+		err = os.Chtimes(filepath.Join(dir, sums), now, now)
+	}
 	if err != nil {
 		return nil, nil, cacheError(dir, err)
 	}
@@ -210,4 +216,113 @@ func digest(h io.Writer, path string) error {
 	}
 	_, err = io.Copy(h, f)
 	return errors.Join(err, f.Close())
+}
+
+// A kept is an entry of the cache on disk.
+type kept struct {
+	name    string
+	size    int64
+	used    time.Time // zero for one that was never completed
+	foreign bool      // of another generation
+}
+
+// trash begins the name of an entry that is being removed.
+const trash = ".trash-"
+
+// entries returns what is in the cache, the least useful first: what is half removed, what is
+// of another generation, and what was not used for longest.
+func (s *store) entries() (all []kept, total int64, err error) {
+	dirs, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	}
+	for _, d := range dirs {
+		if !d.IsDir() {
+			continue
+		}
+		k := kept{name: d.Name(), foreign: !strings.HasPrefix(d.Name(), s.generation+"-")}
+		walked := filepath.WalkDir(filepath.Join(s.dir, k.name), func(_ string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			info, err := e.Info()
+			if err != nil {
+				return err
+			}
+			if k.size += info.Size(); e.Name() == sums {
+				k.used = info.ModTime()
+			}
+			return nil
+		})
+		if !errors.Is(walked, fs.ErrNotExist) { // else the compiler has just renamed its file, and that entry is in use
+			err = errors.Join(err, walked)
+		}
+		total += k.size
+		all = append(all, k)
+	}
+	slices.SortStableFunc(all, func(a, b kept) int {
+		return cmp.Or(rank(&a)-rank(&b), a.used.Compare(b.used))
+	})
+	return all, total, err
+}
+
+func rank(k *kept) int {
+	switch {
+	case strings.HasPrefix(k.name, trash):
+		return 0
+	case k.foreign:
+		return 1
+	}
+	return 2
+}
+
+// trim makes the cache on disk as small as it should be. What is in use stays.
+func (r *Runtime) trim(ctx context.Context) {
+	if r.store.dir == "" {
+		return
+	}
+	r.trimming.Lock()
+	defer r.trimming.Unlock()
+	all, total, err := r.store.entries()
+	n, before := 0, total
+	for i := range all {
+		k := &all[i]
+		if total <= int64(r.cfg.CacheSize) && rank(k) > 0 {
+			break
+		}
+		gone, e := r.evict(k.name)
+		if err = errors.Join(err, e); gone {
+			total -= k.size
+			n++
+		}
+	}
+	if err != nil {
+		r.cfg.Logger.WarnContext(ctx, "cache of compiled modules not trimmed", "error", cacheError(r.store.dir, err))
+	}
+	if n > 0 {
+		r.cfg.Logger.InfoContext(ctx, "cache of compiled modules trimmed", "entries", n, "bytes", before-total, "left", total)
+	}
+}
+
+// evict removes an entry that is not in use. It is renamed first, so that from one moment to
+// the next it is not there for whoever wants to use it.
+func (r *Runtime) evict(name string) (gone bool, err error) {
+	path := filepath.Join(r.store.dir, name)
+	if !strings.HasPrefix(name, trash) {
+		away := filepath.Join(r.store.dir, trash+name)
+		if err := os.RemoveAll(away); err != nil {
+			return false, err
+		}
+		r.mu.Lock()
+		busy := r.modules[name] != nil || r.flights[name] != nil
+		if !busy {
+			err = os.Rename(path, away)
+		}
+		r.mu.Unlock()
+		if busy || err != nil {
+			return false, err
+		}
+		path = away
+	}
+	return true, os.RemoveAll(path)
 }

@@ -1,12 +1,17 @@
 package wasm_test
 
 import (
+	"context"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/wasm"
 )
 
@@ -112,5 +117,92 @@ func TestCacheKey(t *testing.T) {
 	}
 	if other := wasm.CacheKey(guest(t, "trap"), wasm.Limits{}); other == key {
 		t.Error("two modules have the same key")
+	}
+}
+
+// TestCacheTrimmed holds that the cache is kept to its size: what is of another version goes
+// first, then what was not used for longest, and what is in use stays.
+func TestCacheTrimmed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	entry := func(name string) string {
+		return filepath.Join(dir, wasm.CacheKey(guest(t, name), wasm.Limits{}))
+	}
+	there := func(path string) bool { _, err := os.Stat(path); return err == nil }
+	start := func(size caxton.Size, names ...string) {
+		b := newBench(t, wasm.Config{CacheDir: dir, CacheSize: size})
+		for _, name := range names {
+			b.agent(t, guest(t, name), wasm.Options{})
+		}
+		if err := b.rt.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size := func(dir string) (n caxton.Size) {
+		for _, data := range entries(t, dir) {
+			n += caxton.Size(len(data))
+		}
+		return n
+	}
+	start(caxton.GiB, "echo", "trap", "counter")
+	foreign := filepath.Join(dir, strings.Repeat("0", 64)) // as an earlier version named them
+	half := filepath.Join(dir, ".trash-"+filepath.Base(entry("loop")))
+	for _, d := range []string{foreign, half} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(d, "SHA256SUMS"), []byte("something"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range []string{"trap", "counter", "echo"} { // in the order of their use
+		at := time.Date(2026, 3, 1, i, 0, 0, 0, time.UTC)
+		if err := os.Chtimes(filepath.Join(entry(name), "SHA256SUMS"), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trim := func(size caxton.Size) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := newBench(t, wasm.Config{CacheDir: dir, CacheSize: size}).rt.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trim(size(entry("counter")) + size(entry("echo")))
+	if there(foreign) || there(half) || there(entry("trap")) || !there(entry("counter")) || !there(entry("echo")) {
+		t.Errorf("the cache holds %v; want what was used last", slices.Sorted(maps.Keys(entries(t, dir))))
+	}
+	trim(size(dir) - 1)
+	if there(entry("counter")) || !there(entry("echo")) {
+		t.Errorf("the cache holds %v; want what was used last", slices.Sorted(maps.Keys(entries(t, dir))))
+	}
+	b := newBench(t, wasm.Config{CacheDir: dir, CacheSize: 1})
+	for _, name := range []string{"echo", "loop", "parrot"} {
+		b.agent(t, guest(t, name), wasm.Options{})
+	}
+	if !there(entry("echo")) || !there(entry("loop")) || !there(entry("parrot")) {
+		t.Errorf("the cache holds %v; want all that is in use", slices.Sorted(maps.Keys(entries(t, dir))))
+	}
+	trim(1)
+	if n := len(entries(t, dir)); n != 0 {
+		t.Errorf("%d files are left after a start with no room", n)
+	}
+}
+
+// TestCacheIsUsed holds that an entry counts as used when a module comes from it.
+func TestCacheIsUsed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for range 2 {
+		b := newBench(t, wasm.Config{CacheDir: dir, Now: func() time.Time { return now }})
+		b.agent(t, guest(t, "echo"), wasm.Options{})
+		if err := b.rt.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, wasm.CacheKey(guest(t, "echo"), wasm.Limits{}), "SHA256SUMS"))
+	if err != nil || !info.ModTime().Equal(now) {
+		t.Errorf("the entry was used at %v, %v; want %v", info.ModTime(), err, now)
 	}
 }

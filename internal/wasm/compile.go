@@ -117,13 +117,16 @@ func (r *Runtime) fly(ctx context.Context, key string, f *flight, metered func()
 		return
 	}
 	ctx = context.WithoutCancel(ctx)
-	m, err := r.guarded(ctx, key, metered)
+	m, fresh, err := r.guarded(ctx, key, metered)
 	<-r.compilers
 	if !r.land(key, f, m, err) && m != nil {
 		r.cfg.Logger.WarnContext(ctx, "module compiled when nobody waited for it any more", "key", key)
 		if err := m.close(ctx); err != nil {
 			r.cfg.Logger.WarnContext(ctx, "module not closed well", "error", err)
 		}
+	}
+	if fresh {
+		r.trim(ctx)
 	}
 }
 
@@ -160,11 +163,11 @@ func (r *Runtime) land(key string, f *flight, m *module, err error) (taken bool)
 }
 
 // guarded is build; a panic in it fails the module, not the server.
-func (r *Runtime) guarded(ctx context.Context, key string, metered func() (*meter.Module, error)) (m *module, err error) {
+func (r *Runtime) guarded(ctx context.Context, key string, metered func() (*meter.Module, error)) (m *module, fresh bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.cfg.Logger.ErrorContext(ctx, "compiling a module panicked", "key", key, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			m = nil
+			m, fresh = nil, false
 			err = caxton.Errorf(caxton.Internal, "wasm_compiler", "the compiler broke down over the module").WithHint("the server's log has the stack")
 		}
 	}()
@@ -172,10 +175,10 @@ func (r *Runtime) guarded(ctx context.Context, key string, metered func() (*mete
 }
 
 // build makes a module ready to run: from the cache, or anew. An entry of the cache that
-// cannot be used is built again.
-func (r *Runtime) build(ctx context.Context, key string, metered func() (*meter.Module, error)) (*module, error) {
+// cannot be used is built again. fresh says that the cache has grown.
+func (r *Runtime) build(ctx context.Context, key string, metered func() (*meter.Module, error)) (_ *module, fresh bool, err error) {
 	start := r.cfg.Now()
-	cache, mm, err := r.store.open(key)
+	cache, mm, err := r.store.open(key, start)
 	usable, hit := err == nil, mm != nil
 	if err != nil {
 		r.cfg.Logger.WarnContext(ctx, "cache of compiled modules not used", "error", err)
@@ -183,13 +186,13 @@ func (r *Runtime) build(ctx context.Context, key string, metered func() (*meter.
 	}
 	if !hit {
 		if mm, err = metered(); err != nil {
-			return nil, errors.Join(err, cache.Close(ctx))
+			return nil, false, errors.Join(err, cache.Close(ctx))
 		}
 	}
 	s := shapeOf(mm)
 	e, faults := entryOf(s)
 	if faults = append(faults, optional(s)...); len(faults) > 0 {
-		return nil, errors.Join(caxton.Errorf(caxton.Invalid, "wasm_refused", "the module cannot run here: %s", faults[0]), cache.Close(ctx))
+		return nil, false, errors.Join(caxton.Errorf(caxton.Invalid, "wasm_refused", "the module cannot run here: %s", faults[0]), cache.Close(ctx))
 	}
 	m := &module{
 		key: key, cache: cache, shape: *s, entry: e, memory: mm.Memory != nil, initial: int64(mm.InitialFuel),
@@ -199,11 +202,11 @@ func (r *Runtime) build(ctx context.Context, key string, metered func() (*meter.
 		m.least = caxton.Size(mm.Memory.Min) * pageSize
 	}
 	if m.compiled, err = r.machine(ctx, m.rt, mm.Bytes); err != nil {
-		return nil, errors.Join(caxton.Errorf(caxton.Invalid, "wasm_invalid", "the module is not valid: %v", err).
+		return nil, false, errors.Join(caxton.Errorf(caxton.Invalid, "wasm_invalid", "the module is not valid: %v", err).
 			WithHint("build it again; wasm-validate shows the place").WithCause(err), m.close(ctx))
 	}
 	if err := r.link(ctx, m); err != nil {
-		return nil, errors.Join(err, m.close(ctx))
+		return nil, false, errors.Join(err, m.close(ctx))
 	}
 	if !hit && usable {
 		if err := r.store.keep(key, mm); err != nil {
@@ -211,7 +214,7 @@ func (r *Runtime) build(ctx context.Context, key string, metered func() (*meter.
 		}
 	}
 	r.cfg.Logger.InfoContext(ctx, "module compiled", "cached", hit, "contract", string(e.contract), "bytes", len(mm.Bytes), "duration", r.cfg.Now().Sub(start))
-	return m, nil
+	return m, !hit && usable, nil
 }
 
 // machineCode compiles by wazero.

@@ -23,12 +23,13 @@ import (
 
 // Config tunes a Runtime. Zero fields mean the defaults given here.
 type Config struct {
-	MaxLong       int           // of them, those that run for longer than a millisecond: the processors but one, at least 1
 	CacheDir      string        // for compiled modules; "" for none
+	CacheSize     caxton.Size   // of them, except those in use: 1 GiB
 	Defaults      Limits        // for what an agent leaves open: those of Limits
 	Ceilings      Limits        // Ceilings()
 	MaxAgents     int           // 10,000
 	MaxConcurrent int           // guests that run at once: 100
+	MaxLong       int           // of them, those that run for longer than a millisecond: the processors but one, at least 1
 	Compilers     int           // modules that are compiled at once: one for each processor, and at least 2
 	CompileTime   time.Duration // for which a deployment waits until its module is compiled: 2 min
 	IdleMemory    caxton.Size   // of all instances that are kept ready: 512 MiB; what is over is released after its turn
@@ -58,6 +59,7 @@ type Runtime struct {
 	ready tally // the instances that are kept
 
 	compilers chan struct{} // capacity Compilers: one token for each module that is being compiled
+	trimming  sync.Mutex    // held while the cache on disk is made smaller
 
 	// machine makes machine code: wazero's, except in tests.
 	machine func(ctx context.Context, rt wazero.Runtime, code []byte) (wazero.CompiledModule, error)
@@ -79,6 +81,7 @@ func New(cfg Config) *Runtime {
 	cfg.MaxAgents = cmp.Or(cfg.MaxAgents, 10_000)
 	cfg.MaxConcurrent = cmp.Or(cfg.MaxConcurrent, 100)
 	cfg.MaxLong = cmp.Or(cfg.MaxLong, max(1, runtime.GOMAXPROCS(0)-1))
+	cfg.CacheSize = cmp.Or(cfg.CacheSize, caxton.GiB)
 	cfg.Compilers = cmp.Or(cfg.Compilers, max(2, runtime.GOMAXPROCS(0))) // one that takes long does not hold up the others
 	cfg.CompileTime = cmp.Or(cfg.CompileTime, 2*time.Minute)             // a module of 32 MiB takes half a minute
 	cfg.IdleMemory = cmp.Or(cfg.IdleMemory, 512*caxton.MiB)
@@ -121,6 +124,7 @@ func (t *tally) drop(size int64) {
 
 // Run releases the instances of idle agents until ctx ends.
 func (r *Runtime) Run(ctx context.Context) error {
+	r.trim(ctx)
 	tick := time.NewTicker(min(sweepEvery, max(sweepEvery/40, r.cfg.Defaults.Idle/4)))
 	defer tick.Stop()
 	for {
