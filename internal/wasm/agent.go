@@ -189,18 +189,17 @@ func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message,
 			a.logger.WarnContext(ctx, "module not closed well", "error", err)
 		}
 	}()
-	select {
-	case a.rt.slots <- struct{}{}:
-		defer func() { <-a.rt.slots }()
-	case <-ctx.Done():
+	s := slot{all: a.rt.slots}
+	if !s.take(ctx) {
 		return nil, caxton.Errorf(caxton.Unavailable, "wasm_busy", "%d modules were running all the time", a.rt.cfg.MaxConcurrent).
 			WithHint("raise wasm.max_concurrent_executions, or send less").WithCause(ctx.Err())
 	}
-	return a.handle(ctx, &turn)
+	defer s.give()
+	return a.handle(ctx, &turn, &s)
 }
 
 // handle does a turn that has its slot.
-func (a *Agent) handle(ctx context.Context, turn *caxton.Turn) ([]caxton.Message, error) {
+func (a *Agent) handle(ctx context.Context, turn *caxton.Turn, s *slot) ([]caxton.Message, error) {
 	m := &turn.Message
 	if out, ok, err := a.committed(ctx, m); ok || err != nil {
 		return out, err
@@ -209,7 +208,7 @@ func (a *Agent) handle(ctx context.Context, turn *caxton.Turn) ([]caxton.Message
 	if err != nil {
 		return refused(m, calls, err)
 	}
-	t := a.newTurn(ctx, m, calls)
+	t := a.newTurn(ctx, m, calls, s)
 	out, err := a.work(ctx, t)
 	t.log.flush()
 	a.report(t, len(out), err)

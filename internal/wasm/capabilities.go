@@ -14,7 +14,7 @@ func (a *Agent) Capabilities(ctx context.Context) ([]caxton.Capability, error) {
 	if a.module.entry.contract != Reactor || !a.module.shape.has("get_capabilities") {
 		return nil, nil
 	}
-	t := a.newTurn(ctx, nil, nil)
+	t := a.newTurn(ctx, nil, nil, nil)
 	in, err := a.begin(ctx, t)
 	if err != nil {
 		return nil, err

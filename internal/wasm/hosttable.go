@@ -176,12 +176,18 @@ func abort(c *hostCall) int64 {
 
 // sleep waits at the cost of the turn's time.
 func (t *turn) sleep(d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	t.unqueue()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+	t.slot.give()
 	select {
 	case <-timer.C:
 	case <-t.ctx.Done():
+	}
+	if !t.slot.take(t.ctx) || t.ctx.Err() != nil {
 		halt(errDeadline(t.ctx, &t.limits))
 	}
 }

@@ -193,7 +193,7 @@ func (in *instance) end(ctx context.Context) {
 	if in.a.module.shape.has("agent_shutdown") {
 		within, cancel := context.WithTimeout(ctx, in.a.limits.Shutdown)
 		defer cancel()
-		in.turn = in.a.newTurn(within, nil, nil)
+		in.turn = in.a.newTurn(within, nil, nil, nil)
 		if _, err := in.call(within, "agent_shutdown"); err != nil && !errors.Is(err, errEnded) {
 			in.a.logger.WarnContext(ctx, "module did not shut down well", "error", err)
 		}

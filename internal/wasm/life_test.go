@@ -119,7 +119,7 @@ func TestMany(t *testing.T) {
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, wasm.Config{MaxConcurrent: 1})
-	slow := b.agent(t, guest(t, "sleeper"), wasm.Options{Limits: wasm.Limits{Time: 30 * time.Second}})
+	slow := b.agent(t, guest(t, "loop"), wasm.Options{Limits: wasm.Limits{Fuel: 1_000_000_000, Time: 30 * time.Second}})
 	quick := b.agent(t, guest(t, "echo"), wasm.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -209,6 +209,79 @@ func TestLongTurns(t *testing.T) {
 	}
 	if got := say(t, outer, "m4", "hi"); got != `"done"` {
 		t.Errorf("afterwards the answer is %s", got)
+	}
+}
+
+// TestSleepingLeavesRoom holds that a module which sleeps does not keep others from running.
+func TestSleepingLeavesRoom(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"sleeper", "wasisleeper"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, wasm.Config{MaxConcurrent: 1})
+			asleep := b.agent(t, guest(t, name), wasm.Options{Limits: wasm.Limits{Time: 30 * time.Second}})
+			quick := b.agent(t, guest(t, "echo"), wasm.Options{})
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if _, err := asleep.Handle(ctx, message("m1", "hi")); codeOf(err) != "wasm_canceled" {
+					t.Errorf("the sleeping turn ends with %v, want wasm_canceled", err)
+				}
+			})
+			await(t, "the sleep", func() bool { return strings.Contains(b.logged(), "asleep") })
+			within, done := context.WithTimeout(t.Context(), 10*time.Second)
+			defer done()
+			if out, err := quick.Handle(within, message("m2", "hi")); err != nil || len(out) != 1 {
+				t.Errorf("Handle while another sleeps = %+v, %v", out, err)
+			}
+			cancel()
+			wg.Wait()
+			if got := say(t, quick, "m3", "hi"); got != `"hi"` { // the place is given back once, not twice
+				t.Errorf("the answer is %s", got)
+			}
+		})
+	}
+}
+
+// TestWakingWaits holds that a module which has slept goes on when it may run again, and ends
+// when its time is over before that.
+func TestWakingWaits(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, want string
+		time       time.Duration
+	}{
+		{"in time", "", 30 * time.Second},
+		{"too late", "wasm_deadline", 700 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, wasm.Config{MaxConcurrent: 1})
+			napper := b.agent(t, guest(t, "napper"), wasm.Options{Limits: wasm.Limits{Time: tt.time}})
+			busy := b.agent(t, guest(t, "loop"), wasm.Options{Limits: wasm.Limits{Fuel: 1_000_000_000, Time: 30 * time.Second}})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if _, err := napper.Handle(t.Context(), message("m1", "hi")); codeOf(err) != tt.want {
+					t.Errorf("Handle: %v, want %q", err, tt.want)
+				}
+				cancel()
+			})
+			await(t, "the nap", func() bool { return strings.Contains(b.logged(), "asleep") })
+			wg.Go(func() {
+				if _, err := busy.Handle(ctx, message("m2", "hi")); codeOf(err) != "wasm_canceled" && codeOf(err) != "wasm_busy" {
+					t.Errorf("the busy turn ends with %v, want wasm_canceled", err)
+				}
+			})
+			if tt.want == "" {
+				cancel()
+			}
+			wg.Wait()
+			if got := say(t, b.agent(t, guest(t, "echo"), wasm.Options{}), "m3", "hi"); got != `"hi"` {
+				t.Errorf("the answer is %s", got)
+			}
+		})
 	}
 }
 

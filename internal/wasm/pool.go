@@ -20,7 +20,7 @@ func (a *Agent) acquire(ctx context.Context, t *turn) (*instance, error) {
 	}
 	a.mu.Unlock()
 	start := a.rt.cfg.Now()
-	s := a.newTurn(ctx, nil, nil)
+	s := a.newTurn(ctx, nil, nil, t.slot)
 	in, err := a.begin(ctx, s)
 	t.startup = a.rt.cfg.Now().Sub(start)
 	t.startupUsed = s.used
@@ -82,7 +82,7 @@ func (a *Agent) Warm(ctx context.Context) error {
 	if a.module.entry.contract == Command {
 		return nil
 	}
-	t := a.newTurn(ctx, nil, nil)
+	t := a.newTurn(ctx, nil, nil, nil)
 	in, err := a.begin(ctx, t)
 	t.log.flush()
 	if err != nil {

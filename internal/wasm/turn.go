@@ -21,6 +21,7 @@ type turn struct {
 	msg    *caxton.Message // nil at the start and the end of an instance
 	input  []byte          // the message as the guest reads it
 	calls  Calls           // nil when tools cannot be called now
+	slot   *slot           // that it runs in; nil when it needs none
 	random *rand.ChaCha8
 	start  time.Time
 
@@ -50,9 +51,9 @@ type turn struct {
 }
 
 // newTurn returns a turn of the agent. m is nil at the start and the end of an instance.
-func (a *Agent) newTurn(ctx context.Context, m *caxton.Message, calls Calls) *turn {
+func (a *Agent) newTurn(ctx context.Context, m *caxton.Message, calls Calls, s *slot) *turn {
 	t := &turn{
-		ctx: ctx, a: a, limits: a.limits, msg: m, calls: calls, start: a.rt.cfg.Now(), fuel: instructions(a.limits.Fuel),
+		ctx: ctx, a: a, limits: a.limits, msg: m, calls: calls, slot: s, start: a.rt.cfg.Now(), fuel: instructions(a.limits.Fuel),
 		random: a.randomFor(m),
 	}
 	t.log = guestLog{t: t, level: slog.LevelInfo}
@@ -170,11 +171,16 @@ func (t *turn) call(ctx context.Context, tool string, args json.RawMessage) (cax
 	if t.toolCalls++; t.toolCalls > t.limits.ToolCalls {
 		return caxton.ToolReturnedBody{}, &stop{errToolCalls(&t.limits)}
 	}
-	rt := t.a.rt
 	t.unqueue()
-	<-rt.slots                                // the guest does not run meanwhile: what it waits for may need the slot
-	defer func() { rt.slots <- struct{}{} }() // after a panic too; at most until one of the others is stopped by its deadline
-	return t.calls.Call(ctx, tool, args)
+	t.slot.give()
+	r, err := t.calls.Call(ctx, tool, args)
+	if t.slot.take(ctx) {
+		return r, err
+	}
+	if err == nil {
+		err = errDeadline(ctx, &t.limits)
+	}
+	return r, &stop{err} // the guest has no slot to go on in
 }
 
 // changes returns what was written, in the order of the keys.

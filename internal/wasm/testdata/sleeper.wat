@@ -1,6 +1,9 @@
-(module ;; sleeps for an hour
+(module ;; logs that it sleeps, and does so for an hour
   (import "caxton" "sleep_micros" (func $sleep (param i64) (result i32)))
+  (import "caxton" "console_log" (func $log (param i32 i32)))
   (memory (export "memory") 1)
+  (data (i32.const 8) "asleep")
   (func (export "alloc") (param i32) (result i32) i32.const 1024)
   (func $handle (export "handle_message") (param i32 i32) (result i32)
+    i32.const 8 i32.const 6 call $log
     i64.const 3600000000 call $sleep drop i32.const 0))

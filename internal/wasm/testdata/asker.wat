@@ -1,0 +1,10 @@
+(module ;; asks the agent answerer, and answers with what it is told
+  (import "caxton" "request" (func $ask (param i32 i32) (result i32)))
+  (import "caxton" "read_result" (func $read (param i32 i32) (result i32)))
+  (import "caxton" "respond" (func $say (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 8) "{\"receiver\":\"answerer\",\"content\":\"why\"}")
+  (func (export "alloc") (param i32) (result i32) i32.const 32768)
+  (func $handle (export "handle_message") (param i32 i32) (result i32)
+    (if (i32.lt_s (call $ask (i32.const 8) (i32.const 39)) (i32.const 0)) (then (return (i32.const 1))))
+    (call $say (i32.const 1024) (call $read (i32.const 1024) (i32.const 8192)))))
