@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,13 +42,14 @@ type modules struct {
 	allowed []string // directories that modules may be shown
 	most    caxton.Size
 	limits  wasm.Limits // ceilings
+	log     *slog.Logger
 	usual   wasm.Limits // for what an agent leaves open
 }
 
 // newModules returns modules with the limits of the configuration; the rest of w is the
 // caller's.
 func newModules(ctx context.Context, c *config.Config, keep keeper, use *moduleUse, w wasm.Config) *modules {
-	m := &modules{keeper: keep, use: use, most: c.WASM.MaxModuleSize, limits: ceilings(&c.WASM, &c.Agents), usual: usual(&c.WASM, &c.Agents)}
+	m := &modules{keeper: keep, use: use, log: w.Logger, most: c.WASM.MaxModuleSize, limits: ceilings(&c.WASM, &c.Agents), usual: usual(&c.WASM, &c.Agents)}
 	for _, dir := range c.WASM.AllowedDirectories {
 		whole, err := filepath.EvalSymlinks(dir)
 		if err != nil || !filepath.IsAbs(whole) {
@@ -295,10 +297,16 @@ func (m *modules) handler(ctx context.Context, v caxton.AgentVersion) (agent.Han
 	return a, nil
 }
 
-// Run releases idle instances until ctx ends, and then closes what is left. The agents have
-// ended before.
+// Run releases idle instances until ctx ends, and then closes what is left, in the time that
+// an instance has to end. The agents have ended before.
 func (m *modules) Run(ctx context.Context) error {
-	return errors.Join(m.runtime.Run(ctx), m.runtime.Close(context.WithoutCancel(ctx)))
+	err := m.runtime.Run(ctx)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.limits.Shutdown)
+	defer cancel()
+	if e := m.runtime.Close(within); e != nil {
+		m.log.WarnContext(ctx, "modules not closed well", "error", e) // a compilation that goes on ends with the process
+	}
+	return err
 }
 
 // moduleState keeps what modules keep, in the database of the journal.

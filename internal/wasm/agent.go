@@ -145,15 +145,7 @@ func (a *Agent) Limits() Limits { return a.limits }
 // Close ends the idle instances now, and gives back what the agent holds when the last turn
 // at work has ended. A closed agent handles no more messages.
 func (a *Agent) Close(ctx context.Context) error {
-	a.mu.Lock()
-	a.closed = true
-	idle := a.idle
-	a.idle = nil
-	a.mu.Unlock()
-	for _, in := range idle {
-		a.rt.ready.drop(in.size)
-		in.end(ctx)
-	}
+	a.rt.end(ctx, a.shut())
 	return a.finish(ctx)
 }
 

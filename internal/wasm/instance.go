@@ -188,12 +188,18 @@ func (in *instance) give(ctx context.Context, r region) error {
 	return err
 }
 
-// end takes leave of an idle instance: agent_shutdown, and it is closed.
-func (in *instance) end(ctx context.Context) {
+// end takes leave of an idle instance: agent_shutdown, and it is closed. s is what it runs in;
+// it waits for it at the cost of its time.
+func (in *instance) end(ctx context.Context, s *slot) {
 	if in.a.module.shape.has("agent_shutdown") {
 		within, cancel := context.WithTimeout(ctx, in.a.limits.Shutdown)
 		defer cancel()
-		in.turn = in.a.newTurn(within, nil, nil, nil)
+		if !s.take(within) {
+			in.a.logger.WarnContext(ctx, "module not shut down: others were running all the time")
+			in.discard(ctx)
+			return
+		}
+		in.turn = in.a.newTurn(within, nil, nil, s)
 		if _, err := in.call(within, "agent_shutdown"); err != nil && !errors.Is(err, errEnded) {
 			in.a.logger.WarnContext(ctx, "module did not shut down well", "error", err)
 		}

@@ -3,6 +3,8 @@ package wasm_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -320,6 +322,97 @@ func TestClose(t *testing.T) {
 	}
 	if _, err := b.rt.Agent(t.Context(), version(), guest(t, "echo"), wasm.Options{}); codeOf(err) != "draining" {
 		t.Errorf("Agent after Close: %v, want draining", err)
+	}
+}
+
+// A barrier holds every record of a log that says bye, until as many have come as are wanted.
+type barrier struct {
+	slog.Handler
+	wanted int
+	mu     sync.Mutex
+	came   int
+	all    chan struct{}
+}
+
+func (b *barrier) WithAttrs([]slog.Attr) slog.Handler { return b }
+
+func (b *barrier) Handle(ctx context.Context, r slog.Record) error {
+	bye := false
+	r.Attrs(func(a slog.Attr) bool { bye = bye || a.Value.String() == "bye"; return true })
+	if !bye {
+		return nil
+	}
+	b.mu.Lock()
+	if b.came++; b.came == b.wanted {
+		close(b.all)
+	}
+	b.mu.Unlock()
+	select {
+	case <-b.all:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// TestEndsAtOnce holds that the instances of one agent, and of all agents, take leave at the
+// same time: each waits here until all of them have come.
+func TestEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(rt *wasm.Runtime) error{
+		"close": func(rt *wasm.Runtime) error { return rt.Close(t.Context()) },
+		"sweep": func(rt *wasm.Runtime) error { rt.Sweep(t.Context()); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const n = 5
+			log := &barrier{Handler: slog.NewTextHandler(io.Discard, nil), wanted: n, all: make(chan struct{})}
+			rt := wasm.New(wasm.Config{Logger: slog.New(log)})
+			for range n {
+				a, err := rt.Agent(t.Context(), version(), guest(t, "counter"), wasm.Options{Limits: wasm.Limits{Idle: 1, Shutdown: 20 * time.Second}})
+				if err == nil {
+					_, err = a.Handle(t.Context(), message("m1", "hi"))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := end(rt); err != nil {
+				t.Error(err)
+			}
+			if log.came != n {
+				t.Errorf("%d instances took leave, want %d", log.came, n)
+			}
+			select {
+			case <-log.all:
+			default:
+				t.Error("the instances did not take leave at the same time")
+			}
+			if err := rt.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestEndIsBounded holds that instances which do not come to an end take no longer together
+// than one of them may, where they cannot run at the same time either.
+func TestEndIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{MaxConcurrent: 1})
+	const n, each = 20, 300 * time.Millisecond
+	for i := range n {
+		a := b.agent(t, guest(t, "lingerer"), wasm.Options{Limits: wasm.Limits{Fuel: 1_000_000_000, Shutdown: each}})
+		say(t, a, fmt.Sprint("m", i), "hi")
+	}
+	start := time.Now()
+	if err := b.rt.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > n*each/2 {
+		t.Errorf("%d instances took %v to end, and have %v each", n, took, each)
+	}
+	if !strings.Contains(b.logged(), "module not shut down") {
+		t.Errorf("the log does not say that instances were not shut down:\n%s", b.logged())
 	}
 }
 

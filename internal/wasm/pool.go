@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -36,6 +37,7 @@ func (a *Agent) acquire(ctx context.Context, t *turn) (*instance, error) {
 
 // put takes an instance back after a turn that ended well.
 func (a *Agent) put(ctx context.Context, in *instance) {
+	s := in.turn.slot
 	in.turn, in.since, in.size = nil, a.rt.cfg.Now(), 0
 	if a.module.memory {
 		in.size = int64(in.mod.Memory().Size())
@@ -49,12 +51,12 @@ func (a *Agent) put(ctx context.Context, in *instance) {
 	a.mu.Unlock()
 	if !kept {
 		a.rt.ready.drop(in.size)
-		in.end(ctx)
+		in.end(ctx, s)
 	}
 }
 
-// release ends the instances that are idle since before the time.
-func (a *Agent) release(ctx context.Context, before time.Time) {
+// over takes the instances away that are idle since before the time.
+func (a *Agent) over(before time.Time) []*instance {
 	a.mu.Lock()
 	n := 0 // the oldest come first
 	for n < len(a.idle) && !a.idle[n].since.After(before) {
@@ -63,10 +65,31 @@ func (a *Agent) release(ctx context.Context, before time.Time) {
 	old := a.idle[:n:n]
 	a.idle = append([]*instance(nil), a.idle[n:]...)
 	a.mu.Unlock()
-	for _, in := range old {
-		a.rt.ready.drop(in.size)
-		in.end(ctx)
+	return old
+}
+
+// shut takes all idle instances away, and lets none come back.
+func (a *Agent) shut() []*instance {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	idle := a.idle
+	a.idle = nil
+	return idle
+}
+
+// end takes leave of idle instances: all at once, as many at a time as may run.
+func (r *Runtime) end(ctx context.Context, ins []*instance) {
+	var wg sync.WaitGroup
+	for _, in := range ins {
+		r.ready.drop(in.size)
+		wg.Go(func() {
+			s := slot{all: r.slots}
+			defer s.give()
+			in.end(ctx, &s)
+		})
 	}
+	wg.Wait()
 }
 
 // Idle returns how many instances are ready and have nothing to do.

@@ -148,9 +148,11 @@ func (r *Runtime) sweep(ctx context.Context) {
 		agents = append(agents, a)
 	}
 	r.mu.Unlock()
+	var ins []*instance
 	for _, a := range agents {
-		a.release(ctx, r.cfg.Now().Add(-a.limits.Idle))
+		ins = append(ins, a.over(r.cfg.Now().Add(-a.limits.Idle))...)
 	}
+	r.end(ctx, ins)
 }
 
 // Close closes all agents, and waits for the modules that are being compiled until ctx ends.
@@ -166,9 +168,14 @@ func (r *Runtime) Close(ctx context.Context) error {
 		agents = append(agents, a)
 	}
 	r.mu.Unlock()
+	var ins []*instance
+	for _, a := range agents {
+		ins = append(ins, a.shut()...)
+	}
+	r.end(ctx, ins)
 	var errs []error
 	for _, a := range agents {
-		errs = append(errs, a.Close(ctx))
+		errs = append(errs, a.finish(ctx))
 	}
 	select {
 	case <-r.ground:
