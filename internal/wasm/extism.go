@@ -33,18 +33,20 @@ func (c *hostCall) alloc(n uint64) uint64 {
 	if n > uint64(c.t.limits.Memory) || at+n > uint64(c.t.limits.Memory) { //nolint:gosec // a limit is not negative
 		halt(errMemory(&c.t.limits))
 	}
+	charge(c.mod, int(n)) //nolint:gosec // below the limit
 	a.data = append(a.data, make([]byte, (n+7)&^7)...)
 	a.blocks[at] = n
 	return at
 }
 
-// block returns the bytes of a block.
+// block returns the bytes of a block, at the price of a copy.
 func (c *hostCall) block(at uint64) []byte {
 	a := c.t.arena()
 	n, ok := a.blocks[at]
 	if !ok {
 		halt(errBlock(at))
 	}
+	charge(c.mod, int(n)) //nolint:gosec // below the limit
 	return a.data[at : at+n]
 }
 
@@ -78,11 +80,18 @@ func (c *hostCall) inputSpan(at, n uint64) []byte {
 	return in[at : at+n]
 }
 
+// extismAccess is the price of a look at the shared memory or the input, in instructions: about
+// the time that it takes. A plug-in reads all its input so, byte by byte.
+const extismAccess = 100
+
 // extismFuncs returns what the module "extism:host/env" exports.
 func extismFuncs() []hostFunc {
+	return append(accessFuncs(), plugFuncs()...)
+}
+
+// accessFuncs read and write single bytes and words.
+func accessFuncs() []hostFunc {
 	fs := []hostFunc{
-		{name: "alloc", params: types(i64), result: i64, run: func(c *hostCall) int64 { return int64(c.alloc(c.args[0])) }}, //nolint:gosec // below the limit
-		{name: "free", params: types(i64), run: func(c *hostCall) int64 { delete(c.t.arena().blocks, c.args[0]); return 0 }},
 		{name: "length", params: types(i64), result: i64, run: func(c *hostCall) int64 { return int64(c.t.arena().blocks[c.args[0]]) }},        //nolint:gosec // below the limit
 		{name: "length_unsafe", params: types(i64), result: i64, run: func(c *hostCall) int64 { return int64(c.t.arena().blocks[c.args[0]]) }}, //nolint:gosec // below the limit
 		{name: "load_u8", params: types(i64), result: i32, run: func(c *hostCall) int64 { return int64(c.span(c.args[0], 1)[0]) }},
@@ -102,8 +111,21 @@ func extismFuncs() []hostFunc {
 		{name: "input_load_u64", params: types(i64), result: i64, run: func(c *hostCall) int64 {
 			return int64(binary.LittleEndian.Uint64(c.inputSpan(c.args[0], 8))) //nolint:gosec // the bits count
 		}},
+	}
+	for i := range fs {
+		fs[i].price = extismAccess
+	}
+	return fs
+}
+
+// plugFuncs are the rest.
+func plugFuncs() []hostFunc {
+	fs := []hostFunc{
+		{name: "alloc", params: types(i64), result: i64, run: func(c *hostCall) int64 { return int64(c.alloc(c.args[0])) }}, //nolint:gosec // below the limit
+		{name: "free", params: types(i64), run: func(c *hostCall) int64 { delete(c.t.arena().blocks, c.args[0]); return 0 }},
 		{name: "output_set", params: types(i64, i64), run: func(c *hostCall) int64 {
 			data := c.span(c.args[0], c.args[1])
+			charge(c.mod, len(data))
 			if err := c.t.roomFor(len(data)); err != nil {
 				halt(err)
 			}

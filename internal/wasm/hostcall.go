@@ -33,6 +33,7 @@ type hostFunc struct {
 	result  api.ValueType // 0 for none; a guest that declares none gets none, and another number gets that
 	grant   Grant         // what it takes; "" for nothing
 	startup bool          // may be called while an instance starts
+	price   int           // in instructions; 0: it counts as a call of the server instead
 	run     func(c *hostCall) int64
 }
 
@@ -60,7 +61,9 @@ func turnOf(ctx context.Context) *turn {
 func (f *hostFunc) function(result api.ValueType) api.GoModuleFunc {
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
 		t := turnOf(ctx)
-		if t.hostCalls++; t.hostCalls > t.limits.HostCalls {
+		if f.price > 0 {
+			spend(mod, f.price)
+		} else if t.hostCalls++; t.hostCalls > t.limits.HostCalls {
 			halt(caxton.Errorf(caxton.Invalid, "wasm_host_calls", "the module called the server more than %d times in one turn", t.limits.HostCalls).
 				WithHint("call less often, or raise the limit of the agent"))
 		}
