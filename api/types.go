@@ -208,6 +208,7 @@ type Execution struct {
 	OutputBytes   int       `json:"output_bytes"`
 	LogBytes      int       `json:"log_bytes"`
 	LogDropped    int       `json:"log_dropped_bytes"`
+	LogLost       int       `json:"log_dropped_lines"`
 	Code          string    `json:"code,omitempty" doc:"of the error it ended with"`
 	Trap          string    `json:"trap,omitempty" doc:"what broke, and where"`
 }

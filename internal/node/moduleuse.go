@@ -20,6 +20,7 @@ type moduleUse struct {
 	traps   *prometheus.CounterVec
 	calls   *prometheus.CounterVec
 	dropped *prometheus.CounterVec
+	lost    *prometheus.CounterVec
 	memory  *prometheus.GaugeVec
 	took    prometheus.Histogram
 	startup prometheus.Histogram
@@ -72,7 +73,7 @@ func (o *use) wire() *api.ModuleUse {
 		out.Last = append(out.Last, api.Execution{
 			MessageID: string(x.MessageID), Version: x.Version, At: x.Start.UTC(), Millis: millis(x.Time), StartupMillis: millis(x.Startup),
 			Fuel: x.Fuel, MemoryBytes: int64(x.Memory), HostCalls: x.HostCalls, ToolCalls: x.Calls, Outputs: x.Outputs, OutputBytes: x.OutputBytes,
-			LogBytes: x.LogBytes, LogDropped: x.LogDropped, Code: x.Code, Trap: x.Trap,
+			LogBytes: x.LogBytes, LogDropped: x.LogDropped, LogLost: x.LogLost, Code: x.Code, Trap: x.Trap,
 		})
 	}
 	return out
@@ -91,6 +92,7 @@ func newModuleUse(reg prometheus.Registerer) *moduleUse {
 		traps:   counter("caxton_wasm_traps_total", "Turns in which a module broke down or was stopped."),
 		calls:   counter("caxton_wasm_host_calls_total", "Calls of the server's functions by modules."),
 		dropped: counter("caxton_wasm_log_dropped_bytes_total", "What modules logged beyond their limit."),
+		lost:    counter("caxton_wasm_log_dropped_lines_total", "Lines that modules logged beyond their limit."),
 		memory: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "caxton_wasm_memory_high_water_bytes", Help: "The most memory that an instance of the agent's module had.",
 		}, []string{"agent"}),
@@ -104,7 +106,7 @@ func newModuleUse(reg prometheus.Registerer) *moduleUse {
 		}),
 		all: map[caxton.AgentID]*use{},
 	}
-	reg.MustRegister(u.turns, u.fuel, u.seconds, u.traps, u.calls, u.dropped, u.memory, u.took, u.startup)
+	reg.MustRegister(u.turns, u.fuel, u.seconds, u.traps, u.calls, u.dropped, u.lost, u.memory, u.took, u.startup)
 	return u
 }
 
@@ -130,6 +132,7 @@ func (u *moduleUse) report(x wasm.Execution) {
 	u.seconds.WithLabelValues(one.slug).Add(x.Time.Seconds())
 	u.calls.WithLabelValues(one.slug).Add(float64(x.HostCalls))
 	u.dropped.WithLabelValues(one.slug).Add(float64(x.LogDropped))
+	u.lost.WithLabelValues(one.slug).Add(float64(x.LogLost))
 	u.memory.WithLabelValues(one.slug).Set(float64(one.memory))
 	if x.Trap != "" {
 		u.traps.WithLabelValues(one.slug).Inc()
@@ -163,7 +166,7 @@ func (u *moduleUse) AgentChanged(a caxton.Agent) {
 	for _, status := range []string{"ok", "error"} {
 		u.turns.WithLabelValues(a.Slug, status)
 	}
-	for _, c := range []*prometheus.CounterVec{u.fuel, u.seconds, u.traps, u.calls, u.dropped} {
+	for _, c := range []*prometheus.CounterVec{u.fuel, u.seconds, u.traps, u.calls, u.dropped, u.lost} {
 		c.WithLabelValues(a.Slug)
 	}
 	u.memory.WithLabelValues(a.Slug)
@@ -181,7 +184,7 @@ func (u *moduleUse) AgentRemoved(id caxton.AgentID) {
 
 // forget takes the metrics of an agent away. u.mu is held.
 func (u *moduleUse) forget(slug string) {
-	for _, c := range []*prometheus.CounterVec{u.turns, u.fuel, u.seconds, u.traps, u.calls, u.dropped} {
+	for _, c := range []*prometheus.CounterVec{u.turns, u.fuel, u.seconds, u.traps, u.calls, u.dropped, u.lost} {
 		c.DeletePartialMatch(prometheus.Labels{"agent": slug})
 	}
 	u.memory.DeletePartialMatch(prometheus.Labels{"agent": slug})

@@ -202,7 +202,7 @@ func (a *Agent) handle(ctx context.Context, turn *caxton.Turn, s *slot) ([]caxto
 	}
 	t := a.newTurn(ctx, m, calls, s)
 	out, err := a.work(ctx, t)
-	t.log.flush()
+	t.log.end(ctx)
 	a.report(t, len(out), err)
 	if err != nil {
 		return refused(m, calls, err)
@@ -341,7 +341,7 @@ func (a *Agent) report(t *turn, outputs int, err error) {
 		AgentID: a.id, Agent: a.slug, Version: a.number, MessageID: t.msg.ID, Contract: a.module.entry.contract,
 		Start: t.start, Time: a.rt.cfg.Now().Sub(t.start), Startup: t.startup,
 		Instructions: t.used, Fuel: fuelOf(t.used), StartupFuel: fuelOf(t.startupUsed), Memory: t.memory,
-		HostCalls: t.hostCalls, Calls: t.toolCalls, LogBytes: t.log.bytes, LogDropped: t.log.dropped,
+		HostCalls: t.hostCalls, Calls: t.toolCalls, LogBytes: t.log.bytes, LogLines: t.log.lines, LogDropped: t.log.dropped, LogLost: t.log.lost,
 		OutputBytes: t.outBytes, Outputs: outputs, Trap: t.trap,
 	}
 	if err != nil {

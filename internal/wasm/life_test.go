@@ -449,7 +449,28 @@ func TestLogIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := b.last()
-	if x.LogBytes > 10_000 || x.LogBytes+x.LogDropped < 900_000 {
-		t.Errorf("%d bytes were logged and %d dropped", x.LogBytes, x.LogDropped)
+	if x.LogBytes > 10_000 || x.LogBytes+x.LogDropped < 900_000 || x.LogLines+x.LogLost != 976 {
+		t.Errorf("%d bytes were logged in %d lines, and %d in %d dropped; want 976 lines", x.LogBytes, x.LogLines, x.LogDropped, x.LogLost)
+	}
+}
+
+// TestShortLinesAreBounded holds that lines count by what they make of the log, and not by their
+// text alone: a line of one byte becomes a record of two hundred.
+func TestShortLinesAreBounded(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"linestorm", "emptystorm"} {
+		b := newBench(t, wasm.Config{})
+		a := b.agent(t, guest(t, name), wasm.Options{Limits: wasm.Limits{LogSize: 10_000}})
+		if _, err := a.Handle(t.Context(), message("m1", "hi")); err != nil {
+			t.Fatal(err)
+		}
+		x := b.last()
+		lines := strings.Count(b.logged(), "module logged")
+		if lines == 0 || lines > 100 || x.LogLines != lines || x.LogLines+x.LogLost != 2000 {
+			t.Errorf("%s: the log has %d lines; the turn counts %d, and %d dropped of 2000", name, lines, x.LogLines, x.LogLost)
+		}
+		if want := fmt.Sprintf("lines=%d", x.LogLost); strings.Count(b.logged(), "log of a module cut") != 1 || !strings.Contains(b.logged(), want) {
+			t.Errorf("%s: the log does not say once that %s were dropped", name, want)
+		}
 	}
 }

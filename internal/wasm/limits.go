@@ -21,7 +21,7 @@ type Limits struct {
 	Time        time.Duration // of one turn: 5 s
 	MessageSize caxton.Size   // of the message that goes in: 100 KiB
 	OutputSize  caxton.Size   // of all that comes out in one turn: 1 MiB
-	LogSize     caxton.Size   // of what is logged in one turn: 64 KiB
+	LogSize     caxton.Size   // of what is logged in one turn, each line with 100 bytes besides: 64 KiB
 	StateSize   caxton.Size   // of one value, and of all that is written in one turn: 1 MiB
 	FileSize    caxton.Size   // of what is written to files in one turn: 10 MiB
 	HostCalls   int           // of one turn: 10,000

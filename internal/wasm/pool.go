@@ -27,7 +27,7 @@ func (a *Agent) acquire(ctx context.Context, t *turn) (*instance, error) {
 	t.startupUsed = s.used
 	t.memory, t.trap = s.memory, s.trap
 	s.log.flush()
-	t.log.bytes, t.log.dropped, t.log.last = s.log.bytes, s.log.dropped, s.log.last
+	t.log.bytes, t.log.lines, t.log.dropped, t.log.lost, t.log.last = s.log.bytes, s.log.lines, s.log.dropped, s.log.lost, s.log.last
 	if err != nil {
 		return nil, err
 	}

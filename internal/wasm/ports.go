@@ -72,7 +72,9 @@ type Execution struct {
 	HostCalls    int
 	Calls        int // of tools
 	LogBytes     int
+	LogLines     int
 	LogDropped   int // bytes beyond the limit
+	LogLost      int // lines beyond the limit
 	OutputBytes  int
 	Outputs      int
 	Code         string // of the error it ended with, or ""

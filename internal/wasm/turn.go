@@ -198,9 +198,15 @@ type guestLog struct {
 	level   slog.Level
 	part    []byte // of a line that has no end yet
 	bytes   int
-	dropped int
+	lines   int
+	dropped int      // bytes
+	lost    int      // lines of which nothing is in the log
 	last    []string // the last lines
 }
+
+// lineCost is what a line takes of the size of a turn's log besides its text: so much, or more, a
+// record has around it.
+const lineCost = 100
 
 // maxLine is how long one line of a guest's log may be.
 const maxLine = 4 << 10
@@ -232,6 +238,14 @@ func (l *guestLog) flush() {
 	}
 }
 
+// end logs what is left, and that lines were dropped.
+func (l *guestLog) end(ctx context.Context) {
+	l.flush()
+	if l.lost > 0 && l.t.a.grants.has(Log) {
+		l.t.a.logger.WarnContext(ctx, "log of a module cut", "lines", l.lost, "bytes", l.dropped, "message_id", l.t.id())
+	}
+}
+
 // line logs one line.
 func (l *guestLog) line(level slog.Level, text string) {
 	if len(text) > maxLine {
@@ -242,11 +256,13 @@ func (l *guestLog) line(level slog.Level, text string) {
 	if l.last = append(l.last, text); len(l.last) > 5 {
 		l.last = l.last[1:]
 	}
-	if !l.t.a.grants.has(Log) || l.bytes+len(text) > int(l.t.limits.LogSize) {
+	if !l.t.a.grants.has(Log) || l.bytes+len(text)+lineCost*(l.lines+1) > int(l.t.limits.LogSize) {
 		l.dropped += len(text)
+		l.lost++
 		return
 	}
-	l.bytes += len(text) + 1
+	l.bytes += len(text)
+	l.lines++
 	l.t.a.logger.LogAttrs(l.t.ctx, level, "module logged", slog.String("text", text), slog.String("message_id", string(l.t.id())))
 }
 
