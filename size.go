@@ -62,6 +62,17 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10) + "B"
 }
 
+// Rough prints the size for people, with one decimal: "3.2 MiB".
+func (s Size) Rough() string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	f, i := float64(s), 0
+	for f >= 1024 && i < len(units)-1 {
+		f /= 1024
+		i++
+	}
+	return strconv.FormatFloat(f, 'f', min(i, 1), 64) + " " + units[i]
+}
+
 // MarshalText prints the size as String does.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 

@@ -106,6 +106,16 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
+func TestSizeRough(t *testing.T) {
+	for in, want := range map[caxton.Size]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 3_357_595: "3.2 MiB", 512 * caxton.MiB: "512.0 MiB", 3 * caxton.TiB / 2: "1.5 TiB", 5000 * caxton.TiB: "5000.0 TiB",
+	} {
+		if got := in.Rough(); got != want {
+			t.Errorf("Size(%d).Rough() = %q, want %q", int64(in), got, want)
+		}
+	}
+}
+
 func TestSizeAndDurationPrintWhatTheyParse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := caxton.Size(rapid.Int64Range(0, 1<<50).Draw(t, "size"))

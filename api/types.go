@@ -152,7 +152,7 @@ type Module struct {
 	Grants      []string          `json:"grants,omitempty" doc:"what it may do besides answering; a single agent's, and after a deployment"`
 	Directories []ModuleDirectory `json:"directories,omitempty" doc:"directories of the server that it sees"`
 	Functions   int               `json:"functions,omitempty" doc:"how many it has; after a deployment"`
-	Imports     []ModuleImport    `json:"imports,omitempty" doc:"what it wants of the server; after a deployment"`
+	Imports     []ModuleImport    `json:"imports,omitempty" doc:"what it wants of the server; a single agent's that runs, and after a deployment"`
 	Exports     []string          `json:"exports,omitempty" doc:"functions; after a deployment"`
 	Use         *ModuleUse        `json:"use,omitempty" doc:"what it took since the server started; only for a single agent"`
 }

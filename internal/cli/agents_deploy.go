@@ -31,7 +31,7 @@ func newAgentsDeploy(env *Env) *cobra.Command {
 				return err
 			}
 			if len(d.Module) > slowModule && !dry {
-				env.say("sending %v; the server compiles it before it takes its first message", caxton.Size(len(d.Module)))
+				env.say("sending %s; the server compiles it before it takes its first message", size(int64(len(d.Module))))
 			}
 			out, err := env.Client().Deploy(cmd.Context(), d)
 			if err != nil {

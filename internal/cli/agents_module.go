@@ -61,6 +61,11 @@ func (w *wasmFlags) read(env *Env, cmd *cobra.Command, file string, d *api.Deplo
 	default:
 		return errUsage("%q is not a strategy of placement", w.placement).WithHint("use least-loaded")
 	}
+	for _, n := range []string{"placement-strategy", "prefer-nodes", "target-node"} {
+		if cmd.Flags().Changed(n) {
+			env.say("--%s has no effect: there is one node, and it runs every agent", n)
+		}
+	}
 	data, err := readAgent(env.path(file), file)
 	if err != nil {
 		return err
@@ -160,13 +165,15 @@ func printModule(p *printer, m *api.Module) {
 	if len(m.Imports) > 0 {
 		names := make([]string, len(m.Imports))
 		for i, x := range m.Imports {
-			names[i] = x.Module + "." + x.Name
+			if names[i] = x.Module + "." + x.Name; x.Grant != "" {
+				names[i] += " (" + x.Grant + ")"
+			}
 		}
 		p.row("Imports:", strings.Join(names, ", "))
 	}
 	if u := m.Use; u != nil {
-		p.row("Used:", fmt.Sprintf("%d turns, %d failed, %d traps, fuel %d, %.1f ms, memory up to %v, %d host calls",
-			u.Turns, u.Errors, u.Traps, u.Fuel, u.Millis, caxton.Size(u.MemoryHighWater), u.HostCalls))
+		p.row("Used:", fmt.Sprintf("%d turns, %d failed, %d traps, fuel %d, %.1f ms, memory up to %s, %d host calls",
+			u.Turns, u.Errors, u.Traps, u.Fuel, u.Millis, size(u.MemoryHighWater), u.HostCalls))
 	}
 }
 
@@ -179,7 +186,7 @@ func printExecutions(p *printer, m *api.Module) {
 	p.row("  AT", "MESSAGE", "VERSION", "MS", "FUEL", "MEMORY", "HOST CALLS", "TOOLS", "ERROR")
 	for _, x := range m.Use.Last {
 		p.row("  "+x.At.Local().Format(time.TimeOnly), x.MessageID, strconv.Itoa(x.Version), fmt.Sprintf("%.2f", x.Millis), strconv.FormatInt(x.Fuel, 10),
-			caxton.Size(x.MemoryBytes).String(), strconv.Itoa(x.HostCalls), strconv.Itoa(x.ToolCalls), strings.TrimSpace(x.Code+" "+x.Trap))
+			size(x.MemoryBytes), strconv.Itoa(x.HostCalls), strconv.Itoa(x.ToolCalls), strings.TrimSpace(x.Code+" "+x.Trap))
 	}
 }
 
@@ -188,5 +195,5 @@ func moduleLine(m *api.Module) string {
 	if m == nil {
 		return ""
 	}
-	return fmt.Sprintf("%.12s %v %s", m.SHA256, caxton.Size(m.Size), m.Contract)
+	return fmt.Sprintf("%.12s %s %s", m.SHA256, size(m.Size), m.Contract)
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -89,15 +88,7 @@ func newStatus(env *Env) *cobra.Command {
 }
 
 // size prints a number of bytes for people.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f /= 1024
-		i++
-	}
-	return strconv.FormatFloat(f, 'f', min(i, 1), 64) + " " + units[i]
-}
+func size(n int64) string { return caxton.Size(n).Rough() }
 
 func newVersion(env *Env) *cobra.Command {
 	return plain(&cobra.Command{

@@ -209,6 +209,7 @@ func (s *Server) getAgent(ctx context.Context, in *AgentPath) (*output[api.Agent
 	out.Text = string(v.Text)
 	if s.bounded(out.Module, &a.Definition) != nil {
 		out.Module.Use = s.deps.Modules.Use(a.ID)
+		out.Module.Imports = importsOf(s.deps.Modules.Imports(&a.Definition))
 	}
 	return &output[api.Agent]{out}, nil
 }

@@ -24,6 +24,9 @@ type Modules interface {
 	Use(id caxton.AgentID) *api.ModuleUse
 	// Bounds returns what the module of a definition runs under, and what it may do.
 	Bounds(def *caxton.Definition) (caxton.ResourceLimits, []string)
+	// Imports returns what the module of a definition wants of the server, or nothing when it
+	// is not at work.
+	Imports(def *caxton.Definition) []caxton.ModuleImport
 }
 
 // moduleBody is how large the body of a deployment may be: a module as base64, and its
@@ -72,10 +75,16 @@ func reported(def *caxton.Definition, r *caxton.ModuleReport) *api.Module {
 	m := cmp.Or(moduleOf(def), &api.Module{})
 	m.SHA256, m.Size, m.Contract, m.Functions, m.Exports = r.SHA256, int64(r.Size), r.Contract, r.Functions, r.Exports
 	m.Limits, m.Grants = limitsFrom(r.Limits), r.Grants
-	for _, i := range r.Imports {
-		m.Imports = append(m.Imports, api.ModuleImport(i))
-	}
+	m.Imports = importsOf(r.Imports)
 	return m
+}
+
+func importsOf(is []caxton.ModuleImport) []api.ModuleImport {
+	var out []api.ModuleImport
+	for _, i := range is {
+		out = append(out, api.ModuleImport(i))
+	}
+	return out
 }
 
 // moduleFrom takes the module out of a JSON body, and leaves the definition. The body is the

@@ -143,7 +143,7 @@ func (m *modules) Inspect(ctx context.Context, data []byte, def *caxton.Definiti
 	out := caxton.ModuleReport{SHA256: module.Hash(data), Size: caxton.Size(len(data))}
 	if out.Size > m.most {
 		return out, []caxton.Issue{{
-			Key: "module", Message: fmt.Sprintf("the module has %v, and this server takes %v", out.Size, m.most),
+			Key: "module", Message: fmt.Sprintf("the module has %s (%d bytes), and this server takes %v", out.Size.Rough(), out.Size, m.most),
 			Hint: "build it without debug information, or raise wasm.max_module_size",
 		}}
 	}
@@ -151,9 +151,7 @@ func (m *modules) Inspect(ctx context.Context, data []byte, def *caxton.Definiti
 	rep := m.runtime.Inspect(data, def, o)
 	out.Contract, out.Functions, out.Exports = string(rep.Contract), rep.Functions, rep.Exports
 	out.Memory, out.MemoryMax = rep.Memory, rep.MemoryMax
-	for _, i := range rep.Imports {
-		out.Imports = append(out.Imports, caxton.ModuleImport{Module: i.Module, Name: i.Name, Type: i.Type, Grant: string(i.Grant), Granted: i.Granted})
-	}
+	out.Imports = imports(rep.Imports)
 	for _, f := range rep.Findings {
 		f.Key = strings.TrimSuffix("module."+f.Key, ".")
 		issues = append(issues, f)
@@ -215,6 +213,21 @@ func (m *modules) options(def *caxton.Definition) (wasm.Options, []caxton.Issue)
 func below(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)
+}
+
+// imports returns imports as the rest of the server has them.
+func imports(is []wasm.Import) []caxton.ModuleImport {
+	var out []caxton.ModuleImport
+	for _, i := range is {
+		out = append(out, caxton.ModuleImport{Module: i.Module, Name: i.Name, Type: i.Type, Grant: string(i.Grant), Granted: i.Granted})
+	}
+	return out
+}
+
+// Imports returns what the module of a definition wants of the server, when it is compiled.
+func (m *modules) Imports(def *caxton.Definition) []caxton.ModuleImport {
+	o, _ := m.options(def)
+	return imports(m.runtime.Imports(def.Module.SHA256, def, o))
 }
 
 // effective returns the limits that an agent runs under.

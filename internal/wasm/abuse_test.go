@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/wasm"
 )
 
@@ -117,5 +118,26 @@ func TestTwoForms(t *testing.T) {
 	b := newBench(t, wasm.Config{})
 	if _, err := b.rt.Agent(t.Context(), version(), guest(t, "twoforms"), wasm.Options{}); codeOf(err) != "wasm_refused" {
 		t.Errorf("Agent: %v, want wasm_refused", err)
+	}
+}
+
+// TestImportedTwice holds that an import which a module has twice is told once, and works.
+func TestImportedTwice(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	v := version()
+	rep := b.rt.Inspect(guest(t, "twice"), &v.Definition, wasm.Options{Grants: []wasm.Grant{}})
+	if len(rep.Imports) != 2 || len(rep.Findings) != 1 {
+		t.Errorf("the report has imports %v and findings %v, want two imports, one of them not granted", rep.Imports, rep.Findings)
+	}
+	a := b.agent(t, guest(t, "twice"), wasm.Options{})
+	if got := say(t, a, "m1", "hi"); got != "1" {
+		t.Errorf("the answer is %s", got)
+	}
+	if is := b.rt.Imports(rep.SHA256, &v.Definition, wasm.Options{}); len(is) != 2 || is[1].Name != "console_log" || is[1].Grant != wasm.Log || !is[1].Granted {
+		t.Errorf("Imports = %+v", is)
+	}
+	if is := b.rt.Imports(rep.SHA256, &v.Definition, wasm.Options{Limits: wasm.Limits{Memory: caxton.MiB}}); is != nil {
+		t.Errorf("Imports of a module that is not compiled = %+v, want none", is)
 	}
 }

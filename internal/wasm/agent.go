@@ -77,7 +77,7 @@ func (r *Runtime) Agent(ctx context.Context, v caxton.AgentVersion, wasm []byte,
 // equip gives an agent its compiled module. A new one is judged before it is compiled, with
 // what the agent may do; others may come to share it, and are judged by themselves.
 func (r *Runtime) equip(ctx context.Context, a *Agent, wasm []byte, o Options) (err error) {
-	key := r.store.key(wasm, optionsKey(&a.limits))
+	key := r.store.key(hashOf(wasm), optionsKey(&a.limits))
 	var judged *meter.Module
 	if !r.expected(key) && !r.store.holds(key) {
 		var rep *Report

@@ -47,11 +47,17 @@ func generation() string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// key returns the name of the entry of a module that is compiled with the options here.
-func (s *store) key(module []byte, options string) string {
-	sum := sha256.Sum256(module)
-	key := sha256.Sum256(fmt.Appendf(nil, "%x\n%s\n", sum, options))
+// key returns the name of the entry of a module, of which it takes the SHA-256, that is compiled
+// with the options here.
+func (s *store) key(hash, options string) string {
+	key := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n", hash, options))
 	return s.generation + "-" + hex.EncodeToString(key[:])
+}
+
+// hashOf returns the SHA-256 of a module.
+func hashOf(module []byte) string {
+	sum := sha256.Sum256(module)
+	return hex.EncodeToString(sum[:])
 }
 
 // wazeroVersion returns the version of the compiler in this binary.

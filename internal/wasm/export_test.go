@@ -14,7 +14,7 @@ func (r *Runtime) Sweep(ctx context.Context) { r.sweep(ctx) }
 func CacheKey(module []byte, l Limits) string {
 	l = l.or(defaults())
 	s := store{generation: generation()}
-	return s.key(module, optionsKey(&l))
+	return s.key(hashOf(module), optionsKey(&l))
 }
 
 // Compile has modules compiled by f, which is given the compiler.

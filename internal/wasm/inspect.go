@@ -2,8 +2,6 @@ package wasm
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,10 +68,24 @@ func grantsOf(def *caxton.Definition, o Options) grants {
 	return GrantsOf(def)
 }
 
+// Imports returns what a module wants of the server, when it is compiled for an agent with these
+// options. hash is its SHA-256.
+func (r *Runtime) Imports(hash string, def *caxton.Definition, o Options) []Import {
+	l := o.Limits.or(r.cfg.Defaults).below(r.cfg.Ceilings)
+	r.mu.Lock()
+	m := r.modules[r.store.key(hash, optionsKey(&l))]
+	r.mu.Unlock()
+	if m == nil {
+		return nil
+	}
+	var rep Report
+	r.judgeAll(&rep, &m.shape, grantsOf(def, o), nil)
+	return rep.Imports
+}
+
 // inspect is Inspect; it returns the metered module too, when there is one.
 func (r *Runtime) inspect(wasm []byte, gs grants, o Options, l *Limits) (*Report, *meter.Module) {
-	sum := sha256.Sum256(wasm)
-	rep := &Report{SHA256: hex.EncodeToString(sum[:]), Size: len(wasm)}
+	rep := &Report{SHA256: hashOf(wasm), Size: len(wasm)}
 	m, err := meter.Rewrite(wasm, meterOptions(l))
 	if err != nil {
 		rep.broken = explain(err, l)
@@ -117,11 +129,16 @@ func (r *Report) find(warning bool, key, message, hint string) {
 func (r *Runtime) judgeAll(rep *Report, s *shape, gs grants, dirs []Dir) {
 	forms := map[hostKey]funcType{}
 	for _, i := range s.imports {
-		rep.Imports = append(rep.Imports, r.judge(rep, &i, gs))
 		k := hostKey{i.module, i.name}
-		if f, ok := forms[k]; ok && (!slices.Equal(f.params, i.typ.params) || !slices.Equal(f.results, i.typ.results)) {
+		f, twice := forms[k]
+		same := slices.Equal(f.params, i.typ.params) && slices.Equal(f.results, i.typ.results)
+		switch {
+		case twice && same:
+			continue
+		case twice:
 			rep.find(false, "imports", fmt.Sprintf("it imports %s.%s as %s and as %s", i.module, i.name, f, i.typ), "import it once")
 		}
+		rep.Imports = append(rep.Imports, r.judge(rep, &i, gs))
 		forms[k] = i.typ
 	}
 	for _, d := range dirs {
