@@ -38,7 +38,7 @@ func (s *Server) body(w *recorder, r *http.Request) ([]byte, error) {
 		return nil, nil
 	}
 	tooLarge := caxton.Errorf(caxton.TooLarge, "request_too_large", "the request is larger than %d bytes", limit).
-		WithHint("send less, or raise server.max_body_size (for messages: messaging.max_message_size)")
+		WithHint("send less, or raise server.max_body_size (for messages: messaging.max_message_size; for modules: wasm.max_module_size)")
 	if r.ContentLength > limit {
 		return nil, tooLarge
 	}

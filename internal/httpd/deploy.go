@@ -20,7 +20,17 @@ func definitionBody() *huma.RequestBody {
 		Description: "A definition as a JSON object, or {\"definition\": \"<text of the file>\"}, or the text of the file itself. " +
 			"The module of a WASM agent comes with it as base64 under the key wasm_module, or as a file of a form.",
 		Content: map[string]*huma.MediaType{
-			"application/json": {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}},
+			"application/json": {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Properties: map[string]*huma.Schema{
+				"name":        {Type: huma.TypeString, Description: "the agent's name, where the body is the definition"},
+				"definition":  {Type: huma.TypeString, Description: "the text of the agent file; without it the other keys are the definition"},
+				"wasm_module": {Type: huma.TypeString, ContentEncoding: "base64", Description: "the module of a WASM agent"},
+				"resource_limits": {Type: huma.TypeObject, AdditionalProperties: true, Description: "what one turn of the module may take", Properties: map[string]*huma.Schema{
+					"max_memory_bytes":      {Type: huma.TypeInteger},
+					"max_fuel":              {Type: huma.TypeInteger, Description: "in units of a thousand instructions"},
+					"max_execution_time_ms": {Type: huma.TypeInteger},
+					"max_message_size":      {Type: huma.TypeInteger, Description: "in bytes"},
+				}},
+			}}},
 			"multipart/form-data": {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Properties: map[string]*huma.Schema{
 				"wasm_module": {Type: huma.TypeString, Format: "binary", Description: "the module"},
 				"definition":  {Type: huma.TypeString, Description: "the text of the agent file; without it the other fields are its keys"},
@@ -136,6 +146,10 @@ func (s *Server) deployAgent(ctx context.Context, in *deployInput) (*output[api.
 }
 
 func (s *Server) deploy(ctx context.Context, req caxton.DeployRequest) (*output[api.Deployment], error) {
+	if n, most := caxton.Size(len(req.Module)), caxton.Size(s.cfg.MaxModule); n > most && most > 0 {
+		return nil, caxton.Errorf(caxton.TooLarge, "module_too_large", "the module has %s (%d bytes), and this server takes %v", n.Rough(), n, most).
+			WithHint("build it without debug information, or raise wasm.max_module_size")
+	}
 	d, err := s.deps.Deployer.Deploy(ctx, req)
 	if err != nil {
 		return nil, err

@@ -113,7 +113,7 @@ func moduleFrom(body map[string]json.RawMessage, req *caxton.DeployRequest) erro
 func decode64(text string) ([]byte, error) {
 	text = strings.Join(strings.Fields(text), "") // base64 without -w0 breaks lines
 	if text == "" {
-		return nil, caxton.Errorf(caxton.Malformed, "wasm_module_empty", "wasm_module is empty").WithHint("send the module as base64")
+		return nil, caxton.Errorf(caxton.Malformed, "wasm_module_empty", "wasm_module is empty").WithHint("send the module as base64; where a command makes it, look that its file is there")
 	}
 	data, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
@@ -168,10 +168,8 @@ func formFrom(contentType string, raw []byte, req *caxton.DeployRequest) error {
 				fields[name] = caxton.TextContent(string(data))
 				continue
 			}
-			if req.Module = data; p.FileName() == "" {
-				if req.Module, err = decode64(string(data)); err != nil {
-					return err
-				}
+			if req.Module, err = formModule(p.FileName(), data); err != nil {
+				return err
 			}
 		case "definition":
 			req.Text, req.Format = data, ""
@@ -188,12 +186,28 @@ func formFrom(contentType string, raw []byte, req *caxton.DeployRequest) error {
 		}
 		return nil
 	}
+	if req.Module == nil && fields["module"] == nil && fields["system_prompt"] == nil {
+		return caxton.Errorf(caxton.Malformed, "wasm_module_missing", "the form has no module: no file wasm_module").
+			WithHint("send it too, as curl -F wasm_module=@agent.wasm does; an agent without one has a field system_prompt")
+	}
 	if _, ok := fields["type"]; !ok && req.Module != nil {
 		fields["type"] = json.RawMessage(`"` + caxton.WASMAgent + `"`)
 	}
 	req.Text, err = json.MarshalIndent(fields, "", "  ")
 	req.Format = agentfile.JSONFormat
 	return err
+}
+
+// formModule returns the module in a part of a form: a file as it is, a text as base64.
+func formModule(file string, data []byte) ([]byte, error) {
+	if file == "" {
+		return decode64(string(data))
+	}
+	if len(data) == 0 {
+		return nil, caxton.Errorf(caxton.Malformed, "wasm_module_empty", "the file %.100q of the form is empty", file).
+			WithHint("send the module, as curl -F wasm_module=@agent.wasm does")
+	}
+	return data, nil
 }
 
 // formValue returns the value of a field: lists may be written with commas or as several

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,5 +58,34 @@ func TestPluginHTTP(t *testing.T) {
 	}
 	if asked.Load() != before {
 		t.Error("the request reached a host that is not allowed")
+	}
+}
+
+// TestModuleFaultsOverHTTP holds what a deployment over HTTP is told of a module that cannot be
+// one, or is too large.
+func TestModuleFaultsOverHTTP(t *testing.T) {
+	_, info, _ := run(t, t.TempDir(), "wasm.max_module_size", "1KB")
+	url := "http://" + info.APIAddr + "/api/v1/agents"
+	for _, tt := range []struct {
+		name   string
+		module []byte
+		status int
+		code   string
+		hint   string
+	}{
+		{"not a module", []byte("(module)"), http.StatusUnprocessableEntity, "agent_invalid", "must be assembled first"},
+		{"cut off", guestModule(t, "echo")[:40], http.StatusUnprocessableEntity, "agent_invalid", "arrived whole"},
+		{"too large", make([]byte, 1025), http.StatusRequestEntityTooLarge, "module_too_large", "wasm.max_module_size"},
+	} {
+		var e api.ErrorBody
+		body := fmt.Appendf(nil, `{"name": "a", "wasm_module": %q}`, base64.StdEncoding.EncodeToString(tt.module))
+		send(t, http.MethodPost, url, "application/json", body, tt.status, &e)
+		hints := e.Error.Hint
+		for _, d := range e.Error.Details {
+			hints += "\n" + d.Hint
+		}
+		if e.Error.Code != tt.code || !strings.Contains(hints, tt.hint) {
+			t.Errorf("%s: %+v, want %s and the hint %q", tt.name, e.Error, tt.code, tt.hint)
+		}
 	}
 }

@@ -90,7 +90,7 @@ func (r *Runtime) inspect(wasm []byte, gs grants, o Options, l *Limits) (*Report
 	if err != nil {
 		rep.broken = explain(err, l)
 		rep.find(false, "", err.Error(), "")
-		if e, ok := errors.AsType[*caxton.Error](err); ok {
+		if e, ok := errors.AsType[*caxton.Error](rep.broken); ok {
 			rep.Findings[0].Message, rep.Findings[0].Hint = e.Message, e.Hint
 		}
 		return rep, nil
@@ -115,6 +115,9 @@ func (r *Runtime) inspect(wasm []byte, gs grants, o Options, l *Limits) (*Report
 // explain adds to an error of the meter what only the host knows.
 func explain(err error, l *Limits) error {
 	e, ok := errors.AsType[*caxton.Error](err)
+	if ok && e.Code == meter.CodeMalformed && e.Hint == "" {
+		return e.WithHint("build it again, and look that it arrived whole")
+	}
 	if ok && e.Code == meter.CodeTooLarge && strings.Contains(e.Message, "pages") && e.Hint == "" {
 		return e.WithHint("the agent has %v; raise resource_limits.max_memory_bytes", l.Memory)
 	}
