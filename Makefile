@@ -1,5 +1,5 @@
 # make run    build and start the server with the agents of examples/agents
-# make test   run every test
+# make test   run every test, those of the kit for guests too
 SHELL       := /bin/bash
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
@@ -21,7 +21,7 @@ export GORACE
 
 export CGO_ENABLED ?= 0
 
-.PHONY: run build test check bench bench-memory recall weights fuzz soak test-live test-mcp fmt clean
+.PHONY: run build test check bench bench-memory bench-wasm recall weights fuzz soak test-live test-mcp fmt clean
 
 run: build
 	./bin/caxton serve --data-dir ./data --agents-dir ./examples/agents
@@ -30,8 +30,10 @@ build:
 	@echo "building bin/caxton $(VERSION) (the first build compiles SQLite and takes a few minutes)"
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/caxton ./cmd/caxton
 
+# test: the kit for guests is a module of its own.
 test:
 	go test $(PACKAGES)
+	cd guest && go vet ./... && GOOS=wasip1 GOARCH=wasm go vet ./... && go test ./...
 
 # check: format, vet, linters, race tests with the seeds of the fuzz targets, known vulnerabilities.
 check: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/goimports
@@ -58,6 +60,11 @@ bench: build $(TOOLS)/benchstat
 bench-memory: $(TOOLS)/benchstat
 	go test -run '^$$' -bench . -count $(COUNT) -timeout 120m ./internal/embedding/bert ./internal/vector ./internal/memdb ./internal/memory/engine | tee bench-memory.txt
 	$(TOOLS)/benchstat bench-memory.txt
+
+# bench-wasm: modules, from the cache to the answer, and what counting their instructions costs.
+bench-wasm: $(TOOLS)/benchstat
+	go test -run '^$$' -bench . -count $(COUNT) -timeout 60m ./internal/wasm ./internal/wasm/meter | tee bench-wasm.txt
+	$(TOOLS)/benchstat bench-wasm.txt
 
 # recall: how well the memory finds what it was told.
 recall: build
@@ -92,7 +99,7 @@ fmt: $(TOOLS)/gofumpt $(TOOLS)/goimports
 	$(TOOLS)/goimports -w $$(git ls-files '*.go')
 
 clean:
-	rm -rf bin bench.txt
+	rm -rf bin bench.txt bench-memory.txt bench-wasm.txt
 
 $(TOOLS)/golangci-lint: Makefile
 	GOBIN=$(TOOLS) go install $(GOLANGCI) && touch $@
