@@ -32,12 +32,18 @@ func guestModule(tb testing.TB, name string) []byte {
 // goModule builds an example in Go.
 func goModule(tb testing.TB, name string, flags ...string) []byte {
 	tb.Helper()
+	return buildModule(tb, filepath.Join("..", "..", "examples", "wasm", "go"), append(flags, "./"+name)...)
+}
+
+// buildModule builds a guest in Go, in a directory.
+func buildModule(tb testing.TB, dir string, args ...string) []byte {
+	tb.Helper()
 	if testing.Short() {
 		tb.Skip("builds a Go guest, which takes seconds to compile")
 	}
-	out := filepath.Join(tb.TempDir(), name+".wasm")
-	cmd := exec.CommandContext(tb.Context(), "go", append(append([]string{"build", "-o", out}, flags...), "./"+name)...)
-	cmd.Dir = filepath.Join("..", "..", "examples", "wasm", "go")
+	out := filepath.Join(tb.TempDir(), "guest.wasm")
+	cmd := exec.CommandContext(tb.Context(), "go", append([]string{"build", "-o", out}, args...)...)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("go %v: %v\n%s", cmd.Args, err, b)
