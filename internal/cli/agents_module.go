@@ -183,11 +183,19 @@ func printExecutions(p *printer, m *api.Module) {
 		return
 	}
 	p.line("Newest turns:")
-	p.row("  AT", "MESSAGE", "VERSION", "MS", "FUEL", "MEMORY", "HOST CALLS", "TOOLS", "ERROR")
+	p.row("  AT", "MESSAGE", "VERSION", "MS", "FUEL", "MEMORY", "HOST CALLS", "TOOLS", "LOG", "ERROR")
 	for _, x := range m.Use.Last {
 		p.row("  "+x.At.Local().Format(time.TimeOnly), x.MessageID, strconv.Itoa(x.Version), fmt.Sprintf("%.2f", x.Millis), strconv.FormatInt(x.Fuel, 10),
-			size(x.MemoryBytes), strconv.Itoa(x.HostCalls), strconv.Itoa(x.ToolCalls), strings.TrimSpace(x.Code+" "+x.Trap))
+			size(x.MemoryBytes), strconv.Itoa(x.HostCalls), strconv.Itoa(x.ToolCalls), loggedBy(&x), strings.TrimSpace(x.Code+" "+x.Trap))
 	}
+}
+
+// loggedBy says what a turn logged, and what was dropped of it.
+func loggedBy(x *api.Execution) string {
+	if x.LogLost == 0 {
+		return size(int64(x.LogBytes))
+	}
+	return fmt.Sprintf("%s, %d lines dropped", size(int64(x.LogBytes)), x.LogLost)
 }
 
 // moduleLine names a module in a line.

@@ -8,4 +8,4 @@
   (func $handle (export "handle_message") (param i32 i32) (result i32)
     i32.const 8 i32.const 6 call $log
     i64.const 200000 call $sleep drop
-    i32.const 13 i32.const 49 i32.store8 i32.const 13 i32.const 1 call $say))
+    i32.const 20 i32.const 49 i32.store8 i32.const 20 i32.const 1 call $say))
