@@ -136,9 +136,12 @@ func read(dir string) (*meter.Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &meter.Module{}
-	if string(list) != now || json.Unmarshal(ours[facts], m) != nil || m.Scheme != meter.Scheme {
+	if string(list) != now {
 		return nil, nil //nolint:nilnil // what is damaged is as good as none
+	}
+	m := &meter.Module{}
+	if err := json.Unmarshal(ours[facts], m); err != nil {
+		return nil, nil //nolint:nilerr,nilnil // it means something else to another version of this program
 	}
 	m.Bytes = ours[rewritten]
 	return m, nil

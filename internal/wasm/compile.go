@@ -102,7 +102,7 @@ func (r *Runtime) alight(ctx context.Context, key string, f *flight) (*module, e
 			WithHint("try again later").WithCause(ctx.Err())
 	}
 	return nil, caxton.Errorf(caxton.Timeout, "wasm_compile_timeout", "the module takes too long to compile").
-		WithHint("it is still being compiled, and kept for the next attempt: try again later; or build it smaller").WithCause(ctx.Err())
+		WithHint("it is still being compiled, and kept for the next attempt: try again later; or build it smaller, or raise agents.startup_timeout").WithCause(ctx.Err())
 }
 
 // fly compiles a module when its turn has come.

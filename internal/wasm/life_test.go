@@ -3,7 +3,6 @@ package wasm_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -287,6 +286,41 @@ func TestWakingWaits(t *testing.T) {
 	}
 }
 
+// TestAnswerTooLate holds that a turn which comes back from a tool when its time is over, and
+// others run, ends, and that all places are there afterwards.
+func TestAnswerTooLate(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{MaxConcurrent: 1})
+	asking := b.agent(t, guest(t, "caller"), wasm.Options{Limits: wasm.Limits{Time: 50 * time.Millisecond}}, "calculator")
+	busy := b.agent(t, guest(t, "loop"), wasm.Options{Limits: wasm.Limits{Fuel: 1_000_000_000, Time: 30 * time.Second}})
+	quick := b.agent(t, guest(t, "echo"), wasm.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	b.calls.wait = func(within context.Context) error {
+		wg.Go(func() {
+			if _, err := busy.Handle(ctx, message("m2", "hi")); codeOf(err) != "wasm_canceled" {
+				t.Errorf("the busy turn ends with %v, want wasm_canceled", err)
+			}
+		})
+		for taken := false; !taken; { // until the busy one has the place
+			attempt, done := context.WithTimeout(t.Context(), 5*time.Millisecond)
+			_, err := quick.Handle(attempt, message("m3", "hi"))
+			done()
+			taken = codeOf(err) == "wasm_busy"
+		}
+		<-within.Done()
+		return nil
+	}
+	if _, err := asking.Handle(t.Context(), message("m1", "hi")); codeOf(err) != "wasm_deadline" {
+		t.Errorf("Handle: %v, want wasm_deadline", err)
+	}
+	cancel()
+	wg.Wait()
+	if got := say(t, quick, "m4", "hi"); got != `"hi"` {
+		t.Errorf("the answer is %s", got)
+	}
+}
+
 // TestIdleMemory holds that instances over the server's limit are not kept.
 func TestIdleMemory(t *testing.T) {
 	t.Parallel()
@@ -334,7 +368,8 @@ type barrier struct {
 	all    chan struct{}
 }
 
-func (b *barrier) WithAttrs([]slog.Attr) slog.Handler { return b }
+func (b *barrier) Enabled(context.Context, slog.Level) bool { return true }
+func (b *barrier) WithAttrs([]slog.Attr) slog.Handler       { return b }
 
 func (b *barrier) Handle(ctx context.Context, r slog.Record) error {
 	bye := false
@@ -365,7 +400,7 @@ func TestEndsAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const n = 5
-			log := &barrier{Handler: slog.NewTextHandler(io.Discard, nil), wanted: n, all: make(chan struct{})}
+			log := &barrier{Handler: slog.DiscardHandler, wanted: n, all: make(chan struct{})}
 			rt := wasm.New(wasm.Config{Logger: slog.New(log)})
 			for range n {
 				a, err := rt.Agent(t.Context(), version(), guest(t, "counter"), wasm.Options{Limits: wasm.Limits{Idle: 1, Shutdown: 20 * time.Second}})

@@ -30,7 +30,7 @@ type Config struct {
 	MaxAgents     int           // 10,000
 	MaxConcurrent int           // guests that run at once: 100
 	MaxLong       int           // of them, those that run for longer than a millisecond: the processors but one, at least 1
-	Compilers     int           // modules that are compiled at once: one for each processor, and at least 2
+	Compilers     int           // modules that are compiled at once: one for every other processor, and at least 2
 	CompileTime   time.Duration // for which a deployment waits until its module is compiled: 2 min
 	IdleMemory    caxton.Size   // of all instances that are kept ready: 512 MiB; what is over is released after its turn
 
@@ -82,8 +82,8 @@ func New(cfg Config) *Runtime {
 	cfg.MaxConcurrent = cmp.Or(cfg.MaxConcurrent, 100)
 	cfg.MaxLong = cmp.Or(cfg.MaxLong, max(1, runtime.GOMAXPROCS(0)-1))
 	cfg.CacheSize = cmp.Or(cfg.CacheSize, caxton.GiB)
-	cfg.Compilers = cmp.Or(cfg.Compilers, max(2, runtime.GOMAXPROCS(0))) // one that takes long does not hold up the others
-	cfg.CompileTime = cmp.Or(cfg.CompileTime, 2*time.Minute)             // a module of 32 MiB takes half a minute
+	cfg.Compilers = cmp.Or(cfg.Compilers, max(2, runtime.GOMAXPROCS(0)/2)) // one that takes long does not hold up the others
+	cfg.CompileTime = cmp.Or(cfg.CompileTime, 2*time.Minute)               // a module of 32 MiB takes half a minute
 	cfg.IdleMemory = cmp.Or(cfg.IdleMemory, 512*caxton.MiB)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
