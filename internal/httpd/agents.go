@@ -28,6 +28,7 @@ func (s *Server) agentRoutes(a huma.API) {
 	deploy := op(http.MethodPost, "/deploy", "deploy-agent", "Deploy an agent, or a new version of it")
 	deploy.MaxBodyBytes = s.moduleBody()
 	route(s, a, deploy, s.deployAgent)
+	plainModule(a)
 	validate := op(http.MethodPost, "/validate", "validate-agent", "Check a definition, change nothing")
 	validate.MaxBodyBytes = s.moduleBody()
 	route(s, a, validate, s.validateAgent)

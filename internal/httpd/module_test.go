@@ -191,3 +191,11 @@ func TestModuleInOpenAPI(t *testing.T) {
 		}
 	}
 }
+
+// TestBrokenModuleOfTheClient sends what no client of ours does to the route that it uses.
+func TestBrokenModuleOfTheClient(t *testing.T) {
+	s, _, _ := newServer(t, httpd.Config{})
+	if w := call(s, "POST", "/api/v1/agents/deploy", `{"definition": "x", "wasm_module": "no base64!"}`); w.Code != 422 || !strings.Contains(w.Body.String(), "illegal base64 data at input byte 2") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
