@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/wasm/meter"
 	"github.com/tetratelabs/wazero/sys"
 )
 
@@ -33,6 +34,11 @@ func errFuel(l *Limits) error {
 		WithHint("raise resource_limits.max_fuel of the agent, or do less")
 }
 
+func errStack(l *Limits) error {
+	return caxton.Errorf(caxton.Invalid, "wasm_stack", "the module went deeper than its stack of %v allows", l.Stack).
+		WithHint("its recursion does not end, or needs more: raise wasm.stack_limit of the server")
+}
+
 func errToolCalls(l *Limits) error {
 	return caxton.Errorf(caxton.Invalid, "wasm_tool_calls", "the module called tools and others more than %d times in one turn", l.ToolCalls).
 		WithHint("call less often, or raise the limit of the agent")
@@ -50,6 +56,9 @@ func (t *turn) fault(err error) error {
 	}
 	if s, ok := errors.AsType[*stop](err); ok {
 		t.trap = traceOf(err)
+		if e, ok := errors.AsType[*caxton.Error](s.err); ok && e.Code == "wasm_stack" && t.trap != "" {
+			e.Message += ", in " + t.trap
+		}
 		return s.err
 	}
 	if exit, ok := errors.AsType[*sys.ExitError](err); ok {
@@ -61,13 +70,8 @@ func (t *turn) fault(err error) error {
 	what, trace := reasonOf(err), traceOf(err)
 	t.trap = strings.TrimSpace(what + " in " + trace)
 	switch {
-	case what == "stack overflow":
-		e := caxton.Errorf(caxton.Invalid, "wasm_stack", "the module called itself too deeply").
-			WithHint("its recursion does not end, or goes deeper than the stack allows")
-		if trace != "" {
-			e.Message += ", in " + trace
-		}
-		return e
+	case what == "stack overflow": // the engine's: the gauge ends a guest before
+		return errStack(&t.limits)
 	case t.starved(""):
 		return errMemory(&t.limits).WithCause(err)
 	case trace == "":
@@ -117,7 +121,7 @@ func traceOf(err error) string {
 	var names []string
 	for line := range strings.Lines(trace) {
 		line = strings.TrimSpace(line)
-		if name, _, ok := strings.Cut(line, "("); ok && !strings.HasPrefix(line, "0x") && !strings.Contains(line, "refuel") {
+		if name, _, ok := strings.Cut(line, "("); ok && !strings.HasPrefix(line, "0x") && !strings.Contains(line, meter.HookModule) {
 			names = append(names, strings.TrimPrefix(name, "."))
 		}
 		if len(names) == 5 {

@@ -17,6 +17,7 @@ const InstructionsPerFuel = 1000
 // server's ceiling means the ceiling.
 type Limits struct {
 	Memory      caxton.Size   // of the linear memory of one instance: 10 MiB
+	Stack       caxton.Size   // of calls within calls, as docs/fuel.md counts: 1 MiB
 	Fuel        int64         // of one turn: 1,000,000 units of InstructionsPerFuel
 	Time        time.Duration // of one turn: 5 s
 	MessageSize caxton.Size   // of the message that goes in: 100 KiB
@@ -37,7 +38,7 @@ type Limits struct {
 // defaults returns the limits of an agent that asks for nothing.
 func defaults() Limits {
 	return Limits{
-		Memory: 10 * caxton.MiB, Fuel: 1_000_000, Time: 5 * time.Second,
+		Memory: 10 * caxton.MiB, Stack: caxton.MiB, Fuel: 1_000_000, Time: 5 * time.Second,
 		MessageSize: 100 * caxton.KiB, OutputSize: caxton.MiB, LogSize: 64 * caxton.KiB, StateSize: caxton.MiB,
 		FileSize: 10 * caxton.MiB, HostCalls: 10_000, ToolCalls: 100, Outputs: 100, Tables: 100_000, Instances: 4,
 		Startup: 10 * time.Second, Shutdown: 5 * time.Second, Idle: 5 * time.Minute,
@@ -47,7 +48,7 @@ func defaults() Limits {
 // Ceilings returns the highest limits that a server allows unless it is set otherwise.
 func Ceilings() Limits {
 	return Limits{
-		Memory: 512 * caxton.MiB, Fuel: 1_000_000_000, Time: 30 * time.Second,
+		Memory: 512 * caxton.MiB, Stack: 16 * caxton.MiB, Fuel: 1_000_000_000, Time: 30 * time.Second,
 		MessageSize: 10 * caxton.MiB, OutputSize: 16 * caxton.MiB, LogSize: caxton.MiB, StateSize: 16 * caxton.MiB,
 		FileSize: caxton.GiB, HostCalls: 1_000_000, ToolCalls: 10_000, Outputs: 10_000, Tables: 10_000_000, Instances: 100,
 		Startup: time.Minute, Shutdown: 30 * time.Second, Idle: 24 * time.Hour,
@@ -58,6 +59,7 @@ func Ceilings() Limits {
 func (l Limits) or(def Limits) Limits {
 	return Limits{
 		Memory:      cmp.Or(l.Memory, def.Memory),
+		Stack:       cmp.Or(l.Stack, def.Stack),
 		Fuel:        cmp.Or(l.Fuel, def.Fuel),
 		Time:        cmp.Or(l.Time, def.Time),
 		MessageSize: cmp.Or(l.MessageSize, def.MessageSize),
@@ -80,6 +82,7 @@ func (l Limits) or(def Limits) Limits {
 func (l Limits) below(ceiling Limits) Limits {
 	return Limits{
 		Memory:      min(l.Memory, ceiling.Memory),
+		Stack:       min(l.Stack, ceiling.Stack),
 		Fuel:        min(l.Fuel, ceiling.Fuel),
 		Time:        min(l.Time, ceiling.Time),
 		MessageSize: min(l.MessageSize, ceiling.MessageSize),

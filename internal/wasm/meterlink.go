@@ -21,13 +21,14 @@ func meterOptions(l *Limits) meter.Options {
 	return meter.Options{
 		MemoryPages:   uint32(min(int64(l.Memory)/pageSize, 1<<16)), //nolint:gosec // at most 65,536
 		TableElements: uint32(min(l.Tables, 1<<31-1)),               //nolint:gosec // not negative
+		Stack:         int64(l.Stack),
 	}
 }
 
 // optionsKey prints what of the limits goes into the rewritten module.
 func optionsKey(l *Limits) string {
 	o := meterOptions(l)
-	return fmt.Sprintf("meter %d, %d pages, %d elements", meter.Scheme, o.MemoryPages, o.TableElements)
+	return fmt.Sprintf("meter %d, %d pages, %d elements, stack %d", meter.Scheme, o.MemoryPages, o.TableElements, o.Stack)
 }
 
 // shapeOf returns what a module shows to the outside.
@@ -61,9 +62,16 @@ func typeOf(s *meter.Signature) funcType {
 	return funcType{list(s.Parameters), list(s.Results)}
 }
 
-// addHook makes the function by which a guest asks for more instructions.
-func addHook(b wazero.HostModuleBuilder) wazero.HostModuleBuilder {
-	return b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(refuel), types(i64), types(i64)).WithName("refuel").Export(meter.HookName)
+// addHooks makes the functions by which a guest asks for more instructions, and says that its
+// stack is used up.
+func addHooks(b wazero.HostModuleBuilder) {
+	b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(refuel), types(i64), types(i64)).WithName(meter.HookName).Export(meter.HookName)
+	b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(overflow), nil, nil).WithName(meter.OverflowName).Export(meter.OverflowName)
+}
+
+// overflow ends a guest that goes deeper than its stack allows. The instance is not used again.
+func overflow(ctx context.Context, _ api.Module, _ []uint64) {
+	halt(errStack(&turnOf(ctx).limits))
 }
 
 // refuel gives a guest more instructions, or ends it. balance is what it is short of.

@@ -251,7 +251,7 @@ func (r *Runtime) link(ctx context.Context, m *module) error {
 		done[k] = true
 		builder(i.module).NewFunctionBuilder().WithGoModuleFunction(f.function(first(i.typ.results)), i.typ.params, i.typ.results).WithName(i.name).Export(i.name)
 	}
-	addHook(builder(meter.HookModule))
+	addHooks(builder(meter.HookModule))
 	for _, name := range sortedKeys(builders) {
 		within := ctx
 		if name == wasiModule {

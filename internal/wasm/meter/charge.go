@@ -88,6 +88,8 @@ type flow struct {
 	entry  int     // the charge of the function's start
 	total  int     // all charges of the function
 	small  bool    // the function has had no call and no loop
+	width  int     // locals and parameters of the function
+	shape  frameShape
 }
 
 // dead stands for no charge: behind a branch no instruction runs.
@@ -95,20 +97,24 @@ const dead = -1
 
 // A frame is a block that is open.
 type frame struct {
-	op       byte // opBlock, opLoop, opIf, opElse
-	branched bool // something branches to its label
-	entry    int  // the charge in force before it
-	double   int  // how many loops up to this one have a loop around them
-	carries  int  // how many values a branch to it carries at most
-	outmost  int  // the outmost frame that a branch within it goes to
+	op      byte // opBlock, opLoop, opIf, opElse
+	changes bool // within it the memory or a global may change
+	ways    int  // how many branches to its label there are
+	sets    int  // how often a local is set within it
+	entry   int  // the charge in force before it
+	double  int  // how many loops up to this one have a loop around them
+	carries int  // how many values a branch to it carries at most
+	outmost int  // the outmost frame that a branch within it goes to
 }
 
 // begin starts a function whose code is at pos and whose entry costs units.
 func (f *flow) begin(pos, units int, edits *[]edit) {
+	f.shape = frameShape{}
 	f.frames = append(f.frames[:0], frame{op: opBlock, entry: dead})
 	f.edits, f.entry, f.total, f.small = edits, len(*edits), 0, true
 	f.place(pos, changeCheck)
 	f.spend(units)
+	*edits = append(*edits, edit{pos: pos, what: changeEnter})
 }
 
 // finish ends a function.
@@ -146,6 +152,7 @@ func (f *flow) open(op byte, pos int, double bool) {
 			(*f.edits)[f.entry].what = changeCharge
 		}
 		f.small = false
+		f.shape.merges++ // the look
 		if double {
 			f.place(pos, changeTurn)
 		} else {
@@ -172,7 +179,7 @@ func (f *flow) branch(depth int) {
 	}
 	top := len(f.frames) - 1
 	target := top - depth
-	f.frames[target].branched = true
+	f.frames[target].ways++
 	f.frames[top].outmost = min(f.frames[top].outmost, target)
 }
 
@@ -196,7 +203,8 @@ func (f *flow) close(pos int) {
 	}
 	outer := &f.frames[last-1]
 	outer.outmost = min(outer.outmost, b.outmost)
-	straight := b.op == opLoop || b.op == opBlock && !b.branched
+	f.meet(&b, outer)
+	straight := b.op == opLoop || b.op == opBlock && b.ways == 0
 	switch {
 	case b.entry == dead:
 		f.charge = dead
@@ -207,3 +215,29 @@ func (f *flow) close(pos int) {
 		f.place(pos, changeCharge)
 	}
 }
+
+// meet notes what the engine may have to move where the ways into and out of block b meet.
+func (f *flow) meet(b, outer *frame) {
+	outer.sets = min(outer.sets+b.sets, f.width)
+	outer.changes = outer.changes || b.changes
+	ways := b.ways
+	switch {
+	case b.op == opIf || b.op == opElse: // two arms
+		ways += 2
+	case b.op == opLoop || f.charge != dead: // from before it, or from its end
+		ways++
+	}
+	if ways < 2 {
+		return
+	}
+	f.shape.moved += b.carries + min(b.sets, f.width)
+	if b.changes {
+		f.shape.merges++
+	}
+}
+
+// set notes that a local is set.
+func (f *flow) set() { f.frames[len(f.frames)-1].sets++ }
+
+// change notes that the memory or a global may have changed.
+func (f *flow) change() { f.frames[len(f.frames)-1].changes = true }

@@ -44,7 +44,7 @@ func (p *parser) readImports(s *section) {
 		if p.failed() {
 			return
 		}
-		if i.Module == HookModule || i.Name == FuelExport {
+		if i.Module == HookModule || reserved(i.Name) {
 			p.fail(at, CodeReserved, "it imports %q from %q, which belongs to the server", i.Name, i.Module)
 		}
 		switch i.Kind {
@@ -188,7 +188,7 @@ func (p *parser) readExports(s *section) {
 		switch {
 		case p.failed():
 			return
-		case e.Name == FuelExport:
+		case reserved(e.Name):
 			p.fail(at, CodeReserved, "it exports %q, which belongs to the server", e.Name)
 		case seen[e.Name]:
 			p.fail(at, CodeInvalid, "it exports %q twice", e.Name)
@@ -227,3 +227,6 @@ func (p *parser) readDataCount(*section) {
 	p.dataCount = int(p.u32())
 	p.atMost(at, p.dataCount, p.opts.DataSegments, "data segments")
 }
+
+// reserved reports whether a name is that of a gauge.
+func reserved(name string) bool { return name == FuelExport || name == StackExport }

@@ -16,34 +16,54 @@ const (
 	typeNothing = iota // () -> ()
 	typeSize           // (i32) -> (i32)
 	typeBalance        // (i64) -> (i64)
+	hiddenTypes
+)
+
+// The hooks, in the order they stand behind the imports of the original.
+const (
+	hookRefuel = iota
+	hookOverflow
+	hooks
+)
+
+// The gauges, in the order they stand behind the globals of the original.
+const (
+	gaugeFuel = iota
+	gaugeStack
+	gauges
 )
 
 // hiddenNames returns the names of the hidden functions, as they show up in a trap.
 func hiddenNames() [hiddenFunctions]string {
 	return [hiddenFunctions]string{
-		callRefuel:   HookModule + ".charge",
+		callRefuel:   HookModule + ".look",
 		callBytes:    HookModule + ".charge_bytes",
 		callElements: HookModule + ".charge_elements",
 		callPages:    HookModule + ".charge_pages",
 	}
 }
 
-// hook is the index of the imported hook: it comes behind the imports of the original.
-func (p *parser) hook() int { return p.imported.functions }
+// gaugeNames returns the names of the gauges.
+func gaugeNames() [gauges]string {
+	return [gauges]string{gaugeFuel: FuelExport, gaugeStack: StackExport}
+}
+
+// hook is the index of an imported hook: they come behind the imports of the original.
+func (p *parser) hook(which int) int { return p.imported.functions + which }
 
 // renumbered is the new index of a function of the original.
 func (p *parser) renumbered(i int) int {
-	if i >= p.hook() {
-		return i + 1
+	if i >= p.imported.functions {
+		return i + hooks
 	}
 	return i
 }
 
 // hidden is the index of a hidden function.
-func (p *parser) hidden(which int) int { return len(p.functions) + 1 + which }
+func (p *parser) hidden(which int) int { return len(p.functions) + hooks + which }
 
-// balance is the index of the hidden global.
-func (p *parser) balance() int { return len(p.globals) }
+// gauge is the index of a hidden global.
+func (p *parser) gauge(which int) int { return len(p.globals) + which }
 
 // emit writes the module anew.
 func (p *parser) emit() []byte {
@@ -82,14 +102,23 @@ func (p *parser) content(id int) []byte {
 	}
 	switch id {
 	case typeSection:
-		b := p.items(s, 3)
+		b := p.items(s, hiddenTypes+len(p.extra))
 		b = append(b, 0x60, 0, 0)
 		b = append(b, 0x60, 1, byte(I32), 1, byte(I32))
-		return append(b, 0x60, 1, byte(I64), 1, byte(I64))
+		b = append(b, 0x60, 1, byte(I64), 1, byte(I64))
+		for _, results := range p.extra {
+			b = appendU32(append(b, 0x60, 0), len(results))
+			for _, t := range results {
+				b = append(b, byte(t))
+			}
+		}
+		return b
 	case importSection:
-		b := p.items(s, 1)
+		b := p.items(s, hooks)
 		b = appendText(appendText(b, HookModule), HookName)
-		return appendU32(append(b, byte(FunctionKind)), p.hiddenType(typeBalance))
+		b = appendU32(append(b, byte(FunctionKind)), p.hiddenType(typeBalance))
+		b = appendText(appendText(b, HookModule), OverflowName)
+		return appendU32(append(b, byte(FunctionKind)), p.hiddenType(typeNothing))
 	case functionSection:
 		b := p.items(s, hiddenFunctions)
 		b = appendU32(b, p.hiddenType(typeNothing))
@@ -98,10 +127,16 @@ func (p *parser) content(id int) []byte {
 		}
 		return b
 	case globalSection:
-		return append(p.items(s, 1), byte(I64), 1, opI64Const, 0, opEnd)
+		b := append(p.items(s, gauges), byte(I64), 1, opI64Const, 0, opEnd)
+		b = appendS64(append(b, byte(I64), 1, opI64Const), p.opts.Stack)
+		return append(b, opEnd)
 	case exportSection:
-		b := appendText(p.items(s, 1), FuelExport)
-		return appendU32(append(b, byte(GlobalKind)), p.balance())
+		b := p.items(s, gauges)
+		for which, name := range gaugeNames() {
+			b = appendText(b, name)
+			b = appendU32(append(b, byte(GlobalKind)), p.gauge(which))
+		}
+		return b
 	case codeSection:
 		return p.code(s)
 	}
@@ -162,8 +197,18 @@ func (p *parser) edited(b []byte, start, end int, edits []edit) []byte {
 		case changeCheck:
 			b = p.appendLook(p.appendCharge(b, e.arg))
 		case changeTurn:
-			b = append(appendU32(append(b, opGlobalGet), p.balance()), opI64Const, 0, opI64LtS, opBrIf, 1)
+			b = append(appendU32(append(b, opGlobalGet), p.gauge(gaugeFuel)), opI64Const, 0, opI64LtS, opBrIf, 1)
 			b = p.appendCharge(b, e.arg)
+		case changeEnter:
+			b = p.appendEnter(b)
+		case changeLeave:
+			b = p.appendLeave(b)
+		case changeReturn:
+			if p.current.price == 0 {
+				b = append(b, opReturn)
+			} else {
+				b = appendU32(append(b, opBr), e.arg)
+			}
 		}
 	}
 	return append(b, p.buf[start:end]...)
@@ -175,15 +220,44 @@ func (p *parser) appendCharge(b []byte, units int) []byte {
 		return b
 	}
 	p.module.Counts.Charges++
-	b = appendU32(append(b, opGlobalGet), p.balance())
-	b = appendS64(append(b, opI64Const), int64(units))
-	return appendU32(append(b, opI64Sub, opGlobalSet), p.balance())
+	return p.appendMove(b, gaugeFuel, opI64Sub, int64(units))
+}
+
+// appendMove changes a gauge by n.
+func (p *parser) appendMove(b []byte, which int, op byte, n int64) []byte {
+	b = appendU32(append(b, opGlobalGet), p.gauge(which))
+	b = appendS64(append(b, opI64Const), n)
+	return appendU32(append(b, op, opGlobalSet), p.gauge(which))
+}
+
+// appendEnter takes the frame of the current function from the stack, and looks at both gauges
+// at once. The rest of the function is in a block of its own, so that all ways out of it come
+// to one place.
+func (p *parser) appendEnter(b []byte) []byte {
+	if p.current.price == 0 {
+		return b
+	}
+	p.module.Counts.Looks++
+	b = p.appendMove(b, gaugeStack, opI64Sub, p.current.price)
+	b = appendU32(append(b, opGlobalGet), p.gauge(gaugeFuel))
+	b = appendU32(append(b, opGlobalGet), p.gauge(gaugeStack))
+	b = append(b, opI64Or, opI64Const, 0, opI64LtS, opIf, emptyBlock)
+	b = append(appendU32(append(b, opCall), p.hidden(callRefuel)), opEnd)
+	return appendS64(append(b, opBlock), p.current.block)
+}
+
+// appendLeave gives the frame of the current function back.
+func (p *parser) appendLeave(b []byte) []byte {
+	if p.current.price == 0 {
+		return b
+	}
+	return p.appendMove(append(b, opEnd), gaugeStack, opI64Add, p.current.price)
 }
 
 // appendLook calls the host if the balance is below zero.
 func (p *parser) appendLook(b []byte) []byte {
 	p.module.Counts.Looks++
-	b = appendU32(append(b, opGlobalGet), p.balance())
+	b = appendU32(append(b, opGlobalGet), p.gauge(gaugeFuel))
 	b = append(b, opI64Const, 0, opI64LtS, opIf, emptyBlock)
 	b = appendU32(append(b, opCall), p.hidden(callRefuel))
 	return append(b, opEnd)
@@ -195,7 +269,11 @@ func (p *parser) code(s *section) []byte {
 	b = appendU32(b, s.count+hiddenFunctions)
 	var body []byte
 	done := 0
-	for _, f := range s.functions {
+	for i := range s.functions {
+		f := &s.functions[i]
+		if p.current = f; f.price > 0 { // it looks at both gauges at once
+			s.edits[f.first].what = changeCharge
+		}
 		body = p.edited(body[:0], f.start, f.end, s.edits[done:f.edits])
 		done = f.edits
 		b = append(appendU32(b, len(body)), body...)
@@ -213,19 +291,23 @@ func (p *parser) hiddenBody(b []byte, which int) []byte {
 	b2 := func(op byte, index int) { b = appendU32(append(b, op), index) }
 	switch which {
 	case callRefuel:
-		b2(opGlobalGet, p.balance())
-		b2(opCall, p.hook())
-		b2(opGlobalSet, p.balance())
+		b2(opGlobalGet, p.gauge(gaugeStack))
+		b = append(b, opI64Const, 0, opI64LtS, opIf, emptyBlock)
+		b2(opCall, p.hook(hookOverflow))
+		b = append(b, opEnd)
+		b2(opGlobalGet, p.gauge(gaugeFuel))
+		b2(opCall, p.hook(hookRefuel))
+		b2(opGlobalSet, p.gauge(gaugeFuel))
 	default:
 		// More than there can ever be is not charged: the instruction fails at once.
 		most, price := p.largest(which)
 		b2(opLocalGet, 0)
 		b = appendS64(append(b, opI32Const), most)
 		b = append(b, opI32LeU, opIf, emptyBlock)
-		b2(opGlobalGet, p.balance())
+		b2(opGlobalGet, p.gauge(gaugeFuel))
 		b2(opLocalGet, 0)
 		b = append(append(b, opI64ExtendU), price...)
-		b = appendU32(append(b, opI64Sub, opGlobalSet), p.balance())
+		b = appendU32(append(b, opI64Sub, opGlobalSet), p.gauge(gaugeFuel))
 		b = append(p.appendLook(b), opEnd)
 		b2(opLocalGet, 0)
 	}

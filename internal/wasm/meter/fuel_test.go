@@ -50,6 +50,9 @@ func runProgram(t *testing.T, r wazero.Runtime, module wazero.CompiledModule, h 
 	o.memory = bytes.Clone(memory)
 	if h != nil {
 		o.fuel = h.used(m)
+		if left := stackOf(m).Get(); err == nil && left != 1<<20 {
+			t.Errorf("%d bytes of stack are left, want all", left)
+		}
 	}
 	return o
 }

@@ -11,7 +11,10 @@ import (
 	"github.com/caxton/caxton/internal/wasm/meter"
 )
 
-var errFuel = errors.New("out of fuel")
+var (
+	errFuel  = errors.New("out of fuel")
+	errStack = errors.New("out of stack")
+)
 
 // A host answers the hook: it grants in portions until its limit is reached.
 type host struct {
@@ -66,7 +69,8 @@ func newRuntime(tb testing.TB, h *host, config wazero.RuntimeConfig) wazero.Runt
 	tb.Cleanup(func() { r.Close(ctx) })
 	_, err := r.NewHostModuleBuilder(meter.HookModule).NewFunctionBuilder().
 		WithGoFunction(api.GoFunc(h.refuel), []api.ValueType{api.ValueTypeI64}, []api.ValueType{api.ValueTypeI64}).
-		Export(meter.HookName).Instantiate(ctx)
+		Export(meter.HookName).
+		NewFunctionBuilder().WithFunc(func() { panic(errStack) }).Export(meter.OverflowName).Instantiate(ctx)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -94,5 +98,5 @@ func instantiate(tb testing.TB, r wazero.Runtime, module []byte) api.Module {
 
 // generous are limits that refuse nothing an engine would run.
 func generous() meter.Options {
-	return meter.Options{MemoryPages: 65536, TableElements: 1 << 27, Tables: 1000, Locals: 100_000}
+	return meter.Options{MemoryPages: 65536, TableElements: 1 << 27, Tables: 1000, Locals: 100_000, Stack: 16 << 20}
 }

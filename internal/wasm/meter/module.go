@@ -7,14 +7,16 @@ import (
 
 // Scheme is the version of the rewriting: a module rewritten under one number has the same
 // bytes and the same costs for ever. It belongs into the key of whatever is derived from one.
-const Scheme = 1
+const Scheme = 2
 
 // The names that belong to the meter. A guest may neither import from HookModule nor import
-// or export anything called FuelExport.
+// or export anything called FuelExport or StackExport.
 const (
-	HookModule = "caxton.meter"
-	HookName   = "refuel"
-	FuelExport = "caxton.meter.fuel"
+	HookModule   = "caxton.meter"
+	HookName     = "refuel"
+	OverflowName = "overflow"
+	FuelExport   = "caxton.meter.fuel"
+	StackExport  = "caxton.meter.stack"
 )
 
 // A Module is a rewritten module, and what was found in the original.
@@ -27,8 +29,8 @@ type Module struct {
 	// memory and tables there are from the start. The start function is metered as it runs.
 	InitialFuel int64
 
-	Imports []Import // without the hook
-	Exports []Export // without the balance
+	Imports []Import // without the hooks
+	Exports []Export // without the gauges
 	Memory  *Memory  // nil without one
 	Tables  []Table  // imported ones first
 	Start   int      // index of the start function in the original, or -1
@@ -41,6 +43,7 @@ type Counts struct {
 	Types, Functions, Globals, ElementSegments, DataSegments int
 	CodeBytes                                                int // all function bodies
 	Charges, Looks                                           int // places that charge, and that look whether the balance is below zero
+	Recursive                                                int // functions that take their frames from the stack
 }
 
 // A Kind is what an import or export is.

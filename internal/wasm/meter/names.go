@@ -171,12 +171,13 @@ func (p *parser) writeNames() []byte {
 
 func (p *parser) writeFunctionNames() []byte {
 	list := p.names.functions
-	before, _ := slices.BinarySearchFunc(list, p.hook(), func(f nameOf, i int) int { return f.index - i })
-	b := appendU32(nil, len(list)+1+hiddenFunctions)
+	before, _ := slices.BinarySearchFunc(list, p.imported.functions, func(f nameOf, i int) int { return f.index - i })
+	b := appendU32(nil, len(list)+hooks+hiddenFunctions)
 	for _, f := range list[:before] {
 		b = appendText(appendU32(b, f.index), f.name)
 	}
-	b = appendText(appendU32(b, p.hook()), HookModule+"."+HookName)
+	b = appendText(appendU32(b, p.hook(hookRefuel)), HookModule+"."+HookName)
+	b = appendText(appendU32(b, p.hook(hookOverflow)), HookModule+"."+OverflowName)
 	for _, f := range list[before:] {
 		b = appendText(appendU32(b, p.renumbered(f.index)), f.name)
 	}
@@ -187,9 +188,12 @@ func (p *parser) writeFunctionNames() []byte {
 }
 
 func (p *parser) writeGlobalNames() []byte {
-	b := appendU32(nil, len(p.names.globals)+1)
+	b := appendU32(nil, len(p.names.globals)+gauges)
 	for _, g := range p.names.globals {
 		b = appendText(appendU32(b, g.index), g.name)
 	}
-	return appendText(appendU32(b, p.balance()), FuelExport)
+	for which, name := range gaugeNames() {
+		b = appendText(appendU32(b, p.gauge(which)), name)
+	}
+	return b
 }

@@ -7,6 +7,7 @@ type Options struct {
 	MemoryPages   uint32 // most pages of 64 KiB a memory may have; 1,024
 	TableElements uint32 // most elements a table may have; 100,000
 	Tables        int    // 8
+	Stack         int64  // bytes of stack, as docs/fuel.md counts them; 1 MiB
 
 	ModuleBytes     int // size of the module; 50 MiB
 	Types           int // 20,000
@@ -36,6 +37,7 @@ func (o Options) withDefaults() Options {
 	o.MemoryPages = min(cmp.Or(o.MemoryPages, 1024), maxPages)
 	o.TableElements = cmp.Or(o.TableElements, 100_000)
 	o.Tables = cmp.Or(o.Tables, 8)
+	o.Stack = cmp.Or(o.Stack, mib)
 	o.ModuleBytes = cmp.Or(o.ModuleBytes, 50*mib)
 	o.Types = cmp.Or(o.Types, 20_000)
 	o.Imports = cmp.Or(o.Imports, 1_000)

@@ -72,6 +72,9 @@ const (
 	changeClose                // the end of the loop around a loop
 	changeCall                 // a call of the hidden function arg
 	changeNumber               // the number arg, as short as it can be
+	changeEnter                // the start of a function: its frame is taken from the stack
+	changeLeave                // the end of a function: its frame is given back
+	changeReturn               // a return from within arg blocks
 )
 
 // A parser reads a module. Its reader stands in the section that is being read.
@@ -91,10 +94,14 @@ type parser struct {
 	tables    []Table
 	memories  []Memory
 	imported  struct{ functions, globals, tables, memories int }
-	width     int // locals and parameters of the function that is being read
-	joins     int // what its branches carry so far
-	elements  int // of all element segments so far
-	dataCount int // what the data count section says, or -1
+	graph     callGraph
+	current   *function     // the one that is being written
+	extra     [][]ValueType // results of the blocks that need a type of their own
+	blocks    map[int]int   // by type of a function: which of them its block has
+	width     int           // locals and parameters of the function that is being read
+	joins     int           // what its branches carry so far
+	elements  int           // of all element segments so far
+	dataCount int           // what the data count section says, or -1
 }
 
 // split finds the sections and checks their order, sizes and names.

@@ -48,7 +48,7 @@ func (p *parser) constant(s *section) {
 	case opRefNull:
 		p.refType()
 	case opRefFunc:
-		p.functionIndex(s)
+		p.take(p.functionIndex(s))
 	case opVector:
 		if sub := p.u32(); !p.failed() && sub != vectorConst {
 			p.fail(at, CodeInvalid, "vector instruction %#x is not constant", sub)
@@ -118,7 +118,7 @@ func (p *parser) element(s *section) {
 		if expressions {
 			p.constant(s)
 		} else {
-			p.functionIndex(s)
+			p.take(p.functionIndex(s))
 		}
 		if p.failed() {
 			return

@@ -174,6 +174,9 @@ var startFunction = regexp.MustCompile(`start function\[\d+\]`)
 
 // trapOf returns the cause of a trap without its stack, and without the index of the function.
 func trapOf(err error) string {
+	if errors.Is(err, errStack) {
+		return "stack overflow" // as the engine says it
+	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	return startFunction.ReplaceAllString(first, "start function")
 }

@@ -6,6 +6,11 @@ import "slices"
 type function struct {
 	start, end int // in the module, without the size
 	edits      int // how many edits there are before its end
+	first      int // its first edit: the charge of its start
+	locals     int
+	shape      frameShape
+	price      int64 // what its frame takes from the stack; 0: nothing
+	block      int64 // the type of a block with its results, when it has a price
 }
 
 func (p *parser) readCode(s *section) {
@@ -16,6 +21,7 @@ func (p *parser) readCode(s *section) {
 	}
 	var f flow
 	end := p.end
+	p.graph.seen = make([]int, s.count+1)
 	for i := range s.count {
 		at := p.pos
 		size := p.count("bytes of a function", 1)
@@ -24,9 +30,9 @@ func (p *parser) readCode(s *section) {
 		if p.failed() {
 			return
 		}
-		start := p.pos
+		start, first := p.pos, len(s.edits)
 		p.end = start + size
-		p.readBody(s, &f)
+		locals := p.readBody(s, &f)
 		if p.failed() {
 			return
 		}
@@ -35,41 +41,58 @@ func (p *parser) readCode(s *section) {
 			return
 		}
 		p.module.Counts.CodeBytes += size
-		s.functions = append(s.functions, function{start: start, end: p.end, edits: len(s.edits)})
+		s.functions = append(s.functions, function{start: start, end: p.end, edits: len(s.edits), first: first, locals: locals, shape: f.shape})
+		p.graph.ends = append(p.graph.ends, len(p.graph.callees))
 		p.end = end
 	}
 	p.place.function = -1
+	p.settle(s)
 }
 
-// readBody reads the locals and instructions of a function and notes what to change.
-func (p *parser) readBody(s *section, f *flow) {
-	locals := p.readLocals()
+// readBody reads the locals and instructions of a function and notes what to change. It
+// returns how many locals there are.
+func (p *parser) readBody(s *section, f *flow) int {
+	locals, vector := p.readLocals()
 	t := &p.types[p.functions[p.place.function]]
 	p.width, p.joins = locals+len(t.Parameters), 0
+	f.width = p.width
 	f.begin(p.pos, costEntry+locals/LocalsPerUnit, &s.edits)
 	f.frames[0].carries = len(t.Results)
+	f.shape.values += len(t.Parameters) + len(t.Results)
+	f.shape.vector = vector || slices.Contains(t.Parameters, V128) || slices.Contains(t.Results, V128)
 	for len(f.frames) > 0 {
 		at := p.pos
 		op := p.byte()
 		if p.failed() {
-			return
+			return 0
 		}
 		f.spend(cost(op))
+		f.shape.values += weight(op)
 		switch operandOf(op) {
 		case nothing:
 		case control:
 			p.control(s, f, op, at)
 		case callee:
-			p.functionIndex(s)
-			f.small = f.small && op != opCall
+			i := p.functionIndex(s)
+			if op == opRefFunc {
+				p.take(i)
+			} else {
+				p.calls(f, i)
+			}
 		case indirect:
-			f.small = false
-			p.index("type", len(p.types))
+			p.calls(f, -1)
+			t := p.index("type", len(p.types))
 			p.index("table", len(p.tables))
+			p.passes(f, t)
 		case local:
 			p.u32()
+			if op != opLocalGet {
+				f.set()
+			}
 		case global:
 			p.index("global", len(p.globals))
+			f.shape.globals++
+			f.change()
 		case table:
 			p.index("table", len(p.tables))
 		case memory:
@@ -78,6 +101,7 @@ func (p *parser) readBody(s *section, f *flow) {
 			p.zero()
 			if op == opMemoryGrow {
 				p.call(s, at, callPages)
+				f.change()
 			}
 		case constantI32:
 			p.signed(32)
@@ -96,33 +120,65 @@ func (p *parser) readBody(s *section, f *flow) {
 			p.valueType()
 		case prefix:
 			if op == opVector {
+				f.shape.vector = true
 				p.vector(s, at)
 			} else {
+				f.change()
 				p.misc(s, f, at)
 			}
 		case unknown:
 			p.refuse(at, op)
 		}
 		if p.failed() {
-			return
+			return 0
 		}
 	}
 	f.finish()
+	return locals
 }
 
-func (p *parser) readLocals() int {
-	total := 0
+// calls notes a call in the function that is being read, of a function or, below zero, through
+// a table.
+func (p *parser) calls(f *flow, callee int) {
+	f.small = false
+	f.change()
+	from := p.place.function - p.imported.functions
+	switch i := callee - p.imported.functions; {
+	case p.failed():
+	case callee < 0:
+		p.graph.call(from, len(p.functions)-p.imported.functions)
+	case i >= 0:
+		p.graph.call(from, i)
+		p.passes(f, p.functions[callee])
+	default:
+		p.passes(f, p.functions[callee])
+	}
+}
+
+// passes notes that a function of type t is called.
+func (p *parser) passes(f *flow, t int) {
+	if p.failed() {
+		return
+	}
+	parameters, results := len(p.types[t].Parameters), len(p.types[t].Results)
+	f.shape.values += results
+	f.shape.carried = max(f.shape.carried, parameters+results)
+	f.shape.vector = f.shape.vector || slices.Contains(p.types[t].Parameters, V128) || slices.Contains(p.types[t].Results, V128)
+}
+
+// readLocals reads how many locals there are, and whether one is a vector.
+func (p *parser) readLocals() (total int, vector bool) {
 	for n := p.count("groups of locals", 2); n > 0 && !p.failed(); n-- {
 		at := p.pos
 		many := p.u32()
-		p.valueType()
+		vector = p.valueType() == V128 || vector
 		if int64(total)+int64(many) > int64(p.opts.Locals) {
 			p.fail(at, CodeTooLarge, "%d locals are over the limit of %d", int64(total)+int64(many), p.opts.Locals)
-			return 0
+			return 0, false
 		}
 		total += int(many)
 	}
-	return total
+	return total, vector
 }
 
 // call puts a call of a hidden function before the instruction at pos, to charge for the
@@ -157,7 +213,10 @@ func (p *parser) control(s *section, f *flow, op byte, at int) {
 		}
 		f.otherwise(p.pos)
 	case opEnd:
-		if last := len(f.frames) - 1; last > 0 && f.frames[last].double > f.frames[last-1].double {
+		last := len(f.frames) - 1
+		if last == 0 {
+			s.edits = append(s.edits, edit{pos: at, what: changeLeave})
+		} else if f.frames[last].double > f.frames[last-1].double {
 			s.edits = append(s.edits, edit{pos: p.pos, what: changeClose})
 		}
 		f.close(p.pos)
@@ -175,7 +234,9 @@ func (p *parser) control(s *section, f *flow, op byte, at int) {
 		}
 		f.stop()
 	case opReturn:
-		f.branch(len(f.frames) - 1)
+		out := len(f.frames) - 1
+		s.edits = append(s.edits, edit{pos: at, cut: 1, what: changeReturn, arg: out + f.frames[out].double})
+		f.branch(out)
 		f.stop()
 	case opUnreachable:
 		f.stop()
