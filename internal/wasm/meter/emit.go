@@ -203,6 +203,11 @@ func (p *parser) edited(b []byte, start, end int, edits []edit) []byte {
 			b = p.appendEnter(b)
 		case changeLeave:
 			b = p.appendLeave(b)
+		case changeUnmask:
+			b = append(b, opI32Const, 0, opI32Or)
+			if e.arg == 1 {
+				b = append(b[:len(b)-3], opI64Const, 0, opI64Or)
+			}
 		case changeReturn:
 			if p.current.price == 0 {
 				b = append(b, opReturn)

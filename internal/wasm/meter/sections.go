@@ -75,6 +75,7 @@ const (
 	changeEnter                // the start of a function: its frame is taken from the stack
 	changeLeave                // the end of a function: its frame is given back
 	changeReturn               // a return from within arg blocks
+	changeUnmask               // what makes something else of x & y; arg is 1 for 64 bits
 )
 
 // A parser reads a module. Its reader stands in the section that is being read.
@@ -95,6 +96,7 @@ type parser struct {
 	memories  []Memory
 	imported  struct{ functions, globals, tables, memories int }
 	graph     callGraph
+	mask      mask
 	current   *function     // the one that is being written
 	extra     [][]ValueType // results of the blocks that need a type of their own
 	blocks    map[int]int   // by type of a function: which of them its block has

@@ -56,6 +56,7 @@ func (p *parser) readBody(s *section, f *flow) int {
 	t := &p.types[p.functions[p.place.function]]
 	p.width, p.joins = locals+len(t.Parameters), 0
 	f.width = p.width
+	p.mask.begin(p.width)
 	f.begin(p.pos, costEntry+locals/LocalsPerUnit, &s.edits)
 	f.frames[0].carries = len(t.Results)
 	f.shape.values += len(t.Parameters) + len(t.Results)
@@ -70,8 +71,12 @@ func (p *parser) readBody(s *section, f *flow) int {
 		f.shape.values += weight(op)
 		switch operandOf(op) {
 		case nothing:
+			p.mask.plain(s, op, at)
+			continue
 		case control:
 			p.control(s, f, op, at)
+			p.mask.top = true
+			continue
 		case callee:
 			i := p.functionIndex(s)
 			if op == opRefFunc {
@@ -85,10 +90,11 @@ func (p *parser) readBody(s *section, f *flow) int {
 			p.index("table", len(p.tables))
 			p.passes(f, t)
 		case local:
-			p.u32()
+			p.mask.local(op, p.u32(), p.place.function)
 			if op != opLocalGet {
 				f.set()
 			}
+			continue
 		case global:
 			p.index("global", len(p.globals))
 			f.shape.globals++
@@ -129,9 +135,7 @@ func (p *parser) readBody(s *section, f *flow) int {
 		case unknown:
 			p.refuse(at, op)
 		}
-		if p.failed() {
-			return 0
-		}
+		p.mask.top = false
 	}
 	f.finish()
 	return locals
