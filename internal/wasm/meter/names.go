@@ -1,21 +1,26 @@
 package meter
 
-import "slices"
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
 
-// The parts of the name section that hold indices of functions or globals.
+// The parts of the name section that are kept. Names of locals, labels and types are not: no
+// trap shows them.
 const (
 	functionNames = 1
-	localNames    = 2
-	labelNames    = 3
 	globalNames   = 7
 )
+
+// maxName is how many bytes of a name are kept: a trap shows up to 30 functions.
+const maxName = 512
 
 // names is the name section: what things are called in the source.
 type names struct {
 	section   *section // nil without one that can be read
 	functions []nameOf // ascending
 	globals   []nameOf
-	parts     []section // all parts, ascending; those with function indices have edits
 }
 
 type nameOf struct {
@@ -35,8 +40,8 @@ func (n *names) function(i int) string {
 	return n.functions[at].name
 }
 
-// readNames reads the name section. It only helps to read traps: one that is not well formed
-// is dropped, and the module is run without.
+// readNames reads the name section. It only helps to read traps: one that is not well formed,
+// or has more names than a module may have things, is dropped, and the module is run without.
 func (p *parser) readNames() *names {
 	n := &names{}
 	for _, s := range p.customs {
@@ -54,7 +59,7 @@ func (p *parser) readNames() *names {
 		return n
 	}
 	r := &reader{buf: p.buf, pos: n.section.items, end: n.section.end}
-	n.read(r)
+	n.read(r, &p.opts)
 	if r.failed() {
 		return &names{}
 	}
@@ -62,7 +67,7 @@ func (p *parser) readNames() *names {
 	return n
 }
 
-func (n *names) read(r *reader) {
+func (n *names) read(r *reader, o *Options) {
 	outer := r.end
 	last := -1
 	for !r.failed() && r.remaining() > 0 {
@@ -75,33 +80,33 @@ func (n *names) read(r *reader) {
 			return
 		}
 		last = id
-		part := section{id: id, start: r.pos, end: r.pos + size, items: r.pos}
-		r.end = part.end
+		r.end = r.pos + size
 		switch id {
 		case functionNames:
-			n.functions = r.nameMap()
+			n.functions = r.nameMap(o.Functions)
 		case globalNames:
-			n.globals = r.nameMap()
-		case localNames, labelNames:
-			r.indirectNameMap(&part)
+			n.globals = r.nameMap(o.Globals)
 		default:
 			r.skip(size)
 		}
 		if !r.failed() && r.remaining() > 0 {
 			r.fail(r.pos, CodeMalformed, "a name part is too long")
 		}
-		n.parts = append(n.parts, part)
 		r.end = outer
 	}
 }
 
-// nameMap reads names by index.
-func (r *reader) nameMap() []nameOf {
+// nameMap reads names by index, at most so many.
+func (r *reader) nameMap(most int) []nameOf {
+	at := r.pos
 	n := r.count("names", 2)
+	if r.atMost(at, n, most, "names"); r.failed() {
+		return nil
+	}
 	list := make([]nameOf, 0, n)
 	for range n {
 		at := r.pos
-		i := nameOf{int(r.u32()), r.text("name")}
+		i := nameOf{int(r.u32()), shortened(r.text("name"))}
 		if len(list) > 0 && i.index <= list[len(list)-1].index {
 			r.fail(at, CodeMalformed, "names are not in order")
 		}
@@ -113,19 +118,16 @@ func (r *reader) nameMap() []nameOf {
 	return list
 }
 
-// indirectNameMap reads names by function and index, and notes where the functions are.
-func (r *reader) indirectNameMap(part *section) {
-	part.count = r.count("functions with names", 2)
-	part.items = r.pos
-	for range part.count {
-		at := r.pos
-		i := int(r.u32())
-		part.edits = append(part.edits, edit{pos: at, cut: r.pos - at, what: changeIndex, arg: i})
-		r.nameMap()
-		if r.failed() {
-			return
-		}
+// shortened cuts a name that is too long, between two characters.
+func shortened(name string) string {
+	if len(name) <= maxName {
+		return name
 	}
+	n := maxName
+	for !utf8.RuneStart(name[n]) {
+		n--
+	}
+	return strings.Clone(name[:n])
 }
 
 // trim drops names of what the module does not have.
@@ -135,38 +137,12 @@ func (n *names) trim(functions, globals int) {
 	}
 	n.functions = slices.DeleteFunc(n.functions, beyond(functions))
 	n.globals = slices.DeleteFunc(n.globals, beyond(globals))
-	n.parts = slices.DeleteFunc(n.parts, func(part section) bool {
-		return slices.ContainsFunc(part.edits, func(e edit) bool { return e.arg >= functions })
-	})
 }
 
 // writeNames returns the content of the new name section, with the hidden things in it.
 func (p *parser) writeNames() []byte {
-	b := appendText(nil, "name")
-	hasFunctions, hasGlobals := false, false
-	part := func(id int, content []byte) { b = appendSection(b, id, content) }
-	upTo := func(id int) {
-		if id >= functionNames && !hasFunctions {
-			part(functionNames, p.writeFunctionNames())
-			hasFunctions = true
-		}
-		if id >= globalNames && !hasGlobals {
-			part(globalNames, p.writeGlobalNames())
-			hasGlobals = true
-		}
-	}
-	for _, s := range p.names.parts {
-		upTo(s.id)
-		switch s.id {
-		case functionNames, globalNames:
-		case localNames, labelNames:
-			part(s.id, p.items(&s, 0))
-		default:
-			part(s.id, p.buf[s.start:s.end])
-		}
-	}
-	upTo(globalNames)
-	return b
+	b := appendSection(appendText(nil, "name"), functionNames, p.writeFunctionNames())
+	return appendSection(b, globalNames, p.writeGlobalNames())
 }
 
 func (p *parser) writeFunctionNames() []byte {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -339,7 +340,11 @@ func hungryFunctions() []hungry {
 			b.function("i", "", "run", nil, cat(count, code)...)
 		}},
 	}
-	for seed := range uint64(30) {
+	seeds := uint64(10)
+	if os.Getenv("CAXTON_SOAK") != "" {
+		seeds = 300
+	}
+	for seed := range seeds {
 		list = append(list, hungry{fmt.Sprint("random ", seed), func(b *builder) { randomHungry(b, rand.New(rand.NewPCG(seed, 3))) }})
 	}
 	return list
