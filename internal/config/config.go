@@ -148,7 +148,7 @@ type FileRead struct {
 // WASM holds the ceilings of module agents.
 type WASM struct {
 	MemoryLimit        caxton.Size     `key:"memory_limit" default:"512MB" min:"64KB" max:"4GB" doc:"Memory of one instance, at most; an agent that asks for nothing has 10MB."`
-	StackLimit         caxton.Size     `key:"stack_limit" inert:"true" doc:"Stack of one instance; the runtime has a bound of its own, which cannot be set."`
+	StackLimit         caxton.Size     `key:"stack_limit" default:"1MB" min:"64KB" max:"16MB" doc:"Stack of one instance: how deep its functions may call each other, as docs/fuel.md counts."`
 	FuelLimit          int64           `key:"fuel_limit" default:"1000000000" min:"1" doc:"Fuel of one turn, at most, in units of a thousand instructions; an agent that asks for nothing has 1000000."`
 	ExecutionLimit     caxton.Duration `key:"execution_limit" default:"30s" min:"1ms" doc:"Time of one turn, at most; an agent that asks for nothing has 5s."`
 	MessageLimit       caxton.Size     `key:"message_limit" default:"10MB" min:"1KB" doc:"Size of a message that goes in, at most; an agent that asks for nothing takes 100KB."`

@@ -107,7 +107,7 @@ func ceilings(w *config.WASM, a *config.Agents) wasm.Limits {
 	l.Memory, l.Fuel, l.Time, l.MessageSize = w.MemoryLimit, w.FuelLimit, w.ExecutionLimit.Std(), w.MessageLimit
 	l.OutputSize, l.HostCalls, l.Instances, l.Shutdown = w.OutputLimit, w.HostCallLimit, w.MaxInstances, a.ShutdownTimeout.Std()
 	l.Startup = a.StartupTimeout.Std()
-	l.LogSize = w.LogLimit
+	l.LogSize, l.Stack = w.LogLimit, w.StackLimit
 	return l
 }
 
@@ -115,7 +115,7 @@ func ceilings(w *config.WASM, a *config.Agents) wasm.Limits {
 // what the configuration says.
 func usual(w *config.WASM, a *config.Agents) wasm.Limits {
 	return wasm.Limits{
-		Memory: 10 * caxton.MiB, Fuel: 1_000_000, Time: 5 * time.Second, MessageSize: 100 * caxton.KiB,
+		Memory: 10 * caxton.MiB, Stack: w.StackLimit, Fuel: 1_000_000, Time: 5 * time.Second, MessageSize: 100 * caxton.KiB,
 		OutputSize: w.OutputLimit, LogSize: w.LogLimit, HostCalls: w.HostCallLimit, Instances: w.MaxInstances,
 		Startup: a.StartupTimeout.Std(), Shutdown: a.ShutdownTimeout.Std(), Idle: a.IdleTimeout.Std(),
 	}

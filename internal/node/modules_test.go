@@ -449,3 +449,18 @@ func TestDamagedModule(t *testing.T) {
 		t.Errorf("the answer is %s", got)
 	}
 }
+
+// TestStackLimit: wasm.stack_limit is the stack of modules, and an agent that uses it up says so.
+func TestStackLimit(t *testing.T) {
+	c, _, _ := run(t, t.TempDir(), "wasm.stack_limit", "128KB")
+	d := api.Deploy{Text: []byte("---\nname: Diver\ntype: wasm\n---\n"), Module: guestModule(t, "recursion")}
+	if _, err := c.Deploy(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(t, c, "diver", "hello"); !strings.HasPrefix(got, "failure ") || !strings.Contains(got, "stack of 128KiB") {
+		t.Errorf("the answer is %s", got)
+	}
+	if _, err := load(t.TempDir(), "wasm.stack_limit", "1GB"); err == nil {
+		t.Error("a stack that the engine does not have is taken")
+	}
+}

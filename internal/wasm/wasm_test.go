@@ -305,6 +305,7 @@ func TestFaults(t *testing.T) {
 		{"loop", small, "wasm_fuel_exhausted", caxton.Invalid, "20000 units of fuel"},
 		{"loop", quick, "wasm_deadline", caxton.Timeout, "50ms"},
 		{"recursion", wasm.Limits{Time: 30 * time.Second}, "wasm_stack", caxton.Invalid, "deeper than its stack of 1MiB allows, in "},
+		{"recursion", wasm.Limits{Stack: 100 * caxton.KiB}, "wasm_stack", caxton.Invalid, "deeper than its stack of 100KiB allows, in "},
 		{"trap", small, "wasm_trap", caxton.Invalid, "explode < handle"},
 		{"divide", small, "wasm_trap", caxton.Invalid, "integer divide by zero"},
 		{"bomb", wasm.Limits{}, "wasm_memory", caxton.Invalid, "10MiB"},
