@@ -61,13 +61,14 @@ type guest struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	host     *host
+	portion  int64 // that the host grants at a time
 	metered  bool
 }
 
 func newGuest(tb testing.TB, module []byte, metered bool) *guest {
 	tb.Helper()
 	ctx := context.Background()
-	g := &guest{host: newHost(1 << 50), metered: metered}
+	g := &guest{host: newHost(1 << 50), portion: 1_000_000, metered: metered}
 	g.runtime = newRuntime(tb, g.host, wazero.NewRuntimeConfig())
 	wasi_snapshot_preview1.MustInstantiate(ctx, g.runtime)
 	_, err := g.runtime.NewHostModuleBuilder("env").NewFunctionBuilder().
@@ -88,7 +89,7 @@ func newGuest(tb testing.TB, module []byte, metered bool) *guest {
 func (g *guest) run(tb testing.TB, work string) (output string, fuel int64) {
 	tb.Helper()
 	ctx := context.Background()
-	*g.host = host{limit: 1 << 50, portion: 1_000_000}
+	*g.host = host{limit: 1 << 50, portion: g.portion}
 	var stdout bytes.Buffer
 	m, err := g.runtime.InstantiateModule(ctx, g.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions().
 		WithArgs("guest", work).WithStdout(&stdout).WithStderr(os.Stderr))
@@ -143,5 +144,51 @@ func TestGuests(t *testing.T) {
 			}
 			t.Logf("%s %s = %s, fuel %d, %d", language, work, got, fuel, again)
 		}
+	}
+}
+
+// TestGuestsRepeat runs what compilers make again and again, with the host answering after ever
+// other amounts: each run of a piece of work uses the same fuel. As a soak it runs each a
+// thousand times, in every language whose compiler is there.
+func TestGuestsRepeat(t *testing.T) {
+	t.Parallel()
+	runs, found := 5, map[string][]byte{}
+	if os.Getenv("CAXTON_SOAK") == "" {
+		found = guests(t)
+	} else {
+		runs = 1000
+		dir := os.Getenv("CAXTON_WASM_GUESTS")
+		if dir == "" {
+			dir = t.TempDir()
+			script := filepath.Join("..", "..", "..", "scripts", "build-wasm-guests.sh")
+			if out, err := exec.CommandContext(t.Context(), "bash", script, dir).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		}
+		for _, language := range []string{"go", "c", "rust", "assemblyscript"} {
+			module, err := os.ReadFile(filepath.Join(dir, language+".wasm"))
+			if err != nil {
+				t.Run(language, func(t *testing.T) {
+					t.Skipf("there is no compiler for %s: scripts/build-wasm-guests.sh says what it takes", language)
+				})
+				continue
+			}
+			found[language] = module
+		}
+	}
+	for language, module := range found {
+		t.Run(language, func(t *testing.T) {
+			g := newGuest(t, module, true)
+			for _, work := range guestWork() {
+				wantOutput, want := g.run(t, work)
+				for i := range runs {
+					g.portion = 1 + int64(i*i*1009)
+					if output, fuel := g.run(t, work); fuel != want || output != wantOutput {
+						t.Fatalf("run %d of %s = %s and used %d; the first was %s and used %d", i, work, output, fuel, wantOutput, want)
+					}
+				}
+				t.Logf("%s: %d, %d times", work, want, runs+1)
+			}
+		})
 	}
 }
