@@ -79,7 +79,7 @@ func comparisons() map[string][]byte {
 
 // TestComparisonsWithZero holds that rewritten modules compare as the engine's interpreter
 // does. The compiler of wazero 1.12.0 for amd64 branches the wrong way on 0 < (x & y) and its
-// like: it takes the comparison for one of (x & y) with 0.
+// like, and that for arm64 on (x & y) > 0, unsigned.
 func TestComparisonsWithZero(t *testing.T) {
 	t.Parallel()
 	var b builder

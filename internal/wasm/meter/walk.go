@@ -69,13 +69,14 @@ func (p *parser) readBody(s *section, f *flow) int {
 		}
 		f.spend(cost(op))
 		f.shape.values += weight(op)
+		zero := false
 		switch operandOf(op) {
 		case nothing:
 			p.mask.plain(s, op, at)
 			continue
 		case control:
 			p.control(s, f, op, at)
-			p.mask.top = true
+			p.mask.control()
 			continue
 		case callee:
 			i := p.functionIndex(s)
@@ -110,9 +111,9 @@ func (p *parser) readBody(s *section, f *flow) int {
 				f.change()
 			}
 		case constantI32:
-			p.signed(32)
+			zero = p.signed(32) == 0
 		case constantI64:
-			p.signed(64)
+			zero = p.signed(64) == 0
 		case constantF32:
 			p.skip(4)
 		case constantF64:
@@ -135,7 +136,7 @@ func (p *parser) readBody(s *section, f *flow) int {
 		case unknown:
 			p.refuse(at, op)
 		}
-		p.mask.top = false
+		p.mask.other(op, zero)
 	}
 	f.finish()
 	return locals
