@@ -90,6 +90,7 @@ type flow struct {
 	small  bool    // the function has had no call and no loop
 	width  int     // locals and parameters of the function
 	shape  frameShape
+	effort effort
 }
 
 // dead stands for no charge: behind a branch no instruction runs.
@@ -104,12 +105,15 @@ type frame struct {
 	entry   int  // the charge in force before it
 	double  int  // how many loops up to this one have a loop around them
 	carries int  // how many values a branch to it carries at most
+	takes   int  // how many values it takes from the stack
+	gives   int  // how many it leaves there
+	height  int  // how many values are below those it takes
 	outmost int  // the outmost frame that a branch within it goes to
 }
 
 // begin starts a function whose code is at pos and whose entry costs units.
 func (f *flow) begin(pos, units int, edits *[]edit) {
-	f.shape = frameShape{}
+	f.shape, f.effort = frameShape{}, effort{}
 	f.frames = append(f.frames[:0], frame{op: opBlock, entry: dead})
 	f.edits, f.entry, f.total, f.small = edits, len(*edits), 0, true
 	f.place(pos, changeCheck)
@@ -153,6 +157,7 @@ func (f *flow) open(op byte, pos int, double bool) {
 		}
 		f.small = false
 		f.shape.merges++ // the look
+		f.effort.merges++
 		if double {
 			f.place(pos, changeTurn)
 		} else {
@@ -230,6 +235,7 @@ func (f *flow) meet(b, outer *frame) {
 	if ways < 2 {
 		return
 	}
+	f.effort.merges++
 	f.shape.moved += b.carries + min(b.sets, f.width)
 	if b.changes {
 		f.shape.merges++
@@ -241,3 +247,9 @@ func (f *flow) set() { f.frames[len(f.frames)-1].sets++ }
 
 // change notes that the memory or a global may have changed.
 func (f *flow) change() { f.frames[len(f.frames)-1].changes = true }
+
+// rest begins code behind a branch, or another arm: only what was there before the block is.
+func (f *flow) rest() {
+	top := &f.frames[len(f.frames)-1]
+	f.effort.height = top.height + top.takes
+}

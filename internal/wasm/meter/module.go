@@ -3,6 +3,7 @@ package meter
 import (
 	"crypto/sha256"
 	"strings"
+	"time"
 )
 
 // Scheme is the version of the rewriting: a module rewritten under one number has the same
@@ -28,6 +29,10 @@ type Module struct {
 	// InitialFuel is the price of making an instance: what the initialisers copy, and the
 	// memory and tables there are from the start. The start function is metered as it runs.
 	InitialFuel int64
+
+	// Compile is how long compiling may take at the worst, on a slow processor, as far as it
+	// can be told from the code. Mostly it takes less.
+	Compile time.Duration
 
 	Imports []Import // without the hooks
 	Exports []Export // without the gauges

@@ -1,6 +1,11 @@
 package meter
 
-import "cmp"
+import (
+	"cmp"
+	"time"
+
+	"github.com/caxton/caxton"
+)
 
 // Options are the limits a module is held to. A zero field means the default beside it.
 type Options struct {
@@ -25,6 +30,9 @@ type Options struct {
 	Nesting         int // blocks within blocks of one function; 10,000
 	Parameters      int // of one type, and as many results; 1,000
 	BranchTargets   int // of one br_table; 65,520
+
+	Compile      time.Duration // what compiling may take, as it is estimated; 1 min
+	CompileBytes caxton.Size   // and memory for one function; 1 GiB
 }
 
 const (
@@ -54,5 +62,7 @@ func (o Options) withDefaults() Options {
 	o.Nesting = cmp.Or(o.Nesting, 10_000)
 	o.Parameters = cmp.Or(o.Parameters, 1_000)
 	o.BranchTargets = cmp.Or(o.BranchTargets, 65_520)
+	o.Compile = cmp.Or(o.Compile, time.Minute)
+	o.CompileBytes = cmp.Or(o.CompileBytes, caxton.GiB)
 	return o
 }

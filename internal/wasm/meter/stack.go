@@ -153,6 +153,9 @@ func (p *parser) settle(s *section) {
 				continue
 			}
 			f := &s.functions[m]
+			width := f.locals + len(p.typeOf(m).Parameters)
+			f.compile, f.memory = f.effort.time(width, mutable), f.effort.bytes(width, mutable)
+			p.module.Compile += f.compile
 			bound := f.shape.bound(mutable)
 			if !cycle && below+bound <= spareBytes {
 				deep[m] += bound
@@ -163,6 +166,7 @@ func (p *parser) settle(s *section) {
 			f.block = p.resultBlock(p.functions[p.imported.functions+m])
 		}
 	})
+	p.compilable(s)
 }
 
 // shared reports whether others may fill the module's tables.

@@ -1,6 +1,11 @@
 package meter
 
-import "slices"
+import (
+	"slices"
+	"time"
+
+	"github.com/caxton/caxton"
+)
 
 // A function is the code of one function, and which of the section's edits are its own.
 type function struct {
@@ -9,8 +14,11 @@ type function struct {
 	first      int // its first edit: the charge of its start
 	locals     int
 	shape      frameShape
-	price      int64 // what its frame takes from the stack; 0: nothing
-	block      int64 // the type of a block with its results, when it has a price
+	effort     effort
+	compile    time.Duration
+	memory     caxton.Size // for compiling
+	price      int64       // what its frame takes from the stack; 0: nothing
+	block      int64       // the type of a block with its results, when it has a price
 }
 
 func (p *parser) readCode(s *section) {
@@ -41,7 +49,7 @@ func (p *parser) readCode(s *section) {
 			return
 		}
 		p.module.Counts.CodeBytes += size
-		s.functions = append(s.functions, function{start: start, end: p.end, edits: len(s.edits), first: first, locals: locals, shape: f.shape})
+		s.functions = append(s.functions, function{start: start, end: p.end, edits: len(s.edits), first: first, locals: locals, shape: f.shape, effort: f.effort})
 		p.graph.ends = append(p.graph.ends, len(p.graph.callees))
 		p.end = end
 	}
@@ -69,6 +77,7 @@ func (p *parser) readBody(s *section, f *flow) int {
 		}
 		f.spend(cost(op))
 		f.shape.values += weight(op)
+		f.effort.step(op)
 		zero := false
 		switch operandOf(op) {
 		case nothing:
@@ -128,7 +137,7 @@ func (p *parser) readBody(s *section, f *flow) int {
 		case prefix:
 			if op == opVector {
 				f.shape.vector = true
-				p.vector(s, at)
+				p.vector(s, f, at)
 			} else {
 				f.change()
 				p.misc(s, f, at)
@@ -146,7 +155,11 @@ func (p *parser) readBody(s *section, f *flow) int {
 // a table.
 func (p *parser) calls(f *flow, callee int) {
 	f.small = false
+	f.effort.calls++
 	f.change()
+	if callee < 0 {
+		f.effort.pop(1)
+	}
 	from := p.place.function - p.imported.functions
 	switch i := callee - p.imported.functions; {
 	case p.failed():
@@ -166,6 +179,8 @@ func (p *parser) passes(f *flow, t int) {
 		return
 	}
 	parameters, results := len(p.types[t].Parameters), len(p.types[t].Results)
+	f.effort.pop(parameters)
+	f.effort.push(results)
 	f.shape.values += results
 	f.shape.carried = max(f.shape.carried, parameters+results)
 	f.shape.vector = f.shape.vector || slices.Contains(p.types[t].Parameters, V128) || slices.Contains(p.types[t].Results, V128)
@@ -200,7 +215,7 @@ func (p *parser) call(s *section, pos, which int) {
 func (p *parser) control(s *section, f *flow, op byte, at int) {
 	switch op {
 	case opBlock, opLoop, opIf:
-		carries := p.blockType()
+		takes, gives := p.blockType()
 		if len(f.frames) > p.opts.Nesting {
 			p.fail(at, CodeTooLarge, "blocks are nested deeper than %d", p.opts.Nesting)
 			return
@@ -210,13 +225,25 @@ func (p *parser) control(s *section, f *flow, op byte, at int) {
 			s.edits = append(s.edits, edit{pos: at, what: changeOpen, arg: int(p.buf[at+1])})
 		}
 		f.open(op, p.pos, double)
-		f.frames[len(f.frames)-1].carries = carries
+		switch op {
+		case opIf:
+			f.effort.pop(1)
+			f.effort.forks++
+		case opLoop:
+			f.effort.loops++
+		}
+		f.effort.pop(takes)
+		top := &f.frames[len(f.frames)-1]
+		top.carries, top.takes, top.gives, top.height = max(takes, gives), takes, gives, f.effort.height
+		f.effort.push(takes)
+		f.effort.block(2, f.width)
 	case opElse:
 		if f.frames[len(f.frames)-1].op != opIf {
 			p.fail(at, CodeMalformed, "else without if")
 			return
 		}
 		f.otherwise(p.pos)
+		f.rest()
 	case opEnd:
 		last := len(f.frames) - 1
 		if last == 0 {
@@ -224,27 +251,37 @@ func (p *parser) control(s *section, f *flow, op byte, at int) {
 		} else if f.frames[last].double > f.frames[last-1].double {
 			s.edits = append(s.edits, edit{pos: p.pos, what: changeClose})
 		}
+		f.effort.height = f.frames[last].height + f.frames[last].gives
+		f.effort.block(1, f.width)
 		f.close(p.pos)
 	case opBr:
 		p.label(s, f)
 		f.stop()
+		f.rest()
 	case opBrIf:
+		f.effort.pop(1)
+		f.effort.forks++
 		p.label(s, f)
 		f.fork(p.pos)
+		f.effort.block(1, f.width)
 	case opBrTable:
 		n := p.count("branch targets", 1)
 		p.atMost(at, n, p.opts.BranchTargets, "branch targets")
 		for i := 0; i <= n && !p.failed(); i++ {
 			p.label(s, f)
+			f.effort.block(1, f.width)
 		}
 		f.stop()
+		f.rest()
 	case opReturn:
 		out := len(f.frames) - 1
 		s.edits = append(s.edits, edit{pos: at, cut: 1, what: changeReturn, arg: out + f.frames[out].double})
 		f.branch(out)
 		f.stop()
+		f.rest()
 	case opUnreachable:
 		f.stop()
+		f.rest()
 	}
 }
 
@@ -264,25 +301,25 @@ func (p *parser) label(s *section, f *flow) {
 }
 
 // blockType reads the type of a block: none, one result, or the index of a type. It returns how
-// many values a branch to the block carries at most.
-func (p *parser) blockType() int {
+// many values the block takes and gives.
+func (p *parser) blockType() (takes, gives int) {
 	at := p.pos
 	if p.remaining() > 0 && p.buf[p.pos] == emptyBlock {
 		p.pos++
-		return 0
+		return 0, 0
 	}
 	if p.remaining() > 0 && p.buf[p.pos]&0xc0 == 0x40 { // a negative number of one byte
 		p.valueType()
-		return 1
+		return 0, 1
 	}
 	i := p.signed(33)
 	if !p.failed() && (i < 0 || i >= int64(len(p.types))) {
 		p.fail(at, CodeInvalid, "type %d does not exist: there are %d", i, len(p.types))
 	}
 	if p.failed() {
-		return 0
+		return 0, 0
 	}
-	return max(len(p.types[i].Parameters), len(p.types[i].Results))
+	return len(p.types[i].Parameters), len(p.types[i].Results)
 }
 
 // access reads alignment and offset of a load or store.
@@ -324,6 +361,7 @@ func (p *parser) subcode(s *section) uint32 {
 func (p *parser) misc(s *section, f *flow, at int) {
 	sub := p.subcode(s)
 	f.spend(miscCost(sub) - 1) // the prefix counted as one
+	f.effort.stepMisc(sub)
 	switch sub {
 	case 0, 1, 2, 3, 4, 5, 6, 7: // conversions that saturate
 	case miscMemoryInit:
@@ -369,8 +407,9 @@ func (p *parser) segment(what string, n int) {
 }
 
 // vector reads an instruction of fixed-width SIMD; at is where the prefix is.
-func (p *parser) vector(s *section, at int) {
+func (p *parser) vector(s *section, f *flow, at int) {
 	sub := p.subcode(s)
+	f.effort.stepVector(sub)
 	if p.failed() {
 		return
 	}
