@@ -2,6 +2,7 @@ package meter_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -54,6 +55,10 @@ func comparisons() map[string][]byte {
 			"select":          {{0x41, 5, 0x41, 6}, {0x1b}},
 			"value":           {nil, nil},
 			"br_if of a loop": {{0x03, 0x40}, {0x45, 0x04, 0x40, 0x41, 0, 0x0f, 0x0b, 0x0b, 0x41, 1}},
+		}
+		if os.Getenv("CAXTON_SOAK") == "" { // two that the engine gets right, and that take as long
+			delete(uses, "value")
+			delete(uses, "br_if of a loop")
 		}
 		for _, zero := range zeros {
 			for _, masked := range ands {
