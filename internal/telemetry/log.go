@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // LogConfig says what is logged and where. Zero fields mean the defaults given here.
@@ -129,6 +130,10 @@ type tee struct {
 }
 
 func (t *tee) Handle(ctx context.Context, r slog.Record) error {
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() { // so that lines and spans find each other
+		r = r.Clone()
+		r.AddAttrs(slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
+	}
 	line := caxton.LogLine{At: r.Time, Level: r.Level.String(), Message: r.Message, Attrs: map[string]any{}}
 	take := func(a slog.Attr) bool {
 		switch a.Key {
