@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -69,7 +70,8 @@ type Config struct {
 	Jitter           func() float64
 	Logger           *slog.Logger // discards
 	Registerer       prometheus.Registerer
-	Now              func() time.Time // time.Now
+	Now              func() time.Time  // time.Now
+	Tracer           *telemetry.Tracer // records nothing
 }
 
 // A Supervisor runs agents. It is safe for concurrent use.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/telemetry"
 )
 
 // maxLost is how many leases of a message may end without a word in the log, beyond those
@@ -36,7 +37,11 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 	if by := l.Deadline(); !by.IsZero() && by.Before(deadline) {
 		deadline = by
 	}
-	ctx := limit(turns, deadline)
+	begun, span := r.span(turns, &a, l)
+	if r.s.cfg.Tracer.On() {
+		after = telemetry.Carry(after, begun)
+	}
+	ctx := limit(begun, deadline)
 	defer ctx.cancel()
 	if l.Cancel != nil {
 		l.Cancel.Notify(ctx.cancel)
@@ -46,22 +51,52 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 		err := caxton.Errorf(caxton.Internal, "attempts_exhausted", "the server went down %d times while the agent handled the message", l.Attempt-l.Parked-1).
 			WithHint("the server's log may say why; replay the dead letter to try again")
 		r.finish(after, &a, l, nil, err)
+		span.End(err)
 		r.account(&a, l, start, outcome{err: err})
 		return
 	}
 	outputs, panicked, err := r.turn(ctx, &a, l) //nolint:contextcheck // it comes from turns
 	if turns.Err() != nil {
 		r.s.source.Abandon(*l) // stopping: the message is handed out again after the restart
+		span.Str(outcomeKey, "abandoned")
+		span.End(err)
 		return
 	}
 	if _, unknown := errors.AsType[*caxton.UnknownEffects](err); err != nil && ctx.Err() != nil && !panicked && (!unknown || l.Cancelled()) {
 		err = r.cut(l, timeout, err)
 	}
 	r.finish(after, &a, l, outputs, err)
+	span.End(err)
 	r.account(&a, l, start, outcome{outputs, panicked, err})
 	if err == nil {
 		r.offerShadow(&a, l, outputs)
 	}
+}
+
+// outcomeKey is the attribute of a turn's span that tells how it ended: done, failed, unknown,
+// cancelled, parked, retried or abandoned.
+const outcomeKey = "caxton.turn.outcome"
+
+// span begins the span of one attempt at a message. It is part of the trace that the message
+// carries.
+func (r *runner) span(turns context.Context, a *caxton.Agent, l *caxton.Lease) (context.Context, telemetry.Span) {
+	ctx, s := r.s.cfg.Tracer.Start(turns, telemetry.Handling, "invoke_agent", a.Slug, l.Message.TraceParent)
+	if s.Recorded() {
+		s.Set(
+			telemetry.Str("gen_ai.operation.name", "invoke_agent"),
+			telemetry.Str("gen_ai.agent.id", string(a.ID)),
+			telemetry.Str("gen_ai.agent.name", a.Slug),
+			telemetry.Int("gen_ai.agent.version", l.Version),
+			telemetry.Str("gen_ai.conversation.id", string(l.Message.ConversationID)),
+			telemetry.Str("messaging.system", "caxton"),
+			telemetry.Str("messaging.operation.type", "process"),
+			telemetry.Str("messaging.message.id", string(l.Message.ID)),
+			telemetry.Str("caxton.message.performative", string(l.Message.Performative)),
+			telemetry.Int("caxton.turn.attempt", l.Attempt),
+			telemetry.Float("caxton.turn.waited_seconds", r.s.cfg.Now().Sub(l.Message.CreatedAt).Seconds()),
+		)
+	}
+	return ctx, s
 }
 
 // An outcome is how a turn ended.
@@ -172,6 +207,13 @@ func (r *runner) finish(ctx context.Context, a *caxton.Agent, l *caxton.Lease, o
 			s.Outputs = []caxton.Delivery{{Message: l.Message.Reply(caxton.Failure, failureContent(err))}}
 		}
 	}
+	if r.s.cfg.Tracer.On() { // what is said is part of this turn
+		parent := telemetry.TraceParent(ctx)
+		for i := range s.Outputs {
+			s.Outputs[i].Message.TraceParent = parent
+		}
+		telemetry.Current(ctx).Str(outcomeKey, string(s.Outcome))
+	}
 	if serr := r.s.source.Settle(ctx, s); serr != nil {
 		r.s.cfg.Logger.ErrorContext(ctx, "message not settled", "agent", a.Slug, "message_id", l.Message.ID, "error", serr)
 		r.s.source.Abandon(*l) // the journal could not be written: handed out again after the restart
@@ -190,10 +232,12 @@ func (r *runner) putBack(ctx context.Context, log *slog.Logger, l *caxton.Lease,
 		return false
 	case parked && !expired:
 		log.InfoContext(ctx, "turn parked", "until", p.Until, "reason", p.Reason)
+		telemetry.Current(ctx).Str(outcomeKey, "parked")
 		perr = r.s.source.Park(ctx, *l, *p)
 	case !unknown && !expired && retryable(err) && l.Attempt-l.Parked < r.s.cfg.MaxAttempts:
 		delay := r.pause(l.Attempt - l.Parked)
 		log.WarnContext(ctx, "turn failed, will be tried again", "delay", delay, "error", err)
+		telemetry.Current(ctx).Str(outcomeKey, "retried")
 		perr = r.s.source.Release(ctx, *l, publicMessage(err), delay)
 	default:
 		return false

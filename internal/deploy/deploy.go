@@ -9,6 +9,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/agentfile"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/caxton/caxton/internal/template"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,6 +59,7 @@ type Config struct {
 	Pending      func(id caxton.AgentID) int      // messages an agent still has; nil means none
 	CheckModel   func(s caxton.LLMSettings) error // whether its model can be had; nil means yes
 	Modules      Modules                          // nil: no WASM agents
+	Tracer       *telemetry.Tracer                // records nothing
 	Logger       *slog.Logger                     // discards
 	Registerer   prometheus.Registerer            // a registry of its own
 	Now          func() time.Time                 // time.Now
@@ -186,14 +188,37 @@ func issueOf(err error, path, key, otherwise string) caxton.Issue {
 // start; then all is as it was.
 func (d *Deployer) Deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {
 	start := d.cfg.Now()
+	ctx, span := d.cfg.Tracer.Start(ctx, telemetry.Internal, "caxton.api.deploy_agent", "", "")
 	dep, err := d.deploy(ctx, req)
 	dep.Duration = d.cfg.Now().Sub(start)
 	d.count(ctx, dep, req, err)
+	if span.Recorded() {
+		span.Set(
+			telemetry.Str("gen_ai.agent.id", string(dep.Agent.ID)),
+			telemetry.Str("gen_ai.agent.name", dep.Agent.Slug),
+			telemetry.Int("gen_ai.agent.version", dep.Agent.Version),
+			telemetry.Str("caxton.agent.type", string(dep.Agent.Type)),
+			telemetry.Bool("caxton.deploy.changed", dep.Changed),
+		)
+		span.End(err)
+	}
 	return dep, err
 }
 
+// validate is check within a span.
+func (d *Deployer) validate(ctx context.Context, req *caxton.DeployRequest) checked {
+	ctx, span := telemetry.Start(ctx, telemetry.Internal, "caxton.deploy.validate", "")
+	c := d.check(ctx, req)
+	if c.def.IsModule() {
+		span.Rename("caxton.wasm.validate", "")
+	}
+	span.Int("caxton.deploy.issues", int64(len(c.issues)))
+	span.End(nil)
+	return c
+}
+
 func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton.Deployment, error) {
-	c := d.check(ctx, &req)
+	c := d.validate(ctx, &req)
 	def := c.def
 	path := req.Source
 	if path == "api" {
@@ -255,7 +280,9 @@ func (d *Deployer) deploy(ctx context.Context, req caxton.DeployRequest) (caxton
 	if err := d.migrate(ctx, v, old); err != nil {
 		return dep, err
 	}
-	a, err := d.registry.Deploy(ctx, v, req.Stem, req.MoveConversations)
+	within, span := telemetry.Start(ctx, telemetry.Internal, "caxton.registry.register", "")
+	a, err := d.registry.Deploy(within, v, req.Stem, req.MoveConversations)
+	span.End(err)
 	if err != nil {
 		return dep, err
 	}
@@ -294,9 +321,12 @@ func (d *Deployer) try(ctx context.Context, v caxton.AgentVersion, old caxton.Ag
 			return nil
 		}
 	}
+	ctx, span := telemetry.Start(ctx, telemetry.Internal, "caxton.runtime.create", "")
 	wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
 	defer cancel()
-	return d.runner.Try(wait, v)
+	err := d.runner.Try(wait, v)
+	span.End(err)
+	return err
 }
 
 // ready waits until the agent runs its version. When it does not start, what was before is

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/caxton/caxton/internal/tool"
 )
 
@@ -360,8 +361,18 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 	within, cancel := held.within(ctx)
 	defer cancel()
 	start := time.Now()
+	label := t.a.label(b.Tool)
+	within, span := telemetry.Start(within, telemetry.Internal, "execute_tool", label)
+	if span.Recorded() {
+		span.Set(
+			telemetry.Str("gen_ai.operation.name", "execute_tool"),
+			telemetry.Str("gen_ai.tool.name", label),
+			telemetry.Str("gen_ai.tool.call.id", b.CallID),
+		)
+	}
 	res, err := t.a.tools.Call(within, b.Tool, t.toolCall(&b))
 	took := time.Since(start)
+	span.End(err)
 	switch {
 	case errors.Is(err, errCut):
 		return llm.Message{}, err
@@ -372,7 +383,7 @@ func (t *turnState) call(ctx context.Context, b caxton.ToolIntendedBody, held re
 	if err != nil {
 		status = "error"
 	}
-	h.metrics.tool(t.a.label(b.Tool), status, took)
+	h.metrics.tool(label, status, took)
 	h.cfg.Logger.InfoContext(ctx, "tool called", "agent", t.a.slug, "agent_id", t.turn.Agent.ID, "message_id", t.turn.Message.ID,
 		"conversation_id", t.turn.Message.ConversationID, "tool", b.Tool, "status", status, "duration", took)
 	if _, parked := errors.AsType[*caxton.Parked](err); parked { // it waits: it runs again, under the same key

@@ -13,6 +13,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/event"
 	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/telemetry"
 )
 
 // Handle answers one message. Messages that need no answer (an inform, a failure, …) get
@@ -152,7 +153,7 @@ func (t *turnState) model(ctx context.Context, step int, req llm.Request) (llm.R
 	call, cancel := context.WithTimeout(ctx, limits.timeout)
 	defer cancel()
 	start := time.Now()
-	res, err := t.generate(call, step, req)
+	res, err := t.ask(call, step, req)
 	took := time.Since(start)
 	h.metrics.model(res, t.a.model.Info(), took, err)
 	if err != nil {
@@ -187,6 +188,34 @@ func (t *turnState) model(ctx context.Context, step int, req llm.Request) (llm.R
 		return res, err
 	}
 	return res, t.book(ctx, held, t.modelCost(held, res, took), r)
+}
+
+// ask is generate within a span.
+func (t *turnState) ask(ctx context.Context, step int, req llm.Request) (llm.Response, error) {
+	info := t.a.model.Info()
+	model := cmp.Or(req.Model, info.Model)
+	ctx, span := telemetry.Start(ctx, telemetry.Calling, "chat", model)
+	res, err := t.generate(ctx, step, req)
+	if span.Recorded() {
+		span.Set(
+			telemetry.Str("gen_ai.operation.name", "chat"),
+			telemetry.Str("gen_ai.provider.name", cmp.Or(res.Provider, info.Provider)),
+			telemetry.Str("gen_ai.request.model", model),
+			telemetry.Int("caxton.turn.step", step),
+		)
+		if err == nil {
+			span.Set(
+				telemetry.Str("gen_ai.response.model", res.Model),
+			)
+			span.Strs("gen_ai.response.finish_reasons", string(res.Stop))
+			span.Set(
+				telemetry.Int("gen_ai.usage.input_tokens", res.Usage.InputTokens),
+				telemetry.Int("gen_ai.usage.output_tokens", res.Usage.OutputTokens),
+			)
+		}
+	}
+	span.End(err)
+	return res, err
 }
 
 // generate asks the model, and shows the pieces of its answer to who listens.

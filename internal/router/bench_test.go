@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/caxton/caxton/internal/memjournal"
 	"github.com/caxton/caxton/internal/router"
 	"github.com/caxton/caxton/internal/sqlite"
+	"github.com/caxton/caxton/internal/telemetry"
 )
 
 // An echo answers with what it was sent: the cost that is measured is ours alone.
@@ -41,14 +43,31 @@ func BenchmarkMessage(b *testing.B) {
 		for _, callers := range []int{1, 64, 512} {
 			for _, listeners := range []int{0, 100} {
 				b.Run(fmt.Sprintf("durability=%s/callers=%d/listeners=%d", durability, callers, listeners), func(b *testing.B) {
-					benchmarkMessage(b, durability, callers, listeners)
+					benchmarkMessage(b, durability, callers, listeners, nil)
 				})
 			}
 		}
 	}
 }
 
-func benchmarkMessage(b *testing.B, durability string, callers, listeners int) {
+// BenchmarkTraces measures the same with traces: off, none recorded, a tenth, all. Two spans
+// are recorded of a message, and kept; nothing is sent.
+func BenchmarkTraces(b *testing.B) {
+	for _, rate := range []string{"off", "0", "0.1", "1"} {
+		b.Run("rate="+rate, func(b *testing.B) {
+			var tracer *telemetry.Tracer
+			if ratio, err := strconv.ParseFloat(rate, 64); err == nil {
+				if tracer, _, err = telemetry.NewTracer(telemetry.TraceConfig{Ratio: ratio}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			benchmarkMessage(b, "memory", 1, 0, tracer)
+		})
+	}
+}
+
+func benchmarkMessage(b *testing.B, durability string, callers, listeners int, tracer *telemetry.Tracer) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
 	var wg sync.WaitGroup
@@ -67,8 +86,8 @@ func benchmarkMessage(b *testing.B, durability string, callers, listeners int) {
 	}
 	a := agent1()
 	d := &directory{agents: []caxton.Agent{a}}
-	r := router.New(journal, d, router.Config{})
-	s := agent.New(r, versions{}, func(context.Context, caxton.AgentVersion) (agent.Handler, error) { return echo{}, nil }, agent.Config{PerAgent: 64})
+	r := router.New(journal, d, router.Config{Tracer: tracer})
+	s := agent.New(r, versions{}, func(context.Context, caxton.AgentVersion) (agent.Handler, error) { return echo{}, nil }, agent.Config{PerAgent: 64, Tracer: tracer})
 	wg.Go(func() { _ = r.Run(ctx) })
 	wg.Go(func() { _ = s.Run(ctx) })
 	var heard atomic.Int64

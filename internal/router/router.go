@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -62,6 +63,7 @@ type Config struct {
 	Registerer prometheus.Registerer        // a registry of its own
 	Now        func() time.Time             // time.Now
 	NewID      func() string                // UUID version 7 (RFC 9562)
+	Tracer     *telemetry.Tracer            // records nothing
 }
 
 // A Router routes messages. It is safe for concurrent use.
@@ -135,6 +137,44 @@ func (r *Router) Close() { r.closed.Store(true) }
 // not sent again: its receipt says so. Errors: Invalid (the message), NotFound (the receiver
 // or capability), Exhausted (the mailbox is full), TooLarge, Unavailable (stopping).
 func (r *Router) Send(ctx context.Context, m caxton.Message) (caxton.Receipt, error) {
+	if !r.cfg.Tracer.On() {
+		return r.send(ctx, m)
+	}
+	// The message carries on the trace from here: whoever handles it, after a restart too, finds
+	// this span by it.
+	ctx, span := r.cfg.Tracer.Start(ctx, telemetry.Sending, "send", "", m.TraceParent)
+	m.TraceParent = telemetry.TraceParent(ctx)
+	rc, err := r.send(ctx, m)
+	describe(span, &m, &rc)
+	span.End(err)
+	return rc, err
+}
+
+// describe tells the span of a message what became of it.
+func describe(span telemetry.Span, m *caxton.Message, rc *caxton.Receipt) {
+	if !span.Recorded() {
+		return
+	}
+	span.Rename("send", cmp.Or(rc.Agent, m.Receiver, m.Capability.String()))
+	span.Set(
+		telemetry.Str("messaging.system", "caxton"),
+		telemetry.Str("messaging.operation.type", "send"),
+		telemetry.Str("messaging.destination.name", rc.Agent),
+		telemetry.Str("messaging.message.id", string(rc.MessageID)),
+		telemetry.Str("messaging.message.conversation_id", string(rc.ConversationID)),
+		telemetry.Int("messaging.message.body.size", len(m.Content)),
+		telemetry.Str("caxton.message.performative", string(cmp.Or(m.Performative, caxton.Request))),
+		telemetry.Str("caxton.routing.strategy", string(rc.Routing.Strategy)),
+	)
+	if len(rc.Others) > 0 {
+		span.Int("messaging.batch.message_count", int64(1+len(rc.Others)))
+	}
+	if rc.Duplicate {
+		span.Bool("caxton.message.duplicate", true)
+	}
+}
+
+func (r *Router) send(ctx context.Context, m caxton.Message) (caxton.Receipt, error) {
 	if r.closed.Load() {
 		return caxton.Receipt{}, errDraining()
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/telemetry"
 )
 
 const (
@@ -78,7 +79,7 @@ func (e *Engine) attempt(ctx context.Context, h *hook, d *caxton.WebhookDelivery
 	if !ok {
 		return true // deleted or disabled meanwhile
 	}
-	body, err := e.body(ctx, d)
+	body, parent, err := e.body(ctx, d)
 	var a caxton.WebhookAttempt
 	var after time.Duration
 	gone := caxton.KindOf(err) == caxton.NotFound
@@ -89,7 +90,7 @@ func (e *Engine) attempt(ctx context.Context, h *hook, d *caxton.WebhookDelivery
 		a = caxton.WebhookAttempt{At: e.cfg.Now(), Error: "the record cannot be read"}
 		e.cfg.Logger.ErrorContext(ctx, "webhook delivery not made", "webhook", id, "delivery", d.ID, "error", err)
 	default:
-		a, after, err = e.request(ctx, &w, d, body)
+		a, after, err = e.traced(ctx, &w, d, body, parent)
 	}
 	if ctx.Err() != nil && !good(a.Status) {
 		return true
@@ -173,20 +174,45 @@ func (e *Engine) disable(ctx context.Context, h *hook) {
 	}
 }
 
-// body returns what a delivery says. It is the same in every attempt.
-func (e *Engine) body(ctx context.Context, d *caxton.WebhookDelivery) ([]byte, error) {
+// body returns what a delivery says. It is the same in every attempt. parent is the trace that
+// the record is part of, or "".
+func (e *Engine) body(ctx context.Context, d *caxton.WebhookDelivery) (body []byte, parent string, err error) {
 	rs, err := e.log.Records(ctx, d.ConversationID, d.Seq-1, 1)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if len(rs) == 0 || rs[0].Seq != d.Seq {
-		return nil, caxton.Errorf(caxton.NotFound, "record_not_found", "there is no record %d in %s", d.Seq, d.ConversationID)
+		return nil, "", caxton.Errorf(caxton.NotFound, "record_not_found", "there is no record %d in %s", d.Seq, d.ConversationID)
 	}
-	return json.Marshal(struct {
+	if e.cfg.Tracer.On() && e.cfg.TraceOf != nil && rs[0].MessageID != "" {
+		parent = e.cfg.TraceOf(ctx, rs[0].MessageID)
+	}
+	body, err = json.Marshal(struct {
 		Type      string          `json:"type"`
 		Timestamp time.Time       `json:"timestamp"`
 		Data      api.EventRecord `json:"data"`
 	}{d.Kind, rs[0].At.UTC(), api.EventRecordFrom(&rs[0])})
+	return body, parent, err
+}
+
+// traced is request within a span.
+func (e *Engine) traced(ctx context.Context, w *caxton.Webhook, d *caxton.WebhookDelivery, body []byte, parent string) (a caxton.WebhookAttempt, after time.Duration, err error) {
+	ctx, span := e.cfg.Tracer.Start(ctx, telemetry.Calling, http.MethodPost, "", parent)
+	a, after, err = e.request(ctx, w, d, body)
+	span.Str("http.request.method", http.MethodPost)
+	span.Str("caxton.webhook.id", w.ID)
+	span.Str("caxton.webhook.event", d.Kind)
+	span.Int("http.request.resend_count", int64(d.Count))
+	if a.Status != 0 {
+		span.Int("http.response.status_code", int64(a.Status))
+		if !good(a.Status) {
+			span.FailCode(strconv.Itoa(a.Status))
+		}
+		span.End(nil)
+	} else {
+		span.End(err)
+	}
+	return a, after, err
 }
 
 // request makes one request. after is how long the receiver asks to be left alone.
@@ -215,6 +241,7 @@ func (e *Engine) request(ctx context.Context, w *caxton.Webhook, d *caxton.Webho
 	req.Header.Set("webhook-id", d.ID)
 	req.Header.Set("webhook-timestamp", stamp)
 	req.Header.Set("webhook-signature", signature)
+	telemetry.Inject(ctx, req.Header)
 	res, err := e.client.Do(req)
 	if err != nil {
 		return a, 0, err

@@ -20,6 +20,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/egress"
 	"github.com/caxton/caxton/internal/event"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -59,8 +60,10 @@ type Config struct {
 	Logger       *slog.Logger     // discards
 	Registerer   prometheus.Registerer
 	Now          func() time.Time
+	Tracer       *telemetry.Tracer // records nothing
 
-	Named func(id caxton.AgentID, ref string) bool // whether an agent has a name: no names, IDs only
+	Named   func(id caxton.AgentID, ref string) bool                       // whether an agent has a name: no names, IDs only
+	TraceOf func(ctx context.Context, id caxton.MessageID) (parent string) // the trace that a message is part of: none
 }
 
 // An Engine tells webhooks of records. It is safe for concurrent use.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/memory"
+	"github.com/caxton/caxton/internal/telemetry"
 )
 
 const (
@@ -23,20 +24,26 @@ func (e *Engine) Search(ctx context.Context, q memory.Query) (memory.Result, err
 	return e.searchCached(ctx, q, e.cfg.CacheTTL)
 }
 
-func (e *Engine) searchCached(ctx context.Context, q memory.Query, ttl time.Duration) (memory.Result, error) {
+func (e *Engine) searchCached(ctx context.Context, q memory.Query, ttl time.Duration) (r memory.Result, err error) {
+	ctx, span := telemetry.Start(ctx, telemetry.Internal, "caxton.memory.search", "")
+	defer func() {
+		span.Str("caxton.memory.mode", string(q.Mode))
+		span.Int("caxton.memory.hits", int64(len(r.Hits)))
+		span.Bool("caxton.memory.degraded", r.Degraded != "")
+		span.End(err)
+	}()
 	start := time.Now()
-	q, err := checkedQuery(q)
-	if err != nil {
+	if q, err = checkedQuery(q); err != nil {
 		return memory.Result{}, err
 	}
 	key := queryKey(&q)
 	if r, ok := e.cache.get(key, e.cfg.Now()); ok {
 		r.Took = time.Since(start)
+		span.Bool("caxton.memory.cached", true)
 		return r, nil
 	}
 	stamp := e.cache.stamp(q.Access)
-	r, err := e.searchSteady(ctx, q)
-	if err != nil {
+	if r, err = e.searchSteady(ctx, q); err != nil {
 		return memory.Result{}, err
 	}
 	r.Took = time.Since(start)

@@ -9,11 +9,18 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/memory"
+	"github.com/caxton/caxton/internal/telemetry"
 )
 
 // Remember keeps memos, all or none, and makes them searchable. Few passages are embedded
 // first; many, or when the model does not answer, are embedded in the background.
-func (e *Engine) Remember(ctx context.Context, a memory.Access, memos []memory.Memo, by caxton.Provenance) (memory.Written, error) {
+func (e *Engine) Remember(ctx context.Context, a memory.Access, memos []memory.Memo, by caxton.Provenance) (w memory.Written, err error) {
+	ctx, span := telemetry.Start(ctx, telemetry.Internal, "caxton.memory.remember", "")
+	defer func() {
+		span.Int("caxton.memory.memos", int64(len(memos)))
+		span.Bool("caxton.memory.degraded", w.Degraded != "")
+		span.End(err)
+	}()
 	for i := range memos {
 		if m := &memos[i]; m.ID == 0 && m.Scope != (caxton.Scope{}) && !a.Sees(m.Scope) {
 			return memory.Written{}, caxton.Errorf(caxton.Forbidden, "memory_scope_forbidden", "nothing can be remembered in %s from here", m.Scope)

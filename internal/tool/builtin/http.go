@@ -20,6 +20,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/egress"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/caxton/caxton/internal/tool"
 )
 
@@ -162,10 +163,21 @@ func (c *httpClient) Call(ctx context.Context, call tool.Call) (tool.Result, err
 	}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, CheckRedirect: c.redirect(p)}
-	resp, err := client.Do(req)
+	within, span := telemetry.Start(ctx, telemetry.Calling, req.Method, "")
+	span.Str("http.request.method", req.Method)
+	span.Str("server.address", req.URL.Hostname())
+	telemetry.Inject(within, req.Header)
+	resp, err := client.Do(req.WithContext(within))
 	if err != nil {
-		return tool.Result{}, c.failure(req, err, limit)
+		err = c.failure(req, err, limit)
+		span.End(err)
+		return tool.Result{}, err
 	}
+	span.Int("http.response.status_code", int64(resp.StatusCode))
+	if resp.StatusCode >= 400 {
+		span.FailCode(strconv.Itoa(resp.StatusCode))
+	}
+	defer span.End(nil)     // when the body is read
 	defer resp.Body.Close() //nolint:errcheck // the body was read; there is nothing left to lose
 	body, err := c.read(resp)
 	if caxton.KindOf(err) == caxton.TooLarge && !safe(req.Method) { // it was done: an error would have it done again
