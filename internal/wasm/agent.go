@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/caxton/caxton/internal/wasm/meter"
 )
 
@@ -200,9 +201,13 @@ func (a *Agent) handle(ctx context.Context, turn *caxton.Turn, s *slot) ([]caxto
 	if err != nil {
 		return refused(m, calls, err)
 	}
+	ctx, span := telemetry.Start(ctx, telemetry.Internal, "caxton.wasm.run", string(a.module.entry.contract))
 	t := a.newTurn(ctx, m, calls, s)
+	t.traced = span.Recorded()
 	out, err := a.work(ctx, t)
 	t.log.end(ctx)
+	t.describe(span)
+	span.End(err)
 	a.report(t, len(out), err)
 	if err != nil {
 		return refused(m, calls, err)
@@ -330,6 +335,29 @@ func (a *Agent) commit(ctx context.Context, t *turn, out []caxton.Message) error
 		return caxton.Errorf(caxton.Internal, "wasm_state", "what the module said cannot be stored").WithCause(err)
 	}
 	return a.rt.cfg.State.Commit(ctx, a.id, t.msg.ID, t.changes(), data)
+}
+
+// describe tells a span what the turn took.
+func (t *turn) describe(span telemetry.Span) {
+	if !span.Recorded() {
+		return
+	}
+	span.Set(
+		telemetry.Str("caxton.wasm.module", t.a.def.Module.SHA256),
+		telemetry.Bool("caxton.wasm.cold", t.startup > 0),
+		telemetry.Int("caxton.wasm.fuel", fuelOf(t.used)),
+		telemetry.Int("caxton.wasm.memory_bytes", t.memory),
+		telemetry.Int("caxton.wasm.host_calls", t.hostCalls),
+		telemetry.Int("caxton.wasm.tool_calls", t.toolCalls),
+	)
+	if n := t.spans - maxHostSpans; n > 0 {
+		span.Int("caxton.wasm.host_calls_untold", int64(n))
+	}
+	if t.startup > 0 {
+		span.Set(
+			telemetry.Float("caxton.wasm.startup_seconds", t.startup.Seconds()),
+		)
+	}
 }
 
 // report tells what the turn took.

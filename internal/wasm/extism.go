@@ -146,7 +146,7 @@ func plugFuncs() []hostFunc {
 			}
 			return c.put(v)
 		}},
-		{name: "var_get", params: types(i64), result: i64, run: func(c *hostCall) int64 {
+		{name: "var_get", params: types(i64), result: i64, span: true, run: func(c *hostCall) int64 {
 			if !c.t.a.grants.has(StateKeys) {
 				return 0
 			}
@@ -156,8 +156,8 @@ func plugFuncs() []hostFunc {
 			}
 			return c.put(v)
 		}},
-		{name: "var_set", params: types(i64, i64), run: extismVarSet},
-		{name: "http_request", params: types(i64, i64), result: i64, run: extismHTTP},
+		{name: "var_set", params: types(i64, i64), span: true, run: extismVarSet},
+		{name: "http_request", params: types(i64, i64), result: i64, span: true, run: extismHTTP},
 		{name: "http_status_code", result: i32, run: func(c *hostCall) int64 { return c.t.arena().status }},
 		{name: "http_headers", result: i64, run: func(c *hostCall) int64 {
 			if len(c.t.arena().header) == 0 {
@@ -197,7 +197,7 @@ func extismVarSet(c *hostCall) int64 {
 // extismTool is a tool call for plug-ins: name and arguments are blocks, and so is the result,
 // an object with "result" or "error".
 func extismTool(name string) hostFunc {
-	return hostFunc{name: name, params: types(i64, i64), result: i64, grant: "", run: func(c *hostCall) int64 {
+	return hostFunc{name: name, params: types(i64, i64), result: i64, grant: "", span: true, run: func(c *hostCall) int64 {
 		var answer any
 		switch {
 		case !c.t.a.grants.has(Tools):

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/tetratelabs/wazero/api"
 )
 
@@ -34,6 +35,7 @@ type hostFunc struct {
 	grant   Grant         // what it takes; "" for nothing
 	startup bool          // may be called while an instance starts
 	price   int           // in instructions; 0: it counts as a call of the server instead
+	span    bool          // does something that a trace should tell
 	run     func(c *hostCall) int64
 }
 
@@ -78,7 +80,7 @@ func (f *hostFunc) function(result api.ValueType) api.GoModuleFunc {
 		case t.msg == nil && !f.startup:
 			v = c.fail(codeUnsupported, "%s can only be called while a message is handled", f.name)
 		default:
-			v = f.run(c)
+			v = f.traced(c)
 		}
 		switch result {
 		case 0:
@@ -90,6 +92,36 @@ func (f *hostFunc) function(result api.ValueType) api.GoModuleFunc {
 			stack[0] = uint64(v) //nolint:gosec // the bits count
 		}
 	}
+}
+
+// maxHostSpans is how many host calls of a turn have spans of their own.
+const maxHostSpans = 100
+
+// traced runs the call, within a span if it does something that a trace should tell.
+func (f *hostFunc) traced(c *hostCall) (v int64) {
+	if !f.span || !c.t.traced {
+		return f.run(c)
+	}
+	if c.t.spans++; c.t.spans > maxHostSpans {
+		return f.run(c)
+	}
+	ctx, span := telemetry.Start(c.ctx, telemetry.Internal, "caxton.host", f.name)
+	span.Str("caxton.wasm.function", f.name)
+	c.ctx = ctx
+	ended := false
+	defer func() {
+		switch {
+		case !ended: // it halted the guest; the span of the module says why
+			span.Bool("caxton.wasm.halted", true)
+		case v < 0 && v != codeNotFound && f.result == i32:
+			span.Int("caxton.wasm.result", v)
+			span.FailCode("wasm_host_call")
+		}
+		span.End(nil)
+	}()
+	v = f.run(c)
+	ended = true
+	return v
 }
 
 // fail tells the guest that the call failed, and why.

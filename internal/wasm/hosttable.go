@@ -40,16 +40,16 @@ func messageFuncs() []hostFunc {
 			c.t.failure = clean(c.view(0), 1000)
 			return 0
 		}},
-		{name: "send_message", params: types(i32, i32), result: i32, grant: Messaging, run: send},
-		{name: "agent_message_send", params: types(i32, i32), result: i32, grant: Messaging, run: send},
-		{name: "send_local_message", params: types(i32, i32, i32, i32), result: i32, grant: Messaging, run: func(c *hostCall) int64 {
+		{name: "send_message", params: types(i32, i32), result: i32, grant: Messaging, span: true, run: send},
+		{name: "agent_message_send", params: types(i32, i32), result: i32, grant: Messaging, span: true, run: send},
+		{name: "send_local_message", params: types(i32, i32, i32, i32), result: i32, grant: Messaging, span: true, run: func(c *hostCall) int64 {
 			return c.sendTo(said{Receiver: c.text()}, c.bytes(2))
 		}},
-		{name: "broadcast_message", params: types(i32, i32, i32, i32), result: i32, grant: Messaging, run: func(c *hostCall) int64 {
+		{name: "broadcast_message", params: types(i32, i32, i32, i32), result: i32, grant: Messaging, span: true, run: func(c *hostCall) int64 {
 			return c.sendTo(said{Capability: c.text(), Everyone: true}, c.bytes(2))
 		}},
-		{name: "request", params: types(i32, i32), result: i32, grant: Messaging, run: func(c *hostCall) int64 { return c.request(c.bytes(0)) }},
-		{name: "send_and_wait", params: types(i32, i32), result: i32, grant: Messaging, run: func(c *hostCall) int64 { return c.request(c.bytes(0)) }},
+		{name: "request", params: types(i32, i32), result: i32, grant: Messaging, span: true, run: func(c *hostCall) int64 { return c.request(c.bytes(0)) }},
+		{name: "send_and_wait", params: types(i32, i32), result: i32, grant: Messaging, span: true, run: func(c *hostCall) int64 { return c.request(c.bytes(0)) }},
 		{name: "subscribe_messages", params: types(i32, i32), result: i32, startup: true, run: func(c *hostCall) int64 {
 			return c.fail(codeUnsupported, "an agent gets the messages that are addressed to it or to its capabilities; it cannot subscribe to others")
 		}},
@@ -60,12 +60,12 @@ func messageFuncs() []hostFunc {
 func callFuncs() []hostFunc {
 	tool := func(c *hostCall) int64 { return c.call(c.text(), c.bytes(2)) }
 	fs := []hostFunc{
-		{name: "call_tool", params: types(i32, i32, i32, i32), result: i32, grant: Tools, run: tool},
-		{name: "mcp_call", params: types(i32, i32, i32, i32), result: i32, grant: Tools, run: tool},
+		{name: "call_tool", params: types(i32, i32, i32, i32), result: i32, grant: Tools, span: true, run: tool},
+		{name: "mcp_call", params: types(i32, i32, i32, i32), result: i32, grant: Tools, span: true, run: tool},
 	}
 	for _, name := range memoryTools() {
 		fs = append(fs, hostFunc{
-			name: name, params: types(i32, i32), result: i32, grant: Memory,
+			name: name, params: types(i32, i32), result: i32, grant: Memory, span: true,
 			run: func(c *hostCall) int64 { return c.call(name, c.bytes(0)) },
 		})
 	}
@@ -75,13 +75,13 @@ func callFuncs() []hostFunc {
 // stateFuncs keep values, settings and timers.
 func stateFuncs() []hostFunc {
 	return []hostFunc{
-		{name: "store_data", params: types(i32, i32, i32, i32), result: i32, grant: StateKeys, run: func(c *hostCall) int64 {
+		{name: "store_data", params: types(i32, i32, i32, i32), result: i32, grant: StateKeys, span: true, run: func(c *hostCall) int64 {
 			return c.store(c.text(), c.bytes(2))
 		}},
-		{name: "load_data", params: types(i32, i32, i32, i32), result: i32, grant: StateKeys, run: func(c *hostCall) int64 {
+		{name: "load_data", params: types(i32, i32, i32, i32), result: i32, grant: StateKeys, span: true, run: func(c *hostCall) int64 {
 			return c.load(c.text(), 2)
 		}},
-		{name: "delete_data", params: types(i32, i32), result: i32, grant: StateKeys, run: func(c *hostCall) int64 { return c.remove(c.text()) }},
+		{name: "delete_data", params: types(i32, i32), result: i32, grant: StateKeys, span: true, run: func(c *hostCall) int64 { return c.remove(c.text()) }},
 		{name: "get_config", params: types(i32, i32, i32, i32), result: i32, grant: Settings, startup: true, run: func(c *hostCall) int64 {
 			v, ok := c.t.a.setting(c.text())
 			if !ok {
@@ -89,8 +89,8 @@ func stateFuncs() []hostFunc {
 			}
 			return c.fill(2, v)
 		}},
-		{name: "set_timer", params: types(i64), result: i32, grant: Waking, run: func(c *hostCall) int64 { return c.setTimer(c.args[0]) }},
-		{name: "cancel_timer", params: types(i32), result: i32, grant: Waking, run: func(c *hostCall) int64 {
+		{name: "set_timer", params: types(i64), result: i32, grant: Waking, span: true, run: func(c *hostCall) int64 { return c.setTimer(c.args[0]) }},
+		{name: "cancel_timer", params: types(i32), result: i32, grant: Waking, span: true, run: func(c *hostCall) int64 {
 			return c.cancelTimer(int32(c.args[0])) //nolint:gosec // it is of 32 bits
 		}},
 	}

@@ -41,6 +41,8 @@ type turn struct {
 	lane        bool // it has one of Runtime.lanes
 	memory      caxton.Size
 	hostCalls   int
+	traced      bool
+	spans       int // host calls that a trace should tell
 	toolCalls   int
 	fileBytes   int
 	timers      int
