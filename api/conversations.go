@@ -104,6 +104,7 @@ type TraceEvent struct {
 type Trace struct {
 	ConversationID string       `json:"conversation_id"`
 	Agent          string       `json:"agent,omitempty"`
+	TraceIDs       []string     `json:"trace_ids" doc:"traces that its messages are part of; GET /api/v1/traces/{trace_id} has their spans"`
 	Items          []TraceEvent `json:"items"`
 }
 

@@ -195,7 +195,7 @@ func (s *Server) traceConversation(ctx context.Context, in *traceInput) (*output
 	if err != nil {
 		return nil, err
 	}
-	out := api.Trace{ConversationID: in.Conversation, Items: []api.TraceEvent{}}
+	out := api.Trace{ConversationID: in.Conversation, TraceIDs: traceIDs(records), Items: []api.TraceEvent{}}
 	var agent caxton.AgentID
 	if in.Agent != "" {
 		a, err := s.deps.Registry.Resolve(in.Agent)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/danielgtaylor/huma/v2"
 )
 
@@ -154,6 +155,7 @@ func (s *Server) accept(ctx context.Context, b api.Message, begin caxton.Convers
 	if err != nil {
 		return nil, err
 	}
+	m.TraceParent = telemetry.TraceParent(ctx)
 	if key := keyOf(ctx); key != "" && m.ID == "" {
 		m.ID = caxton.KeyedMessageID(key)
 	} else if key != "" {

@@ -34,7 +34,7 @@ func (s *Server) outer(mux *http.ServeMux) http.Handler {
 		if caxton.CheckID(id) != nil {
 			id = uuid.NewString()
 		}
-		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		ctx, span := s.trace(context.WithValue(r.Context(), requestIDKey{}, id), w, r)
 		r = r.WithContext(ctx)
 		h := w.Header()
 		h.Set("X-Request-Id", id)
@@ -52,6 +52,8 @@ func (s *Server) outer(mux *http.ServeMux) http.Handler {
 				}
 			}
 			s.metrics.active.Dec()
+			describe(span, r, rec)
+			span.End(nil)
 			s.account(ctx, r, rec, time.Since(start))
 			if p != nil && !rec.whole {
 				panic(http.ErrAbortHandler) // the caller must not take half an answer for a whole one

@@ -87,6 +87,7 @@ func (s *Server) routes(a huma.API, mux *http.ServeMux) {
 	s.eventRoutes(a)
 	s.webhookRoutes(a)
 	s.memoryRoutes(a)
+	s.traceRoutes(a)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")

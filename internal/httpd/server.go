@@ -20,6 +20,7 @@ import (
 	"github.com/caxton/caxton/api"
 	"github.com/caxton/caxton/internal/event"
 	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/caxton/caxton/internal/tool"
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -165,6 +166,7 @@ type Config struct {
 	Logger         *slog.Logger  // discards
 	Registerer     prometheus.Registerer
 	Now            func() time.Time
+	Tracer         *telemetry.Tracer // records nothing
 }
 
 // A Server serves the REST interface.
