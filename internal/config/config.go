@@ -359,10 +359,10 @@ type Observability struct {
 	MetricsAddress      string          `key:"metrics_address" default:":9090" form:"listen" doc:"Where; without a host on server.host."`
 	MetricsPrefix       string          `key:"metrics_prefix" default:"caxton" form:"metric" inert:"true" doc:"First word of every metric's name."`
 	HistogramBuckets    []float64       `key:"histogram_buckets" inert:"true" doc:"Upper bounds of histograms, in seconds."`
-	TracingEnabled      bool            `key:"tracing_enabled" default:"false" inert:"true" doc:"Whether traces are recorded."`
-	TraceSampleRate     float64         `key:"trace_sample_rate" default:"1" min:"0" max:"1" inert:"true" doc:"Share of traces that is kept."`
-	OTLPEndpoint        string          `key:"otlp_endpoint" form:"url" inert:"true" doc:"Where traces are sent; without it they are kept here."`
-	OTLPTimeout         caxton.Duration `key:"otlp_timeout" default:"10s" min:"1ms" inert:"true" doc:"For sending them."`
+	TracingEnabled      bool            `key:"tracing_enabled" default:"false" doc:"Whether traces are recorded."`
+	TraceSampleRate     float64         `key:"trace_sample_rate" default:"1" min:"0" max:"1" doc:"Share of the traces that begin here and are recorded; what others began is recorded if they record it."`
+	OTLPEndpoint        string          `key:"otlp_endpoint" form:"url" doc:"Collector that traces are sent to, such as http://localhost:4318, or :4317 for gRPC; without one the latest are only kept here."`
+	OTLPTimeout         caxton.Duration `key:"otlp_timeout" default:"10s" min:"1ms" doc:"For one try to send them."`
 	HealthCheckInterval caxton.Duration `key:"health_check_interval" default:"30s" min:"1s" inert:"true" doc:"Time between looks at the parts of the server."`
 	Profiling           Profiling       `key:"profiling" inert:"true" doc:"Measuring where time and memory go."`
 }

@@ -154,6 +154,7 @@ type node struct {
 	layout   datadir.Layout
 	lock     *datadir.Dir
 	log      *telemetry.Log
+	tracer   *telemetry.Tracer // nil: nothing is traced
 	reg      *prometheus.Registry
 	shutdown context.CancelCauseFunc
 	settings api.Settings
@@ -191,6 +192,9 @@ func (n *node) build(ctx context.Context) (err error) {
 	if durability != sqlite.Full {
 		durability = sqlite.Normal
 	}
+	if n.tracer, err = n.traces(ctx); err != nil {
+		return err
+	}
 	feed := &event.Feed{}
 	if n.db, err = sqlite.Open(ctx, sqlite.Config{Path: n.layout.Database, Durability: durability, Logger: n.log.Logger, Registerer: n.reg, Feed: feed}); err != nil {
 		return err
@@ -213,7 +217,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	}
 	n.router = router.New(n.journal, n.registry, router.Config{
 		Strategy: c.Messaging.Strategy, QueueSize: c.Agents.QueueSize, MaxMessage: c.Messaging.MaxMessageSize, MaxDepth: c.Messaging.MaxDepth,
-		Available: n.available, Logger: n.log.Logger, Registerer: n.reg,
+		Available: n.available, Logger: n.log.Logger, Registerer: n.reg, Tracer: n.tracer,
 		Limits: router.Limits{
 			MaxTurns: c.Messaging.Conversation.MaxTurns, MaxParticipants: c.Messaging.Conversation.MaxParticipants,
 			IdleTimeout: c.Messaging.Conversation.IdleTimeout.Std(), MaxLifetime: c.Messaging.Conversation.MaxLifetime.Std(),
@@ -247,10 +251,11 @@ func (n *node) build(ctx context.Context) (err error) {
 		MaxAttempts: c.Agents.MaxAttempts, RetryInitial: c.Agents.RetryBackoffInitial.Std(), RetryMax: c.Agents.RetryBackoffMax.Std(),
 		BreakerFailures: c.Agents.BreakerFailures, RestartInitial: c.Agents.RestartBackoffInitial.Std(), RestartMax: c.Agents.RestartBackoffMax.Std(),
 		StartupTimeout: c.Agents.StartupTimeout.Std(), DrainTimeout: c.Server.DrainTimeout.Std(), Cut: n.cut, Logger: n.log.Logger, Registerer: n.reg,
+		Tracer: n.tracer,
 	})
 	n.deployer = deploy.New(n.registry, n.agents, tools, deploy.Config{
 		StartTimeout: c.Agents.StartupTimeout.Std(), Pending: n.router.Pending, CheckModel: checkModel(n.catalog), Modules: n.modules,
-		Logger: n.log.Logger, Registerer: n.reg,
+		Logger: n.log.Logger, Registerer: n.reg, Tracer: n.tracer,
 	})
 	n.dir = agentdir.New(n.layout.Agents, n.deployer, n.registry, agentdir.Config{
 		Debounce: c.Agents.Debounce.Std(), NoWatch: !c.Agents.Watch, MaxModule: c.WASM.MaxModuleSize, Logger: n.log.Logger,
@@ -276,6 +281,7 @@ func (n *node) build(ctx context.Context) (err error) {
 		MaxMessage: 2*int64(c.Messaging.MaxMessageSize) + 64<<10, HeaderTimeout: c.Server.ConnectionTimeout.Std(),
 		RequestTimeout: c.Server.RequestTimeout.Std(), IdleTimeout: c.Server.KeepaliveTimeout.Std(), WaitTimeout: c.Messaging.WaitTimeout.Std(),
 		DrainTimeout: c.Server.DrainTimeout.Std(), MaxStreams: c.Server.MaxStreams, Logger: n.log.Logger, Registerer: n.reg,
+		Tracer: n.tracer,
 	})
 	return nil
 }
@@ -425,6 +431,7 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 			telemetry.RegisterProcess(n.reg, started, restarts, n.o.Version)
 			return err
 		}},
+		{"traces", n.tracer.Run, nil},
 		{"agent logs", func(ctx context.Context) error { return n.log.Run(ctx, n.db.LogAgent) }, nil},
 		{"registry", func(ctx context.Context) error { return n.solo.Run(ctx, n.registry) }, nil},
 		{"memory database", n.memdb.Run, nil},

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/egress"
 	"github.com/caxton/caxton/internal/event"
@@ -16,7 +18,14 @@ func (n *node) webhooks(feed *event.Feed) (*webhook.Engine, error) {
 	}
 	cfg := webhook.Config{
 		Policy:    &egress.Policy{Allowed: allowed, Setting: "messaging.webhook_allowed_hosts"},
-		UserAgent: "caxton/" + n.o.Version, Logger: n.log.Logger, Registerer: n.reg,
+		UserAgent: "caxton/" + n.o.Version, Logger: n.log.Logger, Registerer: n.reg, Tracer: n.tracer,
+		TraceOf: func(ctx context.Context, id caxton.MessageID) string {
+			st, err := n.journal.Message(ctx, id)
+			if err != nil {
+				return "" // then the request begins a trace of its own
+			}
+			return st.Message.TraceParent
+		},
 		Named: func(id caxton.AgentID, ref string) bool {
 			a, err := n.registry.Resolve(ref)
 			return err == nil && a.ID == id
