@@ -217,6 +217,9 @@ func golden(ts *testscript.TestScript, fails bool, args []string) {
 			if items, ok := m["items"].([]any); ok && len(items) > 0 {
 				m, _ = items[0].(map[string]any)
 			}
+			if id, ok := m["trace_id"].(string); ok {
+				ts.Setenv("TRACE", id)
+			}
 			if id, ok := m["id"].(string); ok && m["kind"] != nil {
 				ts.Setenv("TICKET", id)
 			}

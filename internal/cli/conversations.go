@@ -316,45 +316,6 @@ func newConversationsArchive(env *Env) *cobra.Command {
 	return c
 }
 
-func newTrace(env *Env) *cobra.Command {
-	var agent, id string
-	c := &cobra.Command{
-		Use: "trace", Short: "Show what was said and done in a conversation, by whom, and how long it took", Args: exactly(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if agent == "" && id == "" {
-				return errUsage("--conversation-id is missing").WithHint("or give --agent: then its newest conversation is shown")
-			}
-			if id == "" {
-				l, err := env.Client().Conversations(cmd.Context(), agent, "", 1, "")
-				if err != nil {
-					return err
-				}
-				if len(l.Items) == 0 {
-					return caxton.Errorf(caxton.NotFound, "conversation_not_found", "%s takes part in no conversation", agent)
-				}
-				id = l.Items[0].ID
-			}
-			t, err := env.Client().Trace(cmd.Context(), id, agent)
-			if err != nil {
-				return err
-			}
-			return env.Print(t, func(p *printer) {
-				for _, e := range t.Items {
-					took := ""
-					if e.TookMS > 0 {
-						took = (time.Duration(e.TookMS) * time.Millisecond).String()
-					}
-					since := time.Duration(e.SinceMS) * time.Millisecond
-					p.row(strconv.FormatInt(e.Seq, 10), e.At.Local().Format("15:04:05.000"), "+"+since.String(), took, e.Who, short(e.What))
-				}
-			})
-		},
-	}
-	c.Flags().StringVar(&agent, "agent", "", "only what this `agent` does, and what is said to it and by it")
-	c.Flags().StringVar(&id, "conversation-id", "", "the `conversation`")
-	return c
-}
-
 func newWhy(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "why MESSAGE", Short: "Show what stands behind an answer", Args: exactly("MESSAGE"),
