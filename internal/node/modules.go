@@ -328,9 +328,9 @@ type moduleState struct {
 	most sqlite.StateLimits
 }
 
-// Load returns the value of a key of an agent.
-func (s moduleState) Load(ctx context.Context, agent caxton.AgentID, key string) ([]byte, bool, error) {
-	return s.db.AgentState(ctx, agent, key)
+// Load returns the value of a key of a version of an agent.
+func (s moduleState) Load(ctx context.Context, agent caxton.AgentID, version int, key string) ([]byte, bool, error) {
+	return s.db.AgentState(ctx, agent, version, key)
 }
 
 // Committed returns what a turn said whose changes are stored.
@@ -339,10 +339,14 @@ func (s moduleState) Committed(ctx context.Context, agent caxton.AgentID, msg ca
 }
 
 // Commit stores the changes of a turn and what it said.
-func (s moduleState) Commit(ctx context.Context, agent caxton.AgentID, msg caxton.MessageID, changes []wasm.Change, outputs []byte) error {
+func (s moduleState) Commit(ctx context.Context, agent caxton.AgentID, version int, msg caxton.MessageID, changes []wasm.Change, outputs []byte) error {
+	return s.db.CommitState(ctx, agent, version, msg, stateChanges(changes), outputs, s.most)
+}
+
+func stateChanges(changes []wasm.Change) []sqlite.StateChange {
 	cs := make([]sqlite.StateChange, len(changes))
 	for i := range changes {
 		cs[i] = sqlite.StateChange(changes[i])
 	}
-	return s.db.CommitState(ctx, agent, msg, cs, outputs, s.most)
+	return cs
 }

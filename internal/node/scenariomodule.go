@@ -78,8 +78,8 @@ func (m *benchModules) handlerFor(ctx context.Context, v caxton.AgentVersion, h 
 	return m.handler(ctx, v)
 }
 
-// Load returns the value of a key of an agent.
-func (m *benchModules) Load(_ context.Context, agent caxton.AgentID, key string) ([]byte, bool, error) {
+// Load returns the value of a key of an agent. In a test it has one version.
+func (m *benchModules) Load(_ context.Context, agent caxton.AgentID, _ int, key string) ([]byte, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, ok := m.state[agent][key]
@@ -92,7 +92,7 @@ func (m *benchModules) Committed(context.Context, caxton.AgentID, caxton.Message
 }
 
 // Commit makes the changes of a turn.
-func (m *benchModules) Commit(_ context.Context, agent caxton.AgentID, _ caxton.MessageID, changes []wasm.Change, _ []byte) error {
+func (m *benchModules) Commit(_ context.Context, agent caxton.AgentID, _ int, _ caxton.MessageID, changes []wasm.Change, _ []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := maps.Clone(m.state[agent])

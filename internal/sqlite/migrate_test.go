@@ -178,3 +178,28 @@ func TestMigrateLarge(t *testing.T) {
 		})
 	}
 }
+
+// A database from before versions had states of their own keeps what agents kept, and counts
+// it in bytes.
+func TestMigrateStateLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	olderDB(t, path, "0012", `
+		INSERT INTO agents (id, name, stem, type, version, versions, min_version, suspended, source, created_at, updated_at)
+			VALUES ('a-1', 'a', '', 'wasm', 1, 1, 0, 0, '', 10, 10);
+		INSERT INTO agent_state VALUES ('a-1', 'k', 'ééé');
+		INSERT INTO agent_state_size VALUES ('a-1', 4000, 1, 7);
+		INSERT INTO agent_state_turns VALUES ('a-1', 7, 'm-7', 'said');
+		INSERT INTO agent_timers VALUES ('a-1', 3, 20);
+		PRAGMA user_version=12`)
+	db, _ := open(t, path, sqlite.Normal)
+	if v, ok, err := db.AgentState(t.Context(), "a-1", 1, "k"); string(v) != "ééé" || !ok || err != nil {
+		t.Errorf("AgentState = %q, %t, %v", v, ok, err)
+	}
+	most := sqlite.StateLimits{Size: 20, Keys: 2}
+	if err := db.CommitState(t.Context(), "a-1", 1, "m-8", []sqlite.StateChange{{Key: "l", Value: []byte("0123456789")}}, nil, most); err != nil {
+		t.Errorf("the size was not counted anew: %v", err)
+	}
+	if out, ok, err := db.StateCommitted(t.Context(), "a-1", "m-7"); string(out) != "said" || !ok || err != nil {
+		t.Errorf("StateCommitted = %q, %t, %v", out, ok, err)
+	}
+}

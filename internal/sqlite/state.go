@@ -27,13 +27,28 @@ type StateLimits struct {
 // than can be at work when the process dies.
 const keptTurns = 10_000
 
-// AgentState returns what an agent keeps under a key, and false when it keeps nothing there.
-func (db *DB) AgentState(ctx context.Context, agent caxton.AgentID, key string) (value []byte, ok bool, err error) {
-	err = db.read.QueryRowContext(ctx, `SELECT value FROM agent_state WHERE agent=? AND key=?`, string(agent), key).Scan(&value)
+// lineOf is the line of a version: what it and the versions that share it keep.
+const lineOf = `coalesce((SELECT line FROM agent_state_lines WHERE agent=?1 AND version=?2), 0)`
+
+// AgentState returns what a version of an agent keeps under a key, and false when it keeps
+// nothing there.
+func (db *DB) AgentState(ctx context.Context, agent caxton.AgentID, version int, key string) (value []byte, ok bool, err error) {
+	err = db.read.QueryRowContext(ctx, `SELECT value FROM agent_state WHERE agent=?1 AND line=`+lineOf+` AND key=?3`, string(agent), version, key).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
 	}
 	return value, err == nil, storageError("read state", err)
+}
+
+// NextStateKey returns the first key of a version of an agent that comes after another one, in
+// the order of their bytes, and false when there is none.
+func (db *DB) NextStateKey(ctx context.Context, agent caxton.AgentID, version int, after string) (key string, ok bool, err error) {
+	err = db.read.QueryRowContext(ctx, `SELECT key FROM agent_state WHERE agent=?1 AND line=`+lineOf+` AND key>?3 ORDER BY key LIMIT 1`,
+		string(agent), version, after).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return key, err == nil, storageError("read state", err)
 }
 
 // StateCommitted returns what a turn said that has changed the agent's state already, and
@@ -46,10 +61,11 @@ func (db *DB) StateCommitted(ctx context.Context, agent caxton.AgentID, msg caxt
 	return outputs, err == nil, storageError("read state", err)
 }
 
-// CommitState makes the changes of a turn and keeps what it said, in one transaction. It does
-// nothing when the turn did so before, or when there is no such agent any more. Errors:
-// Invalid when the agent would keep more than the limits: it does so again when it is tried again.
-func (db *DB) CommitState(ctx context.Context, agent caxton.AgentID, msg caxton.MessageID, changes []StateChange, outputs []byte, most StateLimits) error {
+// CommitState makes the changes of a turn of a version and keeps what it said, in one
+// transaction. It does nothing when the turn did so before, or when there is no such agent any
+// more. Errors: Invalid when the version would keep more than the limits: it does so again when
+// it is tried again.
+func (db *DB) CommitState(ctx context.Context, agent caxton.AgentID, version int, msg caxton.MessageID, changes []StateChange, outputs []byte, most StateLimits) error {
 	if outputs == nil {
 		outputs = []byte{}
 	}
@@ -58,49 +74,33 @@ func (db *DB) CommitState(ctx context.Context, agent caxton.AgentID, msg caxton.
 	var full error
 	err := db.write(ctx, func(c *sqlite3.Conn) error {
 		full = nil // it may be done again
-		bytes, keys, turns, done, err := stateBefore(c, agent, msg)
-		if err != nil || done {
+		_, there, err := number(c, `SELECT 1 FROM agents WHERE id=?1`, string(agent))
+		if err != nil || !there {
 			return err
 		}
-		for i := range changes {
-			ch := &changes[i]
-			old, had, err := number(c, `SELECT length(value) FROM agent_state WHERE agent=?1 AND key=?2`, string(agent), ch.Key)
-			if err != nil {
-				return err
-			}
-			if had {
-				bytes, keys = bytes-old-int64(len(ch.Key)), keys-1
-			}
-			if !ch.Delete {
-				bytes, keys = bytes+int64(len(ch.Key)+len(ch.Value)), keys+1
-			}
+		if _, done, err := number(c, `SELECT 1 FROM agent_state_turns WHERE agent=?1 AND msg=?2`, string(agent), string(msg)); err != nil || done {
+			return err
 		}
-		if bytes > int64(most.Size) || keys > most.Keys {
-			full = caxton.Errorf(caxton.Invalid, "state_full", "the agent would keep %d values of %v together; it may keep %d of %v", keys, caxton.Size(bytes), most.Keys, most.Size).
-				WithHint("have it remove what it needs no more, or raise wasm.state_limit and wasm.state_keys")
+		line, _, err := number(c, `SELECT `+lineOf, string(agent), int64(version))
+		if err != nil {
+			return err
+		}
+		size, err := stateSize(c, agent, line, changes)
+		if err != nil {
+			return err
+		}
+		if size.over(most) {
+			full = errStateFull(size, most)
 			return nil
 		}
-		for i := range changes {
-			ch := &changes[i]
-			if ch.Delete {
-				err = execSQL(c, `DELETE FROM agent_state WHERE agent=?1 AND key=?2`, string(agent), ch.Key)
-			} else {
-				v := ch.Value
-				if v == nil {
-					v = []byte{}
-				}
-				err = execSQL(c, `INSERT INTO agent_state (agent, key, value) VALUES (?1, ?2, ?3)
-					ON CONFLICT (agent, key) DO UPDATE SET value=excluded.value`, string(agent), ch.Key, v)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		turns++
-		if err := execSQL(c, `INSERT OR REPLACE INTO agent_state_size (agent, bytes, keys, turns) VALUES (?1, ?2, ?3, ?4)`,
-			string(agent), bytes, keys, turns); err != nil {
+		if err := changeState(c, agent, line, changes, size); err != nil {
 			return err
 		}
+		turns, _, err := number(c, `SELECT max(n) FROM agent_state_turns WHERE agent=?1`, string(agent))
+		if err != nil {
+			return err
+		}
+		turns++
 		if err := execSQL(c, `INSERT INTO agent_state_turns (agent, n, msg, outputs) VALUES (?1, ?2, ?3, ?4)`,
 			string(agent), turns, string(msg), outputs); err != nil {
 			return err
@@ -110,24 +110,143 @@ func (db *DB) CommitState(ctx context.Context, agent caxton.AgentID, msg caxton.
 	return errors.Join(err, full)
 }
 
-// stateBefore returns how much an agent keeps, and whether there is nothing to do for a turn.
-func stateBefore(c *sqlite3.Conn, agent caxton.AgentID, msg caxton.MessageID) (bytes, keys, turns int64, done bool, err error) {
-	_, there, err := number(c, `SELECT 1 FROM agents WHERE id=?1`, string(agent))
-	if err != nil || !there {
-		return 0, 0, 0, true, err
+// A stateUse is how much a line holds.
+type stateUse struct{ bytes, keys int64 }
+
+// over reports whether that is more than a line may hold.
+func (u stateUse) over(most StateLimits) bool {
+	return u.bytes > int64(most.Size) || u.keys > most.Keys
+}
+
+func errStateFull(u stateUse, most StateLimits) error {
+	return caxton.Errorf(caxton.Invalid, "state_full", "the agent would keep %d values of %v together; it may keep %d of %v", u.keys, caxton.Size(u.bytes), most.Keys, most.Size).
+		WithHint("have it remove what it needs no more, or raise wasm.state_limit and wasm.state_keys")
+}
+
+// stateSize returns how much a line would hold after changes.
+func stateSize(c *sqlite3.Conn, agent caxton.AgentID, line int64, changes []StateChange) (u stateUse, err error) {
+	if u.bytes, _, err = number(c, `SELECT bytes FROM agent_state_size WHERE agent=?1 AND line=?2`, string(agent), line); err != nil {
+		return u, err
 	}
-	if _, done, err = number(c, `SELECT 1 FROM agent_state_turns WHERE agent=?1 AND msg=?2`, string(agent), string(msg)); err != nil || done {
-		return 0, 0, 0, done, err
+	if u.keys, _, err = number(c, `SELECT keys FROM agent_state_size WHERE agent=?1 AND line=?2`, string(agent), line); err != nil {
+		return u, err
 	}
-	for _, q := range []struct {
-		column string
-		value  *int64
-	}{{"bytes", &bytes}, {"keys", &keys}, {"turns", &turns}} {
-		if *q.value, _, err = number(c, `SELECT `+q.column+` FROM agent_state_size WHERE agent=?1`, string(agent)); err != nil {
-			return 0, 0, 0, false, err
+	for i := range changes {
+		ch := &changes[i]
+		old, had, err := number(c, `SELECT octet_length(value) FROM agent_state WHERE agent=?1 AND line=?2 AND key=?3`, string(agent), line, ch.Key)
+		if err != nil {
+			return u, err
+		}
+		if had {
+			u.bytes, u.keys = u.bytes-old-int64(len(ch.Key)), u.keys-1
+		}
+		if !ch.Delete {
+			u.bytes, u.keys = u.bytes+int64(len(ch.Key)+len(ch.Value)), u.keys+1
 		}
 	}
-	return bytes, keys, turns, false, nil
+	return u, nil
+}
+
+// changeState makes changes in a line, which holds size afterwards.
+func changeState(c *sqlite3.Conn, agent caxton.AgentID, line int64, changes []StateChange, size stateUse) error {
+	for i := range changes {
+		ch := &changes[i]
+		var err error
+		if ch.Delete {
+			err = execSQL(c, `DELETE FROM agent_state WHERE agent=?1 AND line=?2 AND key=?3`, string(agent), line, ch.Key)
+		} else {
+			v := ch.Value
+			if v == nil {
+				v = []byte{}
+			}
+			err = execSQL(c, `INSERT INTO agent_state (agent, line, key, value) VALUES (?1, ?2, ?3, ?4)
+				ON CONFLICT (agent, line, key) DO UPDATE SET value=excluded.value`, string(agent), line, ch.Key, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return execSQL(c, `INSERT OR REPLACE INTO agent_state_size (agent, line, bytes, keys) VALUES (?1, ?2, ?3, ?4)`,
+		string(agent), line, size.bytes, size.keys)
+}
+
+// ShareState has a version go on with what another keeps: what one of them changes, the other
+// sees. With unlessKept it does nothing for a version that is there already, and has its own.
+func (db *DB) ShareState(ctx context.Context, agent caxton.AgentID, from, to int, unlessKept bool) error {
+	return db.write(ctx, func(c *sqlite3.Conn) error {
+		if unlessKept {
+			_, kept, err := number(c, `SELECT 1 FROM agent_versions WHERE agent=?1 AND number=?2`, string(agent), int64(to))
+			if err != nil || kept {
+				return err
+			}
+		}
+		line, _, err := number(c, `SELECT `+lineOf, string(agent), int64(from))
+		if err != nil {
+			return err
+		}
+		return takeLine(c, agent, to, line)
+	})
+}
+
+// ForkState has a version go on with a copy of what another keeps, in which changes were made.
+// The other is not touched; what the version itself kept before is given up. Errors: Invalid
+// when it would keep more than the limits.
+func (db *DB) ForkState(ctx context.Context, agent caxton.AgentID, from, to int, changes []StateChange, most StateLimits) error {
+	var full error
+	err := db.write(ctx, func(c *sqlite3.Conn) error {
+		full = nil // it may be done again
+		old, _, err := number(c, `SELECT `+lineOf, string(agent), int64(from))
+		if err != nil {
+			return err
+		}
+		size, err := stateSize(c, agent, old, changes)
+		if err != nil {
+			return err
+		}
+		if size.over(most) {
+			full = errStateFull(size, most)
+			return nil
+		}
+		last, _, err := number(c, `SELECT max(line) FROM agent_state_lines WHERE agent=?1`, string(agent))
+		if err != nil {
+			return err
+		}
+		line := last + 1
+		if err := execSQL(c, `INSERT INTO agent_state (agent, line, key, value) SELECT agent, ?3, key, value FROM agent_state WHERE agent=?1 AND line=?2`,
+			string(agent), old, line); err != nil {
+			return err
+		}
+		if err := changeState(c, agent, line, changes, size); err != nil {
+			return err
+		}
+		return takeLine(c, agent, to, line)
+	})
+	return errors.Join(err, full)
+}
+
+// takeLine gives a version a line, and forgets the lines that no version has any more. Line 0
+// stays: versions that were never told of lines have it.
+func takeLine(c *sqlite3.Conn, agent caxton.AgentID, version int, line int64) error {
+	for _, q := range []struct {
+		sql  string
+		args []any
+	}{
+		{
+			`INSERT INTO agent_state_lines (agent, version, line) SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM agents WHERE id=?1)
+				ON CONFLICT (agent, version) DO UPDATE SET line=excluded.line`, []any{string(agent), int64(version), line},
+		},
+		{
+			`DELETE FROM agent_state_lines WHERE agent=?1 AND version<>?2 AND version NOT IN (SELECT number FROM agent_versions WHERE agent=?1)`,
+			[]any{string(agent), int64(version)},
+		},
+		{`DELETE FROM agent_state WHERE agent=?1 AND line<>0 AND line NOT IN (SELECT line FROM agent_state_lines WHERE agent=?1)`, []any{string(agent)}},
+		{`DELETE FROM agent_state_size WHERE agent=?1 AND line<>0 AND line NOT IN (SELECT line FROM agent_state_lines WHERE agent=?1)`, []any{string(agent)}},
+	} {
+		if err := execSQL(c, q.sql, q.args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // number returns the number that a query finds, and whether it finds one.

@@ -1,7 +1,9 @@
 package sqlite_test
 
 import (
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +25,17 @@ func saveModule(t *testing.T, db *sqlite.DB, id caxton.AgentID, hash string) {
 	}
 }
 
+// saveVersion keeps another version of the agent a-1.
+func saveVersion(t *testing.T, db *sqlite.DB, n int) {
+	t.Helper()
+	at := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
+	a := caxton.Agent{ID: "a-1", Name: "a-1", Type: caxton.WASMAgent, Version: 1, Versions: n, CreatedAt: at, UpdatedAt: at}
+	v := caxton.AgentVersion{AgentID: "a-1", Number: n, CreatedAt: at, Definition: caxton.Definition{Name: "a-1"}}
+	if err := db.SaveAgent(t.Context(), a, &v); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAgentState: what a turn changes is there once, with what the turn said; within limits;
 // until the agent goes.
 func TestAgentState(t *testing.T) {
@@ -34,7 +47,7 @@ func TestAgentState(t *testing.T) {
 	set := func(k, v string) sqlite.StateChange { return sqlite.StateChange{Key: k, Value: []byte(v)} }
 	commit := func(msg caxton.MessageID, want caxton.Kind, changes ...sqlite.StateChange) {
 		t.Helper()
-		if err := db.CommitState(t.Context(), "a-1", msg, changes, []byte("said "+msg), most); caxton.KindOf(err) != want {
+		if err := db.CommitState(t.Context(), "a-1", 1, msg, changes, []byte("said "+msg), most); caxton.KindOf(err) != want {
 			t.Errorf("CommitState(%s): %v, want %q", msg, err, want)
 		}
 	}
@@ -42,7 +55,7 @@ func TestAgentState(t *testing.T) {
 		t.Helper()
 		got := map[string]string{}
 		for _, k := range []string{"k1", "k2", "k3"} {
-			v, ok, err := db.AgentState(t.Context(), "a-1", k)
+			v, ok, err := db.AgentState(t.Context(), "a-1", 1, k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +84,7 @@ func TestAgentState(t *testing.T) {
 	if _, ok, err := db.StateCommitted(t.Context(), "a-1", "m-2"); ok || err != nil {
 		t.Errorf("what was refused is committed: %t, %v", ok, err)
 	}
-	if _, ok, err := db.AgentState(t.Context(), "a-2", "k1"); ok || err != nil {
+	if _, ok, err := db.AgentState(t.Context(), "a-2", 1, "k1"); ok || err != nil {
 		t.Errorf("another agent sees it: %t, %v", ok, err)
 	}
 	if err := db.DeleteAgent(t.Context(), "a-1"); err != nil {
@@ -82,6 +95,104 @@ func TestAgentState(t *testing.T) {
 	saveModule(t, db, "a-1", "h1")
 	commit("m-1", "", set("k1", "0123456789"), set("k2", "012345")) // its size begins anew
 	check(map[string]string{"k1": "0123456789", "k2": "012345"})
+	for i := range 5 { // bytes are counted, and not characters up to a NUL
+		commit(caxton.MessageID(fmt.Sprint("m-7-", i)), "", set("k1", "ééééé"), set("k2", "\x00\x00\x00\x00"))
+	}
+	check(map[string]string{"k1": "ééééé", "k2": "\x00\x00\x00\x00"})
+}
+
+// A keptState is what a version of the agent a-1 keeps.
+func keptState(t *testing.T, db *sqlite.DB, version int) string {
+	t.Helper()
+	var all []string
+	for key := ""; ; {
+		next, ok, err := db.NextStateKey(t.Context(), "a-1", version, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return strings.Join(all, " ")
+		}
+		v, ok, err := db.AgentState(t.Context(), "a-1", version, next)
+		if err != nil || !ok {
+			t.Fatalf("AgentState(%s) = %t, %v", next, ok, err)
+		}
+		key = next
+		all = append(all, next+"="+string(v))
+	}
+}
+
+// TestStateLines: versions share what they keep until one of them brings it over into another
+// form; then each has its own.
+func TestStateLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	db, stop := open(t, path, sqlite.Normal)
+	saveModule(t, db, "a-1", "h1")
+	most := sqlite.StateLimits{Size: 40, Keys: 3}
+	set := func(k, v string) sqlite.StateChange { return sqlite.StateChange{Key: k, Value: []byte(v)} }
+	n := 0
+	steps := []struct {
+		name string
+		do   func() error
+		kind caxton.Kind
+		want [4]string // of the versions 1 to 4
+	}{
+		{"at first all share", func() error {
+			return db.CommitState(t.Context(), "a-1", 1, "m-1", []sqlite.StateChange{set("n", "5"), set("old", "x")}, nil, most)
+		}, "", [4]string{"n=5 old=x", "n=5 old=x", "n=5 old=x", "n=5 old=x"}},
+		{"version 2 has its own form", func() error {
+			return db.ForkState(t.Context(), "a-1", 1, 2, []sqlite.StateChange{set("count", "5"), {Key: "n", Delete: true}}, most)
+		}, "", [4]string{"n=5 old=x", "count=5 old=x", "n=5 old=x", "n=5 old=x"}},
+		{
+			"version 3 goes on with it", func() error { return db.ShareState(t.Context(), "a-1", 2, 3, true) }, "",
+			[4]string{"n=5 old=x", "count=5 old=x", "count=5 old=x", "n=5 old=x"},
+		},
+		{"what one changes the others of its line see", func() error {
+			return db.CommitState(t.Context(), "a-1", 3, "m-2", []sqlite.StateChange{set("count", "6")}, nil, most)
+		}, "", [4]string{"n=5 old=x", "count=6 old=x", "count=6 old=x", "n=5 old=x"}},
+		{"and the line before goes its own way", func() error {
+			return db.CommitState(t.Context(), "a-1", 1, "m-3", []sqlite.StateChange{set("n", "9")}, nil, most)
+		}, "", [4]string{"n=9 old=x", "count=6 old=x", "count=6 old=x", "n=9 old=x"}},
+		{"it is brought over once more", func() error {
+			return db.ForkState(t.Context(), "a-1", 1, 2, []sqlite.StateChange{set("count", "9"), {Key: "n", Delete: true}}, most)
+		}, "", [4]string{"n=9 old=x", "count=9 old=x", "count=6 old=x", "n=9 old=x"}},
+		{"too much leaves all as it was", func() error {
+			return db.ForkState(t.Context(), "a-1", 1, 3, []sqlite.StateChange{set("a", "1"), set("b", "2")}, most)
+		}, caxton.Invalid, [4]string{"n=9 old=x", "count=9 old=x", "count=6 old=x", "n=9 old=x"}},
+		{
+			"a version that is kept has its own", func() error { return db.ShareState(t.Context(), "a-1", 2, 1, true) }, "",
+			[4]string{"n=9 old=x", "count=9 old=x", "count=6 old=x", "n=9 old=x"},
+		},
+		{
+			"unless it can go on with another", func() error { return db.ShareState(t.Context(), "a-1", 2, 1, false) }, "",
+			[4]string{"count=9 old=x", "count=9 old=x", "count=6 old=x", "n=9 old=x"},
+		},
+	}
+	for _, s := range steps {
+		if err := s.do(); caxton.KindOf(err) != s.kind {
+			t.Errorf("%s: %v, want %q", s.name, err, s.kind)
+		}
+		if s.name == "version 2 has its own form" || s.name == "version 3 goes on with it" {
+			n++
+			saveVersion(t, db, n+1)
+		}
+		for i, want := range s.want {
+			if got := keptState(t, db, i+1); got != want {
+				t.Errorf("%s: version %d keeps %q, want %q", s.name, i+1, got, want)
+			}
+		}
+	}
+	stop()
+	db, _ = open(t, path, sqlite.Normal)
+	if err := db.DeleteAgent(t.Context(), "a-1"); err != nil {
+		t.Fatal(err)
+	}
+	saveModule(t, db, "a-1", "h1")
+	for v := range 4 {
+		if got := keptState(t, db, v+1); got != "" {
+			t.Errorf("version %d of a new agent keeps %q", v+1, got)
+		}
+	}
 }
 
 func TestModulesInUse(t *testing.T) {

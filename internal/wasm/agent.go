@@ -334,7 +334,7 @@ func (a *Agent) commit(ctx context.Context, t *turn, out []caxton.Message) error
 	if err != nil {
 		return caxton.Errorf(caxton.Internal, "wasm_state", "what the module said cannot be stored").WithCause(err)
 	}
-	return a.rt.cfg.State.Commit(ctx, a.id, t.msg.ID, t.changes(), data)
+	return a.rt.cfg.State.Commit(ctx, a.id, a.number, t.msg.ID, t.changes(), data)
 }
 
 // describe tells a span what the turn took.

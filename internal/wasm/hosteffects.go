@@ -165,7 +165,7 @@ func (c *hostCall) value(key string) ([]byte, int64) {
 		}
 		return ch.Value, 0
 	}
-	v, ok, err := t.a.rt.cfg.State.Load(c.ctx, t.a.id, key)
+	v, ok, err := t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.a.number, key)
 	if err != nil {
 		halt(err)
 	}

@@ -28,14 +28,15 @@ type Calls interface {
 	Refusal(err error) (content json.RawMessage, ok bool)
 }
 
-// State keeps the values of agents from turn to turn. node provides it over the store.
+// State keeps the values of agents from turn to turn. Versions of an agent share them, unless
+// one was given a copy. node provides it over the store.
 type State interface {
-	// Load returns the value of a key of an agent.
-	Load(ctx context.Context, agent caxton.AgentID, key string) (value []byte, ok bool, err error)
+	// Load returns the value of a key of a version of an agent.
+	Load(ctx context.Context, agent caxton.AgentID, version int, key string) (value []byte, ok bool, err error)
 	// Committed returns the outputs of a turn whose changes are stored already.
 	Committed(ctx context.Context, agent caxton.AgentID, msg caxton.MessageID) (outputs []byte, ok bool, err error)
 	// Commit stores the changes of a turn and its outputs in one step, once for each message.
-	Commit(ctx context.Context, agent caxton.AgentID, msg caxton.MessageID, changes []Change, outputs []byte) error
+	Commit(ctx context.Context, agent caxton.AgentID, version int, msg caxton.MessageID, changes []Change, outputs []byte) error
 }
 
 // A Change is one write of a turn.

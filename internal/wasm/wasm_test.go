@@ -210,7 +210,7 @@ type fakeState struct {
 	commits int
 }
 
-func (s *fakeState) Load(_ context.Context, a caxton.AgentID, key string) ([]byte, bool, error) {
+func (s *fakeState) Load(_ context.Context, a caxton.AgentID, _ int, key string) ([]byte, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.values[string(a)+"/"+key]
@@ -224,7 +224,7 @@ func (s *fakeState) Committed(_ context.Context, _ caxton.AgentID, m caxton.Mess
 	return v, ok, nil
 }
 
-func (s *fakeState) Commit(_ context.Context, a caxton.AgentID, m caxton.MessageID, changes []wasm.Change, outputs []byte) error {
+func (s *fakeState) Commit(_ context.Context, a caxton.AgentID, _ int, m caxton.MessageID, changes []wasm.Change, outputs []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commits++
