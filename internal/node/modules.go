@@ -333,6 +333,21 @@ func (s moduleState) Load(ctx context.Context, agent caxton.AgentID, version int
 	return s.db.AgentState(ctx, agent, version, key)
 }
 
+// Next returns the first key of a version that comes after another one.
+func (s moduleState) Next(ctx context.Context, agent caxton.AgentID, version int, after string) (string, bool, error) {
+	return s.db.NextStateKey(ctx, agent, version, after)
+}
+
+// Share has a version go on with what another keeps.
+func (s moduleState) Share(ctx context.Context, agent caxton.AgentID, from, to int, unlessKept bool) error {
+	return s.db.ShareState(ctx, agent, from, to, unlessKept)
+}
+
+// Fork has a version go on with a changed copy of what another keeps.
+func (s moduleState) Fork(ctx context.Context, agent caxton.AgentID, from, to int, changes []wasm.Change) error {
+	return s.db.ForkState(ctx, agent, from, to, stateChanges(changes), s.most)
+}
+
 // Committed returns what a turn said whose changes are stored.
 func (s moduleState) Committed(ctx context.Context, agent caxton.AgentID, msg caxton.MessageID) ([]byte, bool, error) {
 	return s.db.StateCommitted(ctx, agent, msg)

@@ -86,6 +86,19 @@ func (m *benchModules) Load(_ context.Context, agent caxton.AgentID, _ int, key 
 	return v, ok, nil
 }
 
+// Next tells no keys: in a test there is one version, and nothing is brought over.
+func (m *benchModules) Next(context.Context, caxton.AgentID, int, string) (string, bool, error) {
+	return "", false, nil
+}
+
+// Share does nothing: there is one version.
+func (m *benchModules) Share(context.Context, caxton.AgentID, int, int, bool) error { return nil }
+
+// Fork refuses: there is one version.
+func (m *benchModules) Fork(context.Context, caxton.AgentID, int, int, []wasm.Change) error {
+	return caxton.Errorf(caxton.Invalid, "state_one_version", "an agent has one version in a test")
+}
+
 // Committed knows no turn: no process dies in a test.
 func (m *benchModules) Committed(context.Context, caxton.AgentID, caxton.MessageID) ([]byte, bool, error) {
 	return nil, false, nil

@@ -167,6 +167,16 @@ func (a *Agent) finish(ctx context.Context) error {
 // lists, all beginning with "wasm_"; what a tool call said that ends the turn; Unavailable
 // when the agent was closed. Kinds Timeout and Unavailable are worth another try.
 func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
+	s, err := a.begun(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer a.ended(ctx, s)
+	return a.handle(ctx, &turn, s)
+}
+
+// begun keeps the agent open and takes a slot of those that run, until ended.
+func (a *Agent) begun(ctx context.Context) (*slot, error) {
 	a.mu.Lock()
 	if a.closed {
 		a.mu.Unlock()
@@ -174,21 +184,24 @@ func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message,
 	}
 	a.busy++
 	a.mu.Unlock()
-	defer func() {
-		a.mu.Lock()
-		a.busy--
-		a.mu.Unlock()
-		if err := a.finish(context.WithoutCancel(ctx)); err != nil {
-			a.logger.WarnContext(ctx, "module not closed well", "error", err)
-		}
-	}()
-	s := slot{all: a.rt.slots}
+	s := &slot{all: a.rt.slots}
 	if !s.take(ctx) {
+		a.ended(ctx, s)
 		return nil, caxton.Errorf(caxton.Unavailable, "wasm_busy", "%d modules were running all the time", a.rt.cfg.MaxConcurrent).
 			WithHint("raise wasm.max_concurrent_executions, or send less").WithCause(ctx.Err())
 	}
-	defer s.give()
-	return a.handle(ctx, &turn, &s)
+	return s, nil
+}
+
+// ended gives back what begun took.
+func (a *Agent) ended(ctx context.Context, s *slot) {
+	s.give()
+	a.mu.Lock()
+	a.busy--
+	a.mu.Unlock()
+	if err := a.finish(context.WithoutCancel(ctx)); err != nil {
+		a.logger.WarnContext(ctx, "module not closed well", "error", err)
+	}
 }
 
 // handle does a turn that has its slot.
@@ -334,6 +347,9 @@ func (a *Agent) commit(ctx context.Context, t *turn, out []caxton.Message) error
 	if err != nil {
 		return caxton.Errorf(caxton.Internal, "wasm_state", "what the module said cannot be stored").WithCause(err)
 	}
+	gate := a.rt.gate(a.id)
+	gate.RLock()
+	defer gate.RUnlock()
 	return a.rt.cfg.State.Commit(ctx, a.id, a.number, t.msg.ID, t.changes(), data)
 }
 

@@ -128,7 +128,7 @@ func optional(s *shape) (faults []string) {
 	for _, o := range []struct {
 		name   string
 		params []api.ValueType
-	}{{"agent_init", nil}, {"agent_shutdown", nil}, {"handle_timer", types(i32)}, {"get_capabilities", types(i32, i32)}, {"get_response", types(i32, i32)}} {
+	}{{"agent_init", nil}, {"agent_shutdown", nil}, {migrateExport, types(i32, i32)}, {"handle_timer", types(i32)}, {"get_capabilities", types(i32, i32)}, {"get_response", types(i32, i32)}} {
 		typ, ok := s.functions[o.name]
 		if ok && !same(typ, o.params, i32) && !same(typ, o.params, 0) {
 			faults = append(faults, "the export "+o.name+" is "+typ.String()+"; it has to be "+signature(o.params, types(i32)))

@@ -77,7 +77,7 @@ func (f *hostFunc) function(result api.ValueType) api.GoModuleFunc {
 		switch {
 		case !t.a.grants.has(f.grant):
 			v = c.refuse(f.grant)
-		case t.msg == nil && !f.startup:
+		case !f.open(t):
 			v = c.fail(codeUnsupported, "%s can only be called while a message is handled", f.name)
 		default:
 			v = f.traced(c)
@@ -122,6 +122,12 @@ func (f *hostFunc) traced(c *hostCall) (v int64) {
 	v = f.run(c)
 	ended = true
 	return v
+}
+
+// open reports whether the function may be called in a turn: one that starts or ends an instance
+// has few, and one that brings state over those of the state besides.
+func (f *hostFunc) open(t *turn) bool {
+	return t.msg != nil || f.startup || t.migrates && (f.grant == StateKeys || f.name == "fail")
 }
 
 // fail tells the guest that the call failed, and why.

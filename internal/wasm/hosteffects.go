@@ -135,6 +135,9 @@ func (c *hostCall) change(ch Change) int64 {
 		return c.fail(codeInvalid, "a key has 1 to %d bytes", maxKey)
 	}
 	if t.stateSize += len(ch.Key) + len(ch.Value); t.stateSize > int(t.limits.StateSize) {
+		if t.migrates { // half of it must not be taken for all
+			halt(caxton.Errorf(caxton.TooLarge, "wasm_state_too_large", "the module would bring over more than %v of state that it has changed", t.limits.StateSize))
+		}
 		t.stateSize -= len(ch.Key) + len(ch.Value)
 		return c.fail(codeLimit, "a turn may write %v of state", t.limits.StateSize)
 	}
@@ -165,7 +168,7 @@ func (c *hostCall) value(key string) ([]byte, int64) {
 		}
 		return ch.Value, 0
 	}
-	v, ok, err := t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.a.number, key)
+	v, ok, err := t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.version, key)
 	if err != nil {
 		halt(err)
 	}

@@ -82,6 +82,9 @@ func stateFuncs() []hostFunc {
 			return c.load(c.text(), 2)
 		}},
 		{name: "delete_data", params: types(i32, i32), result: i32, grant: StateKeys, span: true, run: func(c *hostCall) int64 { return c.remove(c.text()) }},
+		{name: "next_key", params: types(i32, i32, i32, i32), result: i32, grant: StateKeys, run: func(c *hostCall) int64 {
+			return c.next(c.text(), 2)
+		}},
 		{name: "get_config", params: types(i32, i32, i32, i32), result: i32, grant: Settings, startup: true, run: func(c *hostCall) int64 {
 			v, ok := c.t.a.setting(c.text())
 			if !ok {

@@ -33,6 +33,15 @@ type Calls interface {
 type State interface {
 	// Load returns the value of a key of a version of an agent.
 	Load(ctx context.Context, agent caxton.AgentID, version int, key string) (value []byte, ok bool, err error)
+	// Next returns the first key of a version that comes after another one, in the order of
+	// their bytes.
+	Next(ctx context.Context, agent caxton.AgentID, version int, after string) (key string, ok bool, err error)
+	// Share has the version to go on with what the version from keeps, in common. With
+	// unlessKept, a version that was deployed before keeps its own.
+	Share(ctx context.Context, agent caxton.AgentID, from, to int, unlessKept bool) error
+	// Fork has the version to go on with a copy of what the version from keeps, with changes
+	// made in it, in one step.
+	Fork(ctx context.Context, agent caxton.AgentID, from, to int, changes []Change) error
 	// Committed returns the outputs of a turn whose changes are stored already.
 	Committed(ctx context.Context, agent caxton.AgentID, msg caxton.MessageID) (outputs []byte, ok bool, err error)
 	// Commit stores the changes of a turn and its outputs in one step, once for each message.

@@ -58,6 +58,8 @@ type Runtime struct {
 	born  time.Time
 	ready tally // the instances that are kept
 
+	gates gates
+
 	compilers chan struct{} // capacity Compilers: one token for each module that is being compiled
 	trimming  sync.Mutex    // held while the cache on disk is made smaller
 
@@ -98,7 +100,7 @@ func New(cfg Config) *Runtime {
 	return &Runtime{
 		cfg: cfg, store: store{cfg.CacheDir, generation()}, table: hostTable(), wasi: wasiTypes(), slots: make(chan struct{}, cfg.MaxConcurrent), lanes: make(chan struct{}, cfg.MaxLong), born: cfg.Now(),
 		compilers: make(chan struct{}, cfg.Compilers), machine: machineCode,
-		modules: map[string]*module{}, flights: map[string]*flight{}, ground: make(chan struct{}), agents: map[*Agent]bool{},
+		modules: map[string]*module{}, flights: map[string]*flight{}, ground: make(chan struct{}), agents: map[*Agent]bool{}, gates: gates{all: map[caxton.AgentID]*sync.RWMutex{}},
 	}
 }
 

@@ -31,6 +31,8 @@ type turn struct {
 	result    []byte            // of the last host call that has one
 	lastError string            // of the last host call that failed
 	state     map[string]Change // written in this turn, by key
+	version   int               // whose state is read
+	migrates  bool              // state is brought over, and nothing else is done
 	stateSize int
 	extism    *arena
 
@@ -55,7 +57,7 @@ type turn struct {
 // newTurn returns a turn of the agent. m is nil at the start and the end of an instance.
 func (a *Agent) newTurn(ctx context.Context, m *caxton.Message, calls Calls, s *slot) *turn {
 	t := &turn{
-		ctx: ctx, a: a, limits: a.limits, msg: m, calls: calls, slot: s, start: a.rt.cfg.Now(), fuel: instructions(a.limits.Fuel),
+		ctx: ctx, a: a, limits: a.limits, msg: m, calls: calls, slot: s, start: a.rt.cfg.Now(), fuel: instructions(a.limits.Fuel), version: a.number,
 		random: a.randomFor(m),
 	}
 	t.log = guestLog{t: t, level: slog.LevelInfo}

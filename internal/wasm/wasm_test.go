@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,7 +70,7 @@ type bench struct {
 
 func newBench(tb testing.TB, cfg wasm.Config) *bench {
 	tb.Helper()
-	b := &bench{log: &bytes.Buffer{}, calls: &fakeCalls{}, state: &fakeState{values: map[string][]byte{}, outputs: map[caxton.MessageID][]byte{}}}
+	b := &bench{log: &bytes.Buffer{}, calls: &fakeCalls{}, state: &fakeState{values: map[string][]byte{}, outputs: map[caxton.MessageID][]byte{}, lines: map[int]int{}}}
 	cfg.Report = func(x wasm.Execution) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -208,13 +209,88 @@ type fakeState struct {
 	values  map[string][]byte
 	outputs map[caxton.MessageID][]byte
 	commits int
+	full    error       // of Fork
+	listed  func()      // called when a key is asked for
+	lines   map[int]int // of versions; the others have line 0
 }
 
-func (s *fakeState) Load(_ context.Context, a caxton.AgentID, _ int, key string) ([]byte, bool, error) {
+// name is that of a key of a version.
+func (s *fakeState) name(a caxton.AgentID, version int, key string) string {
+	if line := s.lines[version]; line > 0 {
+		return fmt.Sprintf("%s#%d/%s", a, line, key)
+	}
+	return string(a) + "/" + key
+}
+
+func (s *fakeState) Load(_ context.Context, a caxton.AgentID, version int, key string) ([]byte, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, ok := s.values[string(a)+"/"+key]
+	v, ok := s.values[s.name(a, version, key)]
 	return v, ok, nil
+}
+
+func (s *fakeState) Next(_ context.Context, a caxton.AgentID, version int, after string) (string, bool, error) {
+	if s.listed != nil {
+		s.listed()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	prefix := s.name(a, version, "")
+	for _, k := range slices.Sorted(maps.Keys(s.values)) {
+		if key, ok := strings.CutPrefix(k, prefix); ok && key > after {
+			return key, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+func (s *fakeState) Share(_ context.Context, _ caxton.AgentID, from, to int, unlessKept bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, kept := s.lines[to]; !kept || !unlessKept {
+		s.lines[to] = s.lines[from]
+	}
+	return nil
+}
+
+func (s *fakeState) Fork(_ context.Context, a caxton.AgentID, from, to int, changes []wasm.Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full != nil {
+		return s.full
+	}
+	next := len(s.lines) + 1
+	for k, v := range maps.Clone(s.values) {
+		if key, ok := strings.CutPrefix(k, s.name(a, from, "")); ok {
+			s.values[fmt.Sprintf("%s#%d/%s", a, next, key)] = v
+		}
+	}
+	s.lines[to] = next
+	s.set(a, to, changes)
+	return nil
+}
+
+func (s *fakeState) set(a caxton.AgentID, version int, changes []wasm.Change) {
+	for _, c := range changes {
+		if c.Delete {
+			delete(s.values, s.name(a, version, c.Key))
+		} else {
+			s.values[s.name(a, version, c.Key)] = c.Value
+		}
+	}
+}
+
+// all returns what a version keeps, in order.
+func (s *fakeState) all(version int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(s.values)) {
+		if key, ok := strings.CutPrefix(k, s.name(agentID, version, "")); ok {
+			all = append(all, key+"="+string(s.values[k]))
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 func (s *fakeState) Committed(_ context.Context, _ caxton.AgentID, m caxton.MessageID) ([]byte, bool, error) {
@@ -224,17 +300,11 @@ func (s *fakeState) Committed(_ context.Context, _ caxton.AgentID, m caxton.Mess
 	return v, ok, nil
 }
 
-func (s *fakeState) Commit(_ context.Context, a caxton.AgentID, _ int, m caxton.MessageID, changes []wasm.Change, outputs []byte) error {
+func (s *fakeState) Commit(_ context.Context, a caxton.AgentID, version int, m caxton.MessageID, changes []wasm.Change, outputs []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commits++
-	for _, c := range changes {
-		if c.Delete {
-			delete(s.values, string(a)+"/"+c.Key)
-		} else {
-			s.values[string(a)+"/"+c.Key] = c.Value
-		}
-	}
+	s.set(a, version, changes)
 	s.outputs[m] = outputs
 	return nil
 }
