@@ -16,11 +16,13 @@ type Warmer interface {
 	Warm(ctx context.Context) error
 }
 
-// A Migrator is a Handler that keeps state of its own. MigrateState brings what the version
-// from has kept over to the version to, whose handler it is called on, before that one takes
-// messages; after a rollback it is called the other way round. A crash may have it called
-// again for the same versions, so it must not do harm twice. It may not change what the
-// version from goes on with: conversations may stay there.
+// A Migrator is a Handler that keeps state of its own. *wasm.Agent is one. MigrateState brings
+// what the version from has kept over to the version to, whose handler it is called on, before
+// that one takes messages: when it is deployed, and once more just before its first message, so
+// that it misses little. When an older version comes back, and was not at work all the time, it
+// is called the other way round. A crash may have it called again for the same versions, so it
+// must not do harm twice. It may not change what the version from goes on with: conversations
+// may stay there.
 type Migrator interface {
 	MigrateState(ctx context.Context, from, to int) error
 }
@@ -49,15 +51,21 @@ func (s *Supervisor) Migrate(ctx context.Context, v caxton.AgentVersion, from in
 	if err != nil {
 		return err
 	}
+	defer s.end(ctx, bound{h, v})
 	m, ok := h.(Migrator)
 	if !ok {
 		return nil
 	}
-	if err := s.guard(ctx, v, "migrating state", func() error { return m.MigrateState(ctx, from, v.Number) }); err != nil {
-		return caxton.Errorf(cmp.Or(caxton.KindOf(err), caxton.Internal), "migration_failed",
-			"the state of version %d could not be brought over to version %d", from, v.Number).WithCause(err)
+	err = s.guard(ctx, v, "migrating state", func() error { return m.MigrateState(ctx, from, v.Number) })
+	if err == nil {
+		return nil
 	}
-	return nil
+	failed := caxton.Errorf(cmp.Or(caxton.KindOf(err), caxton.Internal), "migration_failed",
+		"the state of version %d could not be brought over to version %d", from, v.Number).WithCause(err)
+	if e, ok := errors.AsType[*caxton.Error](err); ok && e.Kind != caxton.Internal { // else it is not for the caller
+		failed.Message, failed.Hint = failed.Message+": "+e.Message, e.Hint
+	}
+	return failed
 }
 
 // CanShadow reports whether the version can answer without anybody hearing it.
@@ -68,6 +76,7 @@ func (s *Supervisor) CanShadow(ctx context.Context, v caxton.AgentVersion) error
 	if err != nil {
 		return err
 	}
+	defer s.end(ctx, bound{h, v})
 	if _, ok := h.(Shadower); !ok {
 		return caxton.Errorf(caxton.Invalid, "shadow_unsupported", "an agent of this kind cannot answer without effects").
 			WithHint("use the strategy canary")

@@ -103,7 +103,7 @@ func (d *Deployer) begin(ctx context.Context, v caxton.AgentVersion, old caxton.
 		if err := d.runner.CanShadow(ctx, v); err != nil {
 			return old, err
 		}
-	} else if err := d.runner.Migrate(ctx, v, old.Version); err != nil {
+	} else if err := d.migrate(ctx, v, old); err != nil {
 		return old, err
 	}
 	d.prepares(old.ID, true)
@@ -138,6 +138,9 @@ func (d *Deployer) prepare(ctx context.Context, a caxton.Agent, later bool) (cax
 	wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
 	defer cancel()
 	err := d.runner.Warm(wait, a.ID, ro.To)
+	if err == nil && ro.Strategy != caxton.RolloutShadow { // what was kept while it was warmed comes along
+		err = d.bring(ctx, a.ID, ro.From, ro.To)
+	}
 	if err == nil {
 		a, err = d.stage(ctx, a, 1)
 	}
@@ -201,6 +204,9 @@ func said(err error) string {
 // messages again. It waits for no other change of agents.
 func (d *Deployer) withdraw(ctx context.Context, a caxton.Agent, state caxton.RolloutState, reason string) (caxton.Agent, error) {
 	ro := a.Rollout
+	if ro.Strategy == caxton.RolloutBlueGreen && ro.Stage > 0 {
+		d.bringBack(ctx, &a, ro.To, ro.From)
+	}
 	a, err := d.end(ctx, a, state, reason)
 	if err != nil {
 		return a, err
@@ -212,20 +218,22 @@ func (d *Deployer) withdraw(ctx context.Context, a caxton.Agent, state caxton.Ro
 			return a, err
 		}
 	}
-	if ro.Strategy != caxton.RolloutShadow {
-		d.bringBack(ctx, &a, ro.To, ro.From)
-	}
 	return a, nil
 }
 
-// bringBack brings the state that a version has kept back to an older one. That it cannot be
-// brought back stops nobody.
-func (d *Deployer) bringBack(ctx context.Context, a *caxton.Agent, from, to int) {
-	v, err := d.registry.Version(ctx, a.ID, to)
-	if err == nil {
-		err = d.runner.Migrate(ctx, v, from)
-	}
+// bring brings the state that a version has kept over to another that is kept.
+func (d *Deployer) bring(ctx context.Context, id caxton.AgentID, from, to int) error {
+	v, err := d.registry.Version(ctx, id, to)
 	if err != nil {
+		return err
+	}
+	return d.runner.Migrate(ctx, v, from)
+}
+
+// bringBack brings the state that a version has kept back to an older one that was at rest
+// meanwhile. That it cannot be brought back stops nobody: the older one goes on with what it had.
+func (d *Deployer) bringBack(ctx context.Context, a *caxton.Agent, from, to int) {
+	if err := d.bring(ctx, a.ID, from, to); err != nil {
 		d.cfg.Logger.WarnContext(ctx, "state not brought back to an older version", "agent", a.Slug, "agent_id", a.ID, "from", from, "to", to, "error", err)
 	}
 }
@@ -253,6 +261,11 @@ func (d *Deployer) Promote(ctx context.Context, id caxton.AgentID, next bool) (c
 	if next {
 		a, err = d.stage(ctx, a, a.Rollout.Stage+1)
 	} else {
+		if a.Rollout.Strategy == caxton.RolloutShadow { // nothing was brought over for it so far
+			if err := d.bring(ctx, id, a.Rollout.From, a.Rollout.To); err != nil {
+				return caxton.RolloutStatus{}, err
+			}
+		}
 		a, err = d.end(ctx, a, caxton.RolloutCompleted, "promoted")
 	}
 	if err == nil && !a.Rollout.Open() {

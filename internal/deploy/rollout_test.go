@@ -24,6 +24,7 @@ type fleet struct {
 	from, to caxton.VersionCounts
 	did      []string // warmed and migrated
 	fault    error    // of warming
+	stuck    error    // of migrating
 	shadow   error
 }
 
@@ -38,7 +39,7 @@ func (f *fleet) Migrate(_ context.Context, v caxton.AgentVersion, from int) erro
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.did = append(f.did, fmt.Sprintf("migrate %d to %d", from, v.Number))
-	return nil
+	return f.stuck
 }
 
 func (f *fleet) CanShadow(context.Context, caxton.AgentVersion) error { return f.shadow }
@@ -227,7 +228,7 @@ func TestCanaryGoesItsWay(t *testing.T) {
 		}
 		f.run(11 * time.Minute)
 		f.want("the end", caxton.RolloutCompleted, 3, 0, 2)
-		if want := []string{"migrate 1 to 2", "warm 2", "warm 1", "warm 2"}; !slices.Equal(f.runner.did[:4], want) { // and both again with each run
+		if want := []string{"migrate 1 to 2", "warm 2", "migrate 1 to 2", "warm 1", "warm 2"}; !slices.Equal(f.runner.did[:5], want) { // and both again with each run
 			t.Errorf("did %v, want %v", f.runner.did, want)
 		}
 		if n := f.series("caxton_rollout_turns_total"); n != 0 {
@@ -377,6 +378,80 @@ func TestRolloutThatIsSlowToBegin(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		f.want("after its time", caxton.RolloutCompleted, 1, 0, 3)
+	})
+}
+
+// State is brought over before a version takes messages, and brought back to one that was at
+// rest. One that was at work all the time has its own.
+func TestStateIsBroughtOver(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		strategy caxton.RolloutStrategy
+		end      func(f *field) error
+		want     []string
+	}{
+		{caxton.RolloutCanary, rolledBack, []string{"migrate 1 to 2", "migrate 1 to 2"}},
+		{caxton.RolloutRolling, rolledBack, []string{"migrate 1 to 2", "migrate 1 to 2"}},
+		{caxton.RolloutBlueGreen, rolledBack, []string{"migrate 1 to 2", "migrate 1 to 2", "migrate 2 to 1"}},
+		{caxton.RolloutShadow, rolledBack, nil},
+		{caxton.RolloutShadow, promoted, []string{"migrate 1 to 2"}},
+		{caxton.RolloutCanary, promoted, []string{"migrate 1 to 2", "migrate 1 to 2"}},
+		{caxton.RolloutCanary, func(f *field) error { return errors.Join(promoted(f), rolledBack(f)) }, []string{"migrate 1 to 2", "migrate 1 to 2", "migrate 2 to 1"}},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.strategy), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := grow(t, &caxton.RolloutPlan{Strategy: tt.strategy})
+				if err := tt.end(f); err != nil {
+					t.Error(err)
+				}
+				got := slices.DeleteFunc(slices.Clone(f.runner.did), func(s string) bool { return !strings.HasPrefix(s, "migrate") })
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("did %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func rolledBack(f *field) error {
+	_, err := f.Rollback(f.t.Context(), f.id, 0)
+	return err
+}
+
+func promoted(f *field) error {
+	_, err := f.Promote(f.t.Context(), f.id, false)
+	return err
+}
+
+// A version whose state cannot be brought over is not deployed, a shadow is not promoted, and
+// a rollback goes on.
+func TestStateThatIsNotBroughtOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := grow(t, &caxton.RolloutPlan{Strategy: caxton.RolloutShadow})
+		f.runner.stuck = caxton.Errorf(caxton.Invalid, "migration_failed", "it cannot")
+		failure(t, "a promoted shadow", promoted(f), caxton.Invalid, "it cannot")
+		f.want("goes on as a shadow", caxton.RolloutRunning, 1, 100, 1)
+		if _, err := f.Abort(t.Context(), f.id, ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []caxton.RolloutStrategy{"", caxton.RolloutRolling, caxton.RolloutBlueGreen, caxton.RolloutCanary} {
+			_, err := f.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "c"), Rollout: &caxton.RolloutPlan{Strategy: s}})
+			failure(t, "deployed "+string(s), err, caxton.Invalid, "it cannot")
+			if st := f.want("nothing was deployed", caxton.RolloutAborted, 1, 0, 1); st.Agent.Versions != 2 {
+				t.Errorf("%d versions", st.Agent.Versions)
+			}
+		}
+		f.runner.stuck = nil
+		if _, err := f.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "c")}); err != nil {
+			t.Fatal(err)
+		}
+		f.runner.stuck = caxton.Errorf(caxton.Invalid, "migration_failed", "it cannot")
+		if err := rolledBack(f); err != nil {
+			t.Errorf("a rollback: %v", err)
+		}
 	})
 }
 
