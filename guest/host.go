@@ -112,6 +112,13 @@ func Load(key string) ([]byte, bool, error) { return found(hostLoad(key)) }
 // Delete removes a value. Grant: state.
 func Delete(key string) error { return hostDelete(key) }
 
+// NextKey returns the first key that comes after another one, and false when there is none; ""
+// comes before all. Only while state is brought over to a new version. Grant: state.
+func NextKey(after string) (string, bool, error) {
+	b, ok, err := found(hostNext(after))
+	return string(b), ok, err
+}
+
 // Config returns a parameter of the agent, or false. Grant: config.
 func Config(key string) (string, bool, error) {
 	b, ok, err := found(hostConfig(key))

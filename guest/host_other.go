@@ -18,6 +18,7 @@ func hostMemoryForget([]byte) ([]byte, error) { return nil, ErrNoServer }
 func hostStore(string, []byte) error          { return ErrNoServer }
 func hostLoad(string) ([]byte, error)         { return nil, ErrNoServer }
 func hostDelete(string) error                 { return ErrNoServer }
+func hostNext(string) ([]byte, error)         { return nil, ErrNoServer }
 func hostConfig(string) ([]byte, error)       { return nil, ErrNoServer }
 func hostTimer(int64) (int32, error)          { return 0, ErrNoServer }
 func hostCancelTimer(int32) error             { return ErrNoServer }

@@ -35,6 +35,9 @@ func importLoad(key unsafe.Pointer, keyLen uint32, p unsafe.Pointer, size uint32
 //go:wasmimport caxton delete_data
 func importDelete(key unsafe.Pointer, keyLen uint32) int32
 
+//go:wasmimport caxton next_key
+func importNext(key unsafe.Pointer, keyLen uint32, p unsafe.Pointer, size uint32) int32
+
 //go:wasmimport caxton get_config
 func importConfig(key unsafe.Pointer, keyLen uint32, p unsafe.Pointer, size uint32) int32
 
@@ -126,6 +129,14 @@ func hostLoad(key string) ([]byte, error) {
 }
 
 func hostDelete(key string) error { return check(importDelete(at([]byte(key)))) }
+
+func hostNext(after string) ([]byte, error) {
+	k, kn := at([]byte(after))
+	return grow(func(b []byte) int32 {
+		p, n := at(b)
+		return importNext(k, kn, p, n)
+	})
+}
 
 func hostConfig(key string) ([]byte, error) {
 	k, kn := at([]byte(key))

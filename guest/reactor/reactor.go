@@ -25,6 +25,7 @@ import (
 var (
 	handler guest.Handler
 	onTimer func(id int32) error
+	migrate func(from, to int) error
 	blocks  = map[uint32][]byte{} // given to the host, so that the collector leaves them alone
 )
 
@@ -36,6 +37,12 @@ func Handle(h guest.Handler) {
 
 // HandleTimer sets the handler of timers that are due. Without one they are let pass.
 func HandleTimer(h func(id int32) error) { onTimer = h }
+
+// Migrate sets what brings the state of the version from over to this one, before its first
+// message: with guest.NextKey, Load, Store and Delete. When it changes nothing both versions go
+// on with the same state; else this one has a changed copy. An error: this version is not
+// deployed, or goes on with what it had. A form that it does not know should be an error.
+func Migrate(f func(from, to int) error) { migrate = f }
 
 //go:wasmimport caxton respond
 func importRespond(p unsafe.Pointer, n uint32) int32
@@ -86,4 +93,12 @@ func handleTimer(id int32) int32 {
 		return 0
 	}
 	return fail(onTimer(id))
+}
+
+//go:wasmexport migrate_state
+func migrateState(from, to int32) int32 {
+	if migrate == nil {
+		return 0
+	}
+	return fail(migrate(int(from), int(to)))
 }

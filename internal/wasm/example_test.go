@@ -48,3 +48,46 @@ func TestExamples(t *testing.T) {
 		})
 	}
 }
+
+// TestExampleMigration has the second C reactor go on with what the first one has counted.
+func TestExampleMigration(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	all := map[int]*wasm.Agent{}
+	for number, name := range map[int]string{1: "reactor", 2: "reactor2", 3: "reactor2"} {
+		module, err := os.ReadFile(filepath.Join("..", "..", "examples", "wasm", "c", name+".wasm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := version()
+		v.Number = number
+		if all[number], err = b.rt.Agent(t.Context(), v, module, wasm.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []string{"1", "2", "3"} {
+		if got := say(t, all[1], "m1"+want, "good day"); got != want {
+			t.Errorf("message %d is counted %s, want %s", i+1, got, want)
+		}
+	}
+	for to := 2; to <= 3; to++ {
+		if err := all[to].MigrateState(t.Context(), to-1, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for version, want := range map[int]string{1: "count=3", 2: "count/asked=3 form=2", 3: "count/asked=3 form=2"} {
+		if got := b.state.all(version); got != want {
+			t.Errorf("version %d keeps %q, want %q", version, got, want)
+		}
+	}
+	if got := say(t, all[2], "m2", "good day"); got != "4" {
+		t.Errorf("version 2 goes on with %s", got)
+	}
+	if got := say(t, all[3], "m3", "good day"); got != "5" {
+		t.Errorf("version 3 goes on with %s: it has nothing to change", got)
+	}
+	b.state.set(agentID, 3, []wasm.Change{{Key: "form", Value: []byte("3")}})
+	if err := all[2].MigrateState(t.Context(), 3, 2); codeOf(err) != "wasm_migration" {
+		t.Errorf("a form that is newer than the module: %v", err)
+	}
+}

@@ -17,6 +17,8 @@ CAXTON_IMPORT(read_result) int caxton_read_result(char *buffer, caxton_size size
 CAXTON_IMPORT(last_error) int caxton_last_error(char *buffer, caxton_size size);
 CAXTON_IMPORT(store_data) int caxton_store(const char *key, caxton_size key_n, const char *value, caxton_size n);
 CAXTON_IMPORT(load_data) int caxton_load(const char *key, caxton_size key_n, char *buffer, caxton_size size);
+CAXTON_IMPORT(delete_data) int caxton_delete(const char *key, caxton_size key_n);
+CAXTON_IMPORT(next_key) int caxton_next_key(const char *key, caxton_size key_n, char *buffer, caxton_size size);
 CAXTON_IMPORT(get_config) int caxton_config(const char *key, caxton_size key_n, char *buffer, caxton_size size);
 CAXTON_IMPORT(log) void caxton_log(int level, const char *text, caxton_size n);
 
