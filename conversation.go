@@ -315,6 +315,22 @@ type SettledBody struct {
 	Code     string      `json:"code,omitempty"`
 	Outputs  []MessageID `json:"outputs,omitempty"` // the messages it led to
 	Tickets  []Ticket    `json:"tickets,omitempty"` // what somebody has to decide now
+	Module   *ModuleTurn `json:"module,omitempty"`  // of a turn of a module that saw such things
+}
+
+// A ModuleTurn tells what a turn of a module saw besides its message and what its calls gave. A
+// replay has to see the same.
+type ModuleTurn struct {
+	Clock time.Time   `json:"clock,omitzero"`  // as it was told last, when that was after its last call
+	State string      `json:"state,omitempty"` // a hash of the values of its state that it read
+	Reads []StateRead `json:"-"`               // those values, for a shadow; nil when nobody wants them, or they are many
+}
+
+// A StateRead is what a turn found under a key of its state.
+type StateRead struct {
+	Key   string
+	Value []byte
+	Found bool
 }
 
 // A Delivery is a message on its way to one agent, or to the outside when the message's
@@ -396,6 +412,7 @@ type Settlement struct {
 	Code    string
 	Outputs []Delivery
 	Tickets []Ticket // what somebody has to decide now
+	Module  *ModuleTurn
 	At      time.Time
 }
 
@@ -432,4 +449,5 @@ type Turn struct {
 	Version AgentVersion
 	Attempt int
 	Past    []Record
+	Module  *ModuleTurn // for a module to fill in; nil when nobody wants it. In a shadow, that of the turn that counts
 }

@@ -88,6 +88,10 @@ func (b *SettledBody) AppendJSON(dst []byte) ([]byte, error) {
 		p.name(`,"tickets":`)
 		p.any(b.Tickets)
 	}
+	if b.Module != nil {
+		p.name(`,"module":`)
+		p.any(b.Module)
+	}
 	p.name(`}`)
 	return p.b, p.err
 }

@@ -83,6 +83,9 @@ func fill(rnd *rand.Rand, share float64, v reflect.Value) {
 			*x, _ = caxton.ParseCapability("system:data-analysis.x")
 		}
 		return
+	case *[]byte:
+		*x = []byte("bytes")
+		return
 	case *json.RawMessage:
 		*x = json.RawMessage([]string{`"text"`, `{"a": "<b>"}`, `[1,2]`, `"\n"`}[rnd.IntN(4)])
 		return

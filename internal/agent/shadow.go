@@ -10,7 +10,8 @@ import (
 	"github.com/caxton/caxton"
 )
 
-// A Shadower is a Handler that can answer without effects. *prompt.Agent provides it.
+// A Shadower is a Handler that can answer without effects. *prompt.Agent and *wasm.Agent provide
+// it.
 type Shadower interface {
 	// Shadow returns what the handler would have answered and done. It changes nothing: tools
 	// are not run, nothing is remembered, nothing goes into the log. past is what the turn that
@@ -29,18 +30,19 @@ type shadowed struct {
 	runner  *runner
 	lease   caxton.Lease
 	outputs []caxton.Message
+	seen    *caxton.ModuleTurn
 	version int
 }
 
 // offerShadow gives a copy of a handled message to the shadow of its agent, if there is one
 // and somebody has time.
-func (r *runner) offerShadow(a *caxton.Agent, l *caxton.Lease, outputs []caxton.Message) {
+func (r *runner) offerShadow(a *caxton.Agent, l *caxton.Lease, outputs []caxton.Message, seen *caxton.ModuleTurn) {
 	version := a.Shadowed(l.Message.ConversationID, l.Version)
 	if version == 0 {
 		return
 	}
 	select {
-	case r.s.shadows <- shadowed{r, *l, slices.Clone(outputs), version}:
+	case r.s.shadows <- shadowed{r, *l, slices.Clone(outputs), seen, version}:
 	default:
 		r.mu.Lock()
 		r.tallies.shadow.Dropped++
@@ -127,7 +129,7 @@ func (r *runner) shadowTurn(ctx context.Context, a *caxton.Agent, c *shadowed) (
 		return turn, nil, err
 	}
 	err = r.s.guard(ctx, b.version, "a shadow", func() error {
-		turn, err = h.Shadow(ctx, caxton.Turn{Message: c.lease.Message, Agent: *a, Version: b.version, Attempt: 1}, past)
+		turn, err = h.Shadow(ctx, caxton.Turn{Message: c.lease.Message, Agent: *a, Version: b.version, Attempt: 1, Module: c.seen}, past)
 		return err
 	})
 	return turn, past, err

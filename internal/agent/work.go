@@ -50,12 +50,16 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 	if l.Attempt-l.Parked > r.s.cfg.MaxAttempts+maxLost {
 		err := caxton.Errorf(caxton.Internal, "attempts_exhausted", "the server went down %d times while the agent handled the message", l.Attempt-l.Parked-1).
 			WithHint("the server's log may say why; replay the dead letter to try again")
-		r.finish(after, &a, l, nil, err)
+		r.finish(after, &a, l, nil, nil, err)
 		span.End(err)
 		r.account(&a, l, start, outcome{err: err})
 		return
 	}
-	outputs, panicked, err := r.turn(ctx, &a, l) //nolint:contextcheck // it comes from turns
+	var seen *caxton.ModuleTurn
+	if a.Type == caxton.WASMAgent || l.Version != a.Version {
+		seen = &caxton.ModuleTurn{}
+	}
+	outputs, panicked, err := r.turn(ctx, &a, l, seen) //nolint:contextcheck // it comes from turns
 	if turns.Err() != nil {
 		r.s.source.Abandon(*l) // stopping: the message is handed out again after the restart
 		span.Str(outcomeKey, "abandoned")
@@ -65,11 +69,11 @@ func (r *runner) work(turns, after context.Context, l *caxton.Lease) {
 	if _, unknown := errors.AsType[*caxton.UnknownEffects](err); err != nil && ctx.Err() != nil && !panicked && (!unknown || l.Cancelled()) {
 		err = r.cut(l, timeout, err)
 	}
-	r.finish(after, &a, l, outputs, err)
+	r.finish(after, &a, l, outputs, seen, err)
 	span.End(err)
 	r.account(&a, l, start, outcome{outputs, panicked, err})
 	if err == nil {
-		r.offerShadow(&a, l, outputs)
+		r.offerShadow(&a, l, outputs, seen)
 	}
 }
 
@@ -125,7 +129,7 @@ func (r *runner) expired(l *caxton.Lease) bool {
 }
 
 // turn calls the handler and turns a panic into an error.
-func (r *runner) turn(ctx context.Context, a *caxton.Agent, l *caxton.Lease) (outputs []caxton.Message, panicked bool, err error) {
+func (r *runner) turn(ctx context.Context, a *caxton.Agent, l *caxton.Lease, seen *caxton.ModuleTurn) (outputs []caxton.Message, panicked bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			panicked = true
@@ -144,7 +148,7 @@ func (r *runner) turn(ctx context.Context, a *caxton.Agent, l *caxton.Lease) (ou
 	if err != nil {
 		return nil, false, err
 	}
-	t := caxton.Turn{Message: l.Message, Agent: *a, Version: b.version, Attempt: l.Attempt}
+	t := caxton.Turn{Message: l.Message, Agent: *a, Version: b.version, Attempt: l.Attempt, Module: seen}
 	if l.Resumed {
 		if t.Past, err = r.s.source.Past(ctx, *l); err != nil {
 			return nil, false, err
@@ -175,8 +179,11 @@ func calledOff(past []caxton.Record) bool {
 
 // finish ends the lease: settled with the outputs, or released for another try, or given up
 // with a failure reply.
-func (r *runner) finish(ctx context.Context, a *caxton.Agent, l *caxton.Lease, outputs []caxton.Message, err error) {
+func (r *runner) finish(ctx context.Context, a *caxton.Agent, l *caxton.Lease, outputs []caxton.Message, seen *caxton.ModuleTurn, err error) {
 	s := caxton.Settlement{Lease: *l, Outcome: caxton.OutcomeDone}
+	if seen != nil && (seen.State != "" || !seen.Clock.IsZero()) {
+		s.Module = seen
+	}
 	if len(outputs) > 0 {
 		s.Outputs = make([]caxton.Delivery, len(outputs))
 	}

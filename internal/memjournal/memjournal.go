@@ -309,7 +309,7 @@ func (j *Journal) putBack(l caxton.Lease, notBefore time.Time, kind caxton.Recor
 func (j *Journal) Settle(_ context.Context, s caxton.Settlement) error {
 	sb := &caxton.SettledBody{
 		Outcome: s.Outcome, Attempt: s.Lease.Attempt, Version: s.Lease.Version, LeasedAt: s.Lease.LeasedAt,
-		Error: s.Error, Code: s.Code, Tickets: s.Tickets,
+		Error: s.Error, Code: s.Code, Tickets: s.Tickets, Module: s.Module,
 	}
 	for i := range s.Outputs {
 		sb.Outputs = append(sb.Outputs, s.Outputs[i].Message.ID)

@@ -353,7 +353,7 @@ func (db *DB) putBack(d caxton.Delivery, notBefore, now time.Time, kind caxton.R
 func (db *DB) Settle(ctx context.Context, s caxton.Settlement) error {
 	sb := caxton.SettledBody{
 		Outcome: s.Outcome, Attempt: s.Lease.Attempt, Version: s.Lease.Version, LeasedAt: s.Lease.LeasedAt,
-		Error: s.Error, Code: s.Code, Tickets: s.Tickets,
+		Error: s.Error, Code: s.Code, Tickets: s.Tickets, Module: s.Module,
 	}
 	bodies := make([][]byte, len(s.Outputs))
 	for i := range s.Outputs {

@@ -217,10 +217,12 @@ func (a *Agent) handle(ctx context.Context, turn *caxton.Turn, s *slot) ([]caxto
 	ctx, span := telemetry.Start(ctx, telemetry.Internal, "caxton.wasm.run", string(a.module.entry.contract))
 	t := a.newTurn(ctx, m, calls, s)
 	t.traced = span.Recorded()
+	t.reads.keep = turn.Module != nil && turn.Agent.Shadowed(m.ConversationID, a.number) != 0
 	out, err := a.work(ctx, t)
 	t.log.end(ctx)
 	t.describe(span)
 	span.End(err)
+	t.tell(turn.Module)
 	a.report(t, len(out), err)
 	if err != nil {
 		return refused(m, calls, err)

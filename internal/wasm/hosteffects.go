@@ -172,6 +172,7 @@ func (c *hostCall) value(key string) ([]byte, int64) {
 	if err != nil {
 		halt(err)
 	}
+	t.reads.note(key, v, ok)
 	if !ok {
 		return nil, c.fail(codeNotFound, "there is no value under that key")
 	}

@@ -75,6 +75,36 @@ func TestMigrateState(t *testing.T) {
 	}
 }
 
+// TestWhatATurnSaw: the worker is told the time after the last call, and a hash of what was
+// read of the state; the values too where there is a shadow.
+func TestWhatATurnSaw(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	one := b.tally(t, "tally1", 1, "", wasm.Options{})
+	turn := func(id, word string, shadowed bool) caxton.ModuleTurn {
+		t.Helper()
+		m := message(id, word)
+		m.Module = &caxton.ModuleTurn{}
+		if shadowed {
+			m.Agent.Rollout = &caxton.Rollout{Strategy: caxton.RolloutShadow, State: caxton.RolloutRunning, From: 1, To: 2, Stage: 1, Stages: []caxton.RolloutStage{{Percent: 100}}}
+		}
+		if _, err := one.Handle(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		return *m.Module
+	}
+	first, second, third := turn("m1", "a", false), turn("m2", "a", false), turn("m3", "b", false)
+	if first.State == "" || first.State == second.State || first.State == third.State || first.Reads != nil {
+		t.Errorf("seen: %+v, %+v, %+v, want another hash each time", first, second, third)
+	}
+	if got := turn("m4", "c", true); len(got.Reads) != 1 || got.Reads[0].Key != "n:c" || got.Reads[0].Found {
+		t.Errorf("seen for a shadow: %+v", got)
+	}
+	if got := turn("m5", "c", true); len(got.Reads) != 1 || string(got.Reads[0].Value) != "1" {
+		t.Errorf("seen for a shadow: %+v", got)
+	}
+}
+
 // TestMigrationsThatFail: whatever a module does while it brings state over, nothing of it
 // stays, and the error says what it was.
 func TestMigrationsThatFail(t *testing.T) {

@@ -33,6 +33,8 @@ type turn struct {
 	state     map[string]Change // written in this turn, by key
 	version   int               // whose state is read
 	migrates  bool              // state is brought over, and nothing else is done
+	told      time.Time         // the time, since its last call
+	reads     reads
 	stateSize int
 	extism    *arena
 
@@ -85,7 +87,8 @@ func instructions(fuel int64) int64 {
 func (t *turn) now() time.Time {
 	switch {
 	case t.a.grants.has(Clock) && t.calls != nil:
-		return t.calls.Now().Truncate(time.Millisecond)
+		t.told = t.calls.Now().Truncate(time.Millisecond)
+		return t.told
 	case t.a.grants.has(Clock):
 		return t.start.Truncate(time.Millisecond)
 	case t.msg != nil:
@@ -176,6 +179,7 @@ func (t *turn) call(ctx context.Context, tool string, args json.RawMessage) (cax
 		return caxton.ToolReturnedBody{}, &stop{errToolCalls(&t.limits)}
 	}
 	t.unqueue()
+	t.told = time.Time{} // that of the call is in the log
 	t.slot.give()
 	r, err := t.calls.Call(ctx, tool, args)
 	if t.slot.take(ctx) {
