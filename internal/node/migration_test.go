@@ -217,3 +217,60 @@ func TestCrashMigration(t *testing.T) {
 	}
 	t.Logf("%d of %d migrations came through", through, kills)
 }
+
+// TestShadowOfAModule has a new version of a module answer along, beside the state that counts.
+func TestShadowOfAModule(t *testing.T) {
+	one, two := guestModule(t, "tally1"), guestModule(t, "tally2")
+	c, _, stop := run(t, t.TempDir())
+	compared := func(agent string, n int64) api.Rollout {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			ro, err := c.Rollout(t.Context(), agent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ro.Shadow.Compared >= n {
+				return ro
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("compared: %+v", ro.Shadow)
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		module []byte
+		same   int64
+		after  string // what the version counts once it is promoted
+	}{{"alike", variant(one, 1, 0), 5, "6"}, {"another", two, 0, "-6"}} {
+		if _, err := c.Deploy(t.Context(), api.Deploy{Text: tallyText(tt.name, ""), Module: one}); err != nil {
+			t.Fatal(err)
+		}
+		d, err := c.Deploy(t.Context(), api.Deploy{Text: tallyText(tt.name, ""), Module: tt.module, Rollout: api.RolloutPlan{Strategy: "shadow"}})
+		if err != nil || d.Status != "rolling_out" {
+			t.Fatalf("Deploy = %+v, %v", d, err)
+		}
+		for i := range 5 {
+			if got, want := counted(t, c, tt.name, "", "w"), fmt.Sprint(i+1); got != want {
+				t.Errorf("%s: message %d is counted %s, want %s", tt.name, i, got, want)
+			}
+		}
+		ro := compared(tt.name, 5)
+		if ro.Shadow.Same != tt.same || ro.Shadow.Answers != 5-tt.same || ro.Shadow.Failed != 0 {
+			t.Errorf("%s: compared %+v", tt.name, ro.Shadow)
+		}
+		if n := len(ro.Shadow.Different); n > 0 && (ro.Shadow.Different[n-1].Answer != "inform: 5" || ro.Shadow.Different[n-1].Shadow != "inform: -5") {
+			t.Errorf("%s: differed %+v", tt.name, ro.Shadow.Different[n-1])
+		}
+		if _, err := c.Promote(t.Context(), tt.name, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := counted(t, c, tt.name, "", "w"); got != tt.after {
+			t.Errorf("%s: promoted, it counts %s, want %s", tt.name, got, tt.after)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}

@@ -77,6 +77,9 @@ func (n *node) openModules(ctx context.Context, handlers *prompt.Handlers) error
 		CacheDir: filepath.Join(n.layout.Cache, "wasm"), CacheSize: w.CacheSize, Seed: seed, Logger: n.log.Logger, Timers: n.timers,
 		State: moduleState{n.db, sqlite.StateLimits{Size: w.StateLimit, Keys: w.StateKeys}},
 		Calls: func(ctx context.Context, turn caxton.Turn) (wasm.Calls, error) { return callsOf(ctx, handlers, turn) },
+		Rehearse: func(ctx context.Context, turn caxton.Turn, past []caxton.Record) (wasm.Rehearsed, error) {
+			return handlers.Rehearse(ctx, turn, past)
+		},
 	})
 	gauge := func(name, help string, value func() float64) {
 		n.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))

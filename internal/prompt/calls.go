@@ -28,11 +28,16 @@ type Calls struct {
 // Calls.Refusal knows the Calls are returned too.
 func (h *Handlers) Calls(ctx context.Context, turn caxton.Turn) (*Calls, error) {
 	def := turn.Version.Definition
+	return h.calls(ctx, turn, def, h.tools.For(&def))
+}
+
+// calls begins the calls of a turn under a definition, over tools.
+func (h *Handlers) calls(ctx context.Context, turn caxton.Turn, def caxton.Definition, tools toolbox) (*Calls, error) {
 	past, err := newPast(turn.Past)
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{h: h, version: turn.Version, def: def, slug: caxton.Slug(def.Name), tools: h.tools.For(&def)}
+	a := &Agent{h: h, version: turn.Version, def: def, slug: caxton.Slug(def.Name), tools: tools}
 	t := &turnState{
 		a: a, turn: &turn, past: past, used: map[string]bool{}, bodies: map[string]string{},
 		results: map[string]caxton.ToolReturnedBody{},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/tool"
@@ -24,13 +25,10 @@ func (a *Agent) Shadow(ctx context.Context, turn caxton.Turn, past []caxton.Reco
 		out.Outputs = outputs
 		return out, nil
 	}
-	log := &shadowLog{Log: a.h.log, blobs: map[string][]byte{}}
 	tools := &shadowTools{toolbox: a.tools, log: a.h.log}
-	cfg := a.h.cfg
-	cfg.Feed, cfg.Logger, cfg.ApproveTools, cfg.Budgets = nil, slog.New(slog.DiscardHandler), nil, caxton.Budgets{}
 	own := *a
 	own.def.Approval, own.def.Budget = caxton.ApprovalSettings{}, caxton.Budgets{}
-	own.h = &Handlers{models: a.h.models, tools: a.h.tools, log: log, cfg: cfg, metrics: newMetrics(prometheus.NewRegistry())}
+	own.h = a.h.shadowed()
 	own.tools = tools
 	t := &turnState{a: &own, turn: &turn, used: map[string]bool{}, bodies: map[string]string{}}
 	var err error
@@ -54,6 +52,51 @@ func (a *Agent) Shadow(ctx context.Context, turn caxton.Turn, past []caxton.Reco
 	out.Outputs = []caxton.Message{reply(&turn.Message, text)}
 	return out, nil
 }
+
+// shadowed returns handlers that leave nothing behind, but for what tools do.
+func (h *Handlers) shadowed() *Handlers {
+	cfg := h.cfg
+	cfg.Feed, cfg.Logger, cfg.ApproveTools, cfg.Budgets = nil, slog.New(slog.DiscardHandler), nil, caxton.Budgets{}
+	log := &shadowLog{Log: h.log, blobs: map[string][]byte{}}
+	return &Handlers{models: h.models, tools: h.tools, log: log, cfg: cfg, metrics: newMetrics(prometheus.NewRegistry())}
+}
+
+// A Rehearsal makes the calls of a module's turn that counts for nothing, as Shadow makes those
+// of a model.
+type Rehearsal struct {
+	*Calls
+
+	tools *shadowTools
+}
+
+// Rehearse begins the calls of a turn that counts for nothing; past is what the turn that does
+// left in the log. The time is as that turn was told it.
+func (h *Handlers) Rehearse(ctx context.Context, turn caxton.Turn, past []caxton.Record) (*Rehearsal, error) {
+	def := turn.Version.Definition
+	def.Approval, def.Budget = caxton.ApprovalSettings{}, caxton.Budgets{}
+	tools := &shadowTools{toolbox: h.tools.For(&def), log: h.log}
+	if _, err := tools.read(past); err != nil {
+		return nil, err
+	}
+	own := h.shadowed()
+	if turn.Module != nil && !turn.Module.Clock.IsZero() {
+		own.cfg.Now = func() time.Time { return turn.Module.Clock }
+	}
+	turn.Past = nil
+	calls, err := own.calls(ctx, turn, def, tools)
+	if err != nil {
+		return nil, err
+	}
+	for i := range past {
+		if err := calls.time(&past[i]); err != nil {
+			return nil, err
+		}
+	}
+	return &Rehearsal{calls, tools}, nil
+}
+
+// Made returns the calls, in the order in which they were made.
+func (r *Rehearsal) Made() []caxton.ToolCallRef { return r.tools.made() }
 
 // A shadowLog reads what is there and keeps what is written to itself.
 type shadowLog struct {

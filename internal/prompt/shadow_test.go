@@ -3,9 +3,11 @@ package prompt_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/llm"
+	"github.com/caxton/caxton/internal/prompt"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -53,5 +55,49 @@ func TestShadowAsksNobody(t *testing.T) {
 	got, err := d.agent.Shadow(t.Context(), caxton.Turn{Message: d.message, Agent: caxton.Agent{ID: "a1", Slug: "tester"}}, nil)
 	if err != nil || len(got.Outputs) != 1 || len(c.keys) != 0 {
 		t.Errorf("Shadow = %+v, %v, %d calls", got, err, len(c.keys))
+	}
+}
+
+// A rehearsal gives the calls of a module what the turn that counts was given, tells it the
+// time that that turn was told, and leaves no trace.
+func TestRehearsal(t *testing.T) {
+	c := &counter{name: "count", body: []byte("all of it")}
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	d, h, turn := callDesk(t, prompt.Config{Now: func() time.Time { return now }, ApproveTools: []string{"nothing"}}, c)
+	turn.Version.Definition.Approval.Capabilities = nil
+	calls, err := h.Calls(t.Context(), turn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := calls.Call(t.Context(), "count", []byte(`{"n":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	live := d.turn()
+	told := now.Add(time.Minute)
+	now = now.Add(time.Hour)
+	turn.Module = &caxton.ModuleTurn{Clock: told}
+	r, err := h.Rehearse(t.Context(), turn, live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := r.Now(); !at.Equal(live[0].At) {
+		t.Errorf("before its call it is %s, want %s", at, live[0].At)
+	}
+	same, err := r.Call(t.Context(), "count", []byte(`{ "n": 1 }`))
+	if err != nil || same.IsError || same.Text != `count {"n":1}` {
+		t.Errorf("the same call gives %+v, %v", same, err)
+	}
+	other, err := r.Call(t.Context(), "count", []byte(`{"n":2}`))
+	if err != nil || !other.IsError || !strings.Contains(other.Text, "not carried out") {
+		t.Errorf("another call gives %+v, %v", other, err)
+	}
+	if at := r.Now(); !at.Equal(told) {
+		t.Errorf("after its calls it is %s, want %s", at, told)
+	}
+	if err := r.Done(t.Context()); err != nil || len(r.Made()) != 2 || len(c.keys) != 1 {
+		t.Errorf("Done: %v; it made %+v, and the tool ran %d times", err, r.Made(), len(c.keys))
+	}
+	if diff := cmp.Diff(live, d.turn()); diff != "" {
+		t.Errorf("the log has changed:\n%s", diff)
 	}
 }

@@ -250,6 +250,15 @@ func refused(m *caxton.Message, calls Calls, err error) ([]caxton.Message, error
 
 // work runs the guest over the message, and makes what it did last.
 func (a *Agent) work(ctx context.Context, t *turn) ([]caxton.Message, error) {
+	out, err := a.answer(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return out, a.commit(ctx, t, out)
+}
+
+// answer runs the guest over the message.
+func (a *Agent) answer(ctx context.Context, t *turn) ([]caxton.Message, error) {
 	var err error
 	if t.input, err = json.Marshal(caxton.LoggedMessage(*t.msg)); err != nil {
 		return nil, caxton.Errorf(caxton.Internal, "wasm_message", "the message cannot be written for the module").WithCause(err)
@@ -264,15 +273,10 @@ func (a *Agent) work(ctx context.Context, t *turn) ([]caxton.Message, error) {
 		return nil, err
 	}
 	out, err := t.outputs(ctx)
-	if err != nil {
-		return nil, err
+	if err != nil || t.calls == nil {
+		return out, err
 	}
-	if t.calls != nil {
-		if err := t.calls.Done(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return out, a.commit(ctx, t, out)
+	return out, t.calls.Done(ctx)
 }
 
 // run runs the guest by its contract.
@@ -280,7 +284,7 @@ func (a *Agent) run(ctx context.Context, t *turn) error {
 	if a.module.entry.contract == Command {
 		return a.runCommand(ctx, t)
 	}
-	in, err := a.acquire(ctx, t)
+	in, err := a.instance(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -292,12 +296,21 @@ func (a *Agent) run(ctx context.Context, t *turn) error {
 	if err == nil && t.failure != "" {
 		err = errFailed(t.failure)
 	}
-	if broken(err) {
+	if broken(err) || t.rehearses {
 		in.discard(ctx)
 		return unended(err)
 	}
 	a.put(context.WithoutCancel(ctx), in)
 	return err
+}
+
+// instance returns the one that does the turn: of the pool, or its own when nothing of it is to
+// be seen by others.
+func (a *Agent) instance(ctx context.Context, t *turn) (*instance, error) {
+	if t.rehearses {
+		return a.own(ctx, t)
+	}
+	return a.acquire(ctx, t)
 }
 
 // A failed is the error of a guest that says itself that it failed. It ended in good order.
@@ -418,7 +431,10 @@ func (a *Agent) setting(key string) ([]byte, bool) {
 // randomFor returns what a turn draws from: the same for the same message, so that a repeated
 // turn draws the same, and unknown to all who do not know the server's seed. Without the
 // grant it is the same for all.
-func (a *Agent) randomFor(m *caxton.Message) *rand.ChaCha8 {
+func (a *Agent) randomFor(m *caxton.Message) *rand.ChaCha8 { return a.randomOf(m, a.number) }
+
+// randomOf is what another version draws from.
+func (a *Agent) randomOf(m *caxton.Message, version int) *rand.ChaCha8 {
 	h := sha256.New()
 	if a.grants.has(Random) {
 		_, _ = h.Write(a.rt.cfg.Seed) // never fails
@@ -426,6 +442,6 @@ func (a *Agent) randomFor(m *caxton.Message) *rand.ChaCha8 {
 			_, _ = h.Write([]byte(m.ID))
 		}
 	}
-	_, _ = h.Write([]byte("\x00" + a.slug + "\x00" + strconv.Itoa(a.number)))
+	_, _ = h.Write([]byte("\x00" + a.slug + "\x00" + strconv.Itoa(version)))
 	return rand.NewChaCha8([32]byte(h.Sum(nil)))
 }

@@ -40,7 +40,7 @@ func (in *instance) mounts() wazero.FSConfig {
 	cfg := wazero.NewFSConfig()
 	for i, d := range in.a.dirs {
 		if m, ok := cfg.(sysfs.FSConfig); ok { // it always is
-			cfg = m.WithSysFSMount(&rootFS{root: in.a.roots[i], write: d.Write, in: in}, d.Guest)
+			cfg = m.WithSysFSMount(&rootFS{root: in.a.roots[i], write: d.Write && !in.turn.rehearses, in: in}, d.Guest)
 		}
 	}
 	return cfg

@@ -168,9 +168,13 @@ func (c *hostCall) value(key string) ([]byte, int64) {
 		}
 		return ch.Value, 0
 	}
-	v, ok, err := t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.version, key)
-	if err != nil {
-		halt(err)
+	known, noted := t.found[key]
+	v, ok := known.Value, known.Found
+	if !noted {
+		var err error
+		if v, ok, err = t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.version, key); err != nil {
+			halt(err)
+		}
 	}
 	t.reads.note(key, v, ok)
 	if !ok {
@@ -189,6 +193,9 @@ func (c *hostCall) setTimer(micros uint64) int64 {
 	after := time.Duration(min(micros, uint64(365*24*time.Hour/time.Microsecond))) * time.Microsecond
 	t.timers++
 	id := timerID(t.msg.ID, t.timers)
+	if t.rehearses {
+		return int64(id)
+	}
 	if err := t.a.rt.cfg.Timers.SetTimer(c.ctx, t.a.id, id, after); err != nil {
 		return c.failWith(err)
 	}
@@ -198,6 +205,9 @@ func (c *hostCall) setTimer(micros uint64) int64 {
 func (c *hostCall) cancelTimer(id int32) int64 {
 	if c.t.a.rt.cfg.Timers == nil {
 		return c.fail(codeUnsupported, "this server has no timers for modules")
+	}
+	if c.t.rehearses {
+		return 0
 	}
 	if err := c.t.a.rt.cfg.Timers.CancelTimer(c.ctx, c.t.a.id, id); err != nil {
 		return c.failWith(err)

@@ -42,8 +42,7 @@ func (a *Agent) MigrateState(ctx context.Context, from, to int) error {
 	defer gate.Unlock()
 	start := a.rt.cfg.Now()
 	t := a.newTurn(ctx, nil, nil, s)
-	t.migrates, t.version = true, from
-	t.limits.StateSize, t.limits.HostCalls = a.rt.cfg.Ceilings.StateSize, a.rt.cfg.Ceilings.HostCalls // it is about all keys
+	a.migrating(t, from)
 	if err := a.migrate(ctx, t, from, to); err != nil {
 		return err
 	}
@@ -60,18 +59,21 @@ func (a *Agent) MigrateState(ctx context.Context, from, to int) error {
 	return err
 }
 
+// migrating makes a turn one that brings the state of a version over.
+func (a *Agent) migrating(t *turn, from int) {
+	t.migrates, t.version = true, from
+	t.limits.StateSize, t.limits.HostCalls = a.rt.cfg.Ceilings.StateSize, a.rt.cfg.Ceilings.HostCalls // it is about all keys
+}
+
 // migrate calls migrate_state for the turn, in an instance that nobody gets afterwards.
 func (a *Agent) migrate(ctx context.Context, t *turn, from, to int) error {
-	s := a.newTurn(ctx, nil, nil, t.slot)
-	in, err := a.begin(ctx, s)
-	s.log.end(ctx)
+	in, err := a.own(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer in.discard(context.WithoutCancel(ctx))
 	within, cancel := context.WithTimeout(ctx, a.limits.Time)
 	defer cancel()
-	in.turn = t
 	res, err := in.call(within, migrateExport, uint64(uint32(from)), uint64(uint32(to))) //nolint:gosec // numbers of versions are small
 	t.log.end(ctx)
 	switch {

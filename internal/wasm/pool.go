@@ -35,6 +35,19 @@ func (a *Agent) acquire(ctx context.Context, t *turn) (*instance, error) {
 	return in, nil
 }
 
+// own returns a new instance for the turn, which nobody else gets.
+func (a *Agent) own(ctx context.Context, t *turn) (*instance, error) {
+	s := a.newTurn(ctx, nil, nil, t.slot)
+	s.rehearses = t.rehearses
+	in, err := a.begin(ctx, s)
+	s.log.end(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in.turn = t
+	return in, nil
+}
+
 // put takes an instance back after a turn that ended well.
 func (a *Agent) put(ctx context.Context, in *instance) {
 	s := in.turn.slot

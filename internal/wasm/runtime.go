@@ -38,6 +38,11 @@ type Config struct {
 	// module may call tools. With an error it may return the Calls that know whether that is a
 	// refusal. node makes it of prompt.Handlers.Calls.
 	Calls  func(ctx context.Context, turn caxton.Turn) (Calls, error)
+	// Rehearse begins the calls of a turn that counts for nothing; past is what the turn that
+	// does left in the log. nil when no module may call tools. node makes it of
+	// prompt.Handlers.Rehearse.
+	Rehearse func(ctx context.Context, turn caxton.Turn, past []caxton.Record) (Rehearsed, error)
+
 	State  State           // nil: modules keep nothing
 	Timers Timers          // nil: modules cannot be woken
 	Report func(Execution) // called after each turn, from its goroutine; nil for nobody

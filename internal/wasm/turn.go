@@ -27,13 +27,15 @@ type turn struct {
 
 	said      []said // answers, and messages to others that go out at the end
 	out       bytes.Buffer
-	failure   string            // what the guest says went wrong
-	result    []byte            // of the last host call that has one
-	lastError string            // of the last host call that failed
-	state     map[string]Change // written in this turn, by key
-	version   int               // whose state is read
-	migrates  bool              // state is brought over, and nothing else is done
-	told      time.Time         // the time, since its last call
+	failure   string                      // what the guest says went wrong
+	result    []byte                      // of the last host call that has one
+	lastError string                      // of the last host call that failed
+	state     map[string]Change           // written in this turn, by key
+	version   int                         // whose state is read
+	migrates  bool                        // state is brought over, and nothing else is done
+	rehearses bool                        // nothing of it is to last
+	found     map[string]caxton.StateRead // values of the state as another turn found them, in a rehearsal
+	told      time.Time                   // the time, since its last call
 	reads     reads
 	stateSize int
 	extism    *arena
@@ -164,7 +166,7 @@ func (t *turn) send(ctx context.Context, s *said, wait bool) (caxton.ToolReturne
 		return caxton.ToolReturnedBody{}, err
 	}
 	r, err := t.call(ctx, "send_message", args)
-	if err == nil && r.IsError && !wait {
+	if err == nil && r.IsError && !wait && !t.rehearses {
 		err = caxton.Errorf(caxton.Invalid, "wasm_not_sent", "a message of the module to %s%s was not sent: %s", s.Receiver, s.Capability, r.Text)
 	}
 	return r, err
@@ -249,7 +251,7 @@ func (l *guestLog) flush() {
 // end logs what is left, and that lines were dropped.
 func (l *guestLog) end(ctx context.Context) {
 	l.flush()
-	if l.lost > 0 && l.t.a.grants.has(Log) {
+	if l.lost > 0 && l.t.a.grants.has(Log) && !l.t.rehearses {
 		l.t.a.logger.WarnContext(ctx, "log of a module cut", "lines", l.lost, "bytes", l.dropped, "message_id", l.t.id())
 	}
 }
@@ -264,7 +266,7 @@ func (l *guestLog) line(level slog.Level, text string) {
 	if l.last = append(l.last, text); len(l.last) > 5 {
 		l.last = l.last[1:]
 	}
-	if !l.t.a.grants.has(Log) || l.bytes+len(text)+lineCost*(l.lines+1) > int(l.t.limits.LogSize) {
+	if l.t.rehearses || !l.t.a.grants.has(Log) || l.bytes+len(text)+lineCost*(l.lines+1) > int(l.t.limits.LogSize) {
 		l.dropped += len(text)
 		l.lost++
 		return
