@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -86,6 +87,12 @@ type Rollout struct {
 	Versions    []RolloutCounts `json:"versions" doc:"the version before and the new one"`
 	Withdrawn   []int           `json:"withdrawn,omitempty" doc:"versions of the agent that handle nothing any more"`
 	Shadow      *RolloutShadow  `json:"shadow,omitempty" doc:"only of a shadow"`
+}
+
+// A RolloutList is the last rollouts of agents, newest first.
+type RolloutList struct {
+	Items []Rollout `json:"items"`
+	Total int       `json:"total" doc:"how many there are that were asked for"`
 }
 
 // A RolloutStage is one stage of a rollout.
@@ -198,6 +205,25 @@ type AbortBody struct {
 // Rollout asks for the last rollout of an agent, open or ended.
 func (c *Client) Rollout(ctx context.Context, ref string) (Rollout, error) {
 	return do[Rollout](ctx, c, call{method: http.MethodGet, path: path("agents", ref, "rollout")})
+}
+
+// A RolloutFilter selects rollouts. Zero fields select all.
+type RolloutFilter struct {
+	Open  bool // only those that have not ended
+	Limit int  // 100
+}
+
+// Rollouts asks for the last rollouts of agents, newest first, without what shadows would have
+// answered.
+func (c *Client) Rollouts(ctx context.Context, f RolloutFilter) (RolloutList, error) {
+	q := values()
+	if f.Open {
+		q.Set("open", "true")
+	}
+	if f.Limit != 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	return do[RolloutList](ctx, c, get("/rollouts", q))
 }
 
 // Promote completes an open rollout, or with next brings it to its next stage.

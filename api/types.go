@@ -108,6 +108,7 @@ type Agent struct {
 	LastActivity  *time.Time     `json:"last_activity,omitempty"`
 	NextRestart   *time.Time     `json:"next_restart,omitempty"`
 	Schedule      *Schedule      `json:"schedule,omitempty" doc:"when it is started by the clock"`
+	Rollout       *Rollout       `json:"rollout,omitempty" doc:"that is open; not in lists"`
 	Issues        []Issue        `json:"issues,omitempty" doc:"faults of its file; the version before goes on running"`
 	CreatedAt     *time.Time     `json:"created_at,omitempty"`
 	UpdatedAt     *time.Time     `json:"updated_at,omitempty"`

@@ -15,7 +15,7 @@ func newAgents(env *Env) *cobra.Command {
 		newAgentsChange(env, "suspend", "Have agents take no more messages; they wait"),
 		newAgentsChange(env, "resume", "Have suspended agents take messages again"),
 		newAgentsChange(env, "restart", "Make the handlers of agents anew"),
-		newAgentsAudit(env), newAgentsPerformance(env), newAgentsAnalyze(env), newAgentsRollback(env), newAgentsRollout(env), newAgentsPromote(env), newAgentsAbort(env), newAgentsVersions(env),
+		newAgentsAudit(env), newAgentsPerformance(env), newAgentsAnalyze(env), newAgentsRollback(env), newAgentsRollout(env), newAgentsRollouts(env), newAgentsPromote(env), newAgentsAbort(env), newAgentsVersions(env),
 		newAgentsDiff(env), newAgentsRemove(env), newAgentsSchema(env))
 }
 

@@ -64,6 +64,9 @@ func showAgent(p *printer, a api.Agent, verbose bool) {
 	p.row("Latency:", fmt.Sprintf("P50 %.1f ms, P99 %.1f ms", a.LatencyP50, a.LatencyP99))
 	printModule(p, a.Module)
 	showSchedule(p, a.Schedule)
+	if a.Rollout != nil {
+		p.row("Rollout:", rolloutLine(a.Rollout, time.Now()))
+	}
 	if a.LastError != "" {
 		p.row("Last error:", a.LastError)
 	}

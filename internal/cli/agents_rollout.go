@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,6 +61,32 @@ func newAgentsRollout(env *Env) *cobra.Command {
 		return env.Print(ro, func(p *printer) { printRollout(p, &ro) })
 	})
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on showing it until it has ended")
+	return c
+}
+
+func newAgentsRollouts(env *Env) *cobra.Command {
+	var f api.RolloutFilter
+	c := &cobra.Command{
+		Use: "rollouts", Short: "List the last rollout of each agent that had one, newest first", Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := env.Client().Rollouts(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			return env.Print(l, func(p *printer) {
+				p.row("AGENT", "STRATEGY", "FROM", "TO", "STATE", "STAGE", "PERCENT", "MESSAGES", "ERRORS", "STARTED", "NOTE")
+				for i := range l.Items {
+					ro := &l.Items[i]
+					v := &ro.Versions[len(ro.Versions)-1]
+					p.row(ro.Agent, ro.Strategy, strconv.Itoa(ro.FromVersion), strconv.Itoa(ro.ToVersion), ro.State, fmt.Sprintf("%d/%d", ro.Stage, len(ro.Stages)),
+						fmt.Sprintf("%d%%", ro.Percent), strconv.FormatInt(v.Messages, 10), strconv.FormatInt(v.Errors, 10), ro.StartedAt.Local().Format(time.DateTime),
+						cmp.Or(ro.Reason, ro.Waits))
+				}
+			})
+		},
+	}
+	c.Flags().BoolVar(&f.Open, "open", false, "only those that have not ended")
+	c.Flags().IntVar(&f.Limit, "limit", 0, "at most so `many`: 100")
 	return c
 }
 

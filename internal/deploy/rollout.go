@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 // A Rollouts keeps the rollouts of agents. *registry.Registry provides it.
 type Rollouts interface {
+	Agents() []caxton.Agent
 	BeginRollout(ctx context.Context, v caxton.AgentVersion, ro caxton.Rollout) (caxton.Agent, error)
 	StageRollout(ctx context.Context, id caxton.AgentID, to, stage int, at time.Time) (caxton.Agent, error)
 	EndRollout(ctx context.Context, id caxton.AgentID, to int, state caxton.RolloutState, reason string, at time.Time) (caxton.Agent, error)
@@ -318,6 +320,32 @@ func (d *Deployer) Rollout(id caxton.AgentID) (caxton.RolloutStatus, error) {
 		return caxton.RolloutStatus{}, err
 	}
 	return d.rolloutStatus(a), nil
+}
+
+// Rollouts returns the last rollouts of agents, or only those that are open, newest first.
+func (d *Deployer) Rollouts(open bool) []caxton.RolloutStatus {
+	var agents []caxton.Agent
+	if open {
+		d.rollouts.mu.Lock()
+		ids := slices.Collect(maps.Keys(d.rollouts.open))
+		d.rollouts.mu.Unlock()
+		for _, id := range ids {
+			if a, err := d.registry.Agent(id); err == nil { // else it was removed just now
+				agents = append(agents, a)
+			}
+		}
+	} else {
+		agents = d.registry.Agents()
+	}
+	agents = slices.DeleteFunc(agents, func(a caxton.Agent) bool { return a.Rollout == nil || open && !a.Rollout.Open() })
+	slices.SortFunc(agents, func(a, b caxton.Agent) int {
+		return cmp.Or(b.Rollout.StartedAt.Compare(a.Rollout.StartedAt), cmp.Compare(a.Slug, b.Slug))
+	})
+	all := make([]caxton.RolloutStatus, 0, len(agents))
+	for i := range agents {
+		all = append(all, d.rolloutStatus(agents[i]))
+	}
+	return all
 }
 
 func (d *Deployer) rolloutStatus(a caxton.Agent) caxton.RolloutStatus {

@@ -208,6 +208,9 @@ func (s *Server) getAgent(ctx context.Context, in *AgentPath) (*output[api.Agent
 		return nil, err
 	}
 	out.Text = string(v.Text)
+	if a.Rollout.Open() {
+		out.Rollout = s.rolloutOf(a.ID)
+	}
 	if s.bounded(out.Module, &a.Definition) != nil {
 		out.Module.Use = s.deps.Modules.Use(a.ID)
 		out.Module.Imports = importsOf(s.deps.Modules.Imports(&a.Definition))

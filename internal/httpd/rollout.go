@@ -15,6 +15,9 @@ func (s *Server) rolloutRoutes(a huma.API, op func(method, path, id, summary str
 	route(s, a, op(http.MethodGet, "/{agent}/rollout", "get-rollout", "How the last rollout of an agent stands, or went"), s.getRollout)
 	route(s, a, op(http.MethodPost, "/{agent}/promote", "promote-agent", "Complete a rollout, or bring it to its next stage"), s.promote)
 	route(s, a, op(http.MethodPost, "/{agent}/abort", "abort-rollout", "Call a rollout off: its version is withdrawn"), s.abort)
+	list := operation(http.MethodGet, "/rollouts", "list-rollouts", "agents", "The last rollout of each agent that had one, newest first")
+	list.Description = "Of a shadow only the counts; GET /agents/{agent}/rollout has what differed."
+	route(s, a, list, s.listRollouts)
 }
 
 // RolloutQuery takes a plan from the query, for bodies that are a definition.
@@ -59,6 +62,21 @@ func (s *Server) getRollout(_ context.Context, in *AgentPath) (*output[api.Rollo
 		return nil, err
 	}
 	return sentRollout(s.deps.Deployer.Rollout(a.ID))
+}
+
+type rolloutsInput struct {
+	Open  bool `query:"open" doc:"only those that have not ended"`
+	Limit int  `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+}
+
+func (s *Server) listRollouts(_ context.Context, in *rolloutsInput) (*output[api.RolloutList], error) {
+	all := s.deps.Deployer.Rollouts(in.Open)
+	l := api.RolloutList{Items: []api.Rollout{}, Total: len(all)}
+	for i := range all[:min(len(all), in.Limit)] {
+		all[i].Shadow.Different = nil
+		l.Items = append(l.Items, api.RolloutFrom(&all[i]))
+	}
+	return &output[api.RolloutList]{l}, nil
 }
 
 func sentRollout(st caxton.RolloutStatus, err error) (*output[api.Rollout], error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,15 @@ func (r *rollouts) Rollout(caxton.AgentID) (caxton.RolloutStatus, error) {
 	return r.status(caxton.RolloutRunning), nil
 }
 
+func (r *rollouts) Rollouts(open bool) []caxton.RolloutStatus {
+	all := []caxton.RolloutStatus{r.status(caxton.RolloutRunning)}
+	all[0].Rollout.Strategy, all[0].Shadow.Different = caxton.RolloutShadow, []caxton.ShadowDifference{{Answer: "long"}}
+	if !open {
+		all = append(all, r.status(caxton.RolloutCompleted), r.status(caxton.RolloutAborted))
+	}
+	return all
+}
+
 func (r *rollouts) Promote(_ context.Context, _ caxton.AgentID, next bool) (caxton.RolloutStatus, error) {
 	r.asked = append(r.asked, fmt.Sprint("promote ", next))
 	return r.status(caxton.RolloutCompleted), nil
@@ -46,6 +56,35 @@ func (r *rollouts) Promote(_ context.Context, _ caxton.AgentID, next bool) (caxt
 func (r *rollouts) Abort(_ context.Context, _ caxton.AgentID, reason string) (caxton.RolloutStatus, error) {
 	r.asked = append(r.asked, "abort "+reason)
 	return r.status(caxton.RolloutAborted), nil
+}
+
+func TestRolloutList(t *testing.T) {
+	s, _, _ := newServer(t, httpd.Config{})
+	for _, tt := range []struct {
+		query  string
+		states []string
+		total  int
+	}{
+		{"", []string{"running", "completed", "aborted"}, 3},
+		{"?open=true", []string{"running"}, 1},
+		{"?limit=2", []string{"running", "completed"}, 3},
+	} {
+		w := call(s, "GET", "/api/v1/rollouts"+tt.query, "")
+		var l api.RolloutList
+		if err := json.Unmarshal(w.Body.Bytes(), &l); err != nil || w.Code != 200 {
+			t.Fatalf("%s: %d %s, %v", tt.query, w.Code, w.Body, err)
+		}
+		var states []string
+		for _, ro := range l.Items {
+			states = append(states, ro.State)
+		}
+		if !slices.Equal(states, tt.states) || l.Total != tt.total || strings.Contains(w.Body.String(), "long") {
+			t.Errorf("%q: %s, want the states %v of %d", tt.query, w.Body, tt.states, tt.total)
+		}
+	}
+	if w := call(s, "GET", "/api/v1/rollouts?limit=0", ""); w.Code != 422 {
+		t.Errorf("limit 0: %d %s", w.Code, w.Body)
+	}
 }
 
 func TestRolloutRoutes(t *testing.T) {

@@ -58,6 +58,7 @@ type Deployer interface {
 	Suspend(ctx context.Context, id caxton.AgentID) error
 	Resume(ctx context.Context, id caxton.AgentID) error
 	Rollout(id caxton.AgentID) (caxton.RolloutStatus, error)
+	Rollouts(open bool) []caxton.RolloutStatus
 	Promote(ctx context.Context, id caxton.AgentID, next bool) (caxton.RolloutStatus, error)
 	Abort(ctx context.Context, id caxton.AgentID, reason string) (caxton.RolloutStatus, error)
 }
