@@ -1,6 +1,7 @@
 package caxton
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -12,6 +13,18 @@ func RecordKinds() []RecordKind {
 		RecordParked, RecordReopened, RecordApprovalAsked, RecordDecided, RecordBudgetReserved, RecordBudgetSettled, RecordForked, RecordArchived,
 		RecordMemoryRecalled, RecordMemoryWritten,
 	}
+}
+
+// ParseEventKind returns s as the kind of an event: a RecordKind, or EventRollout. Errors: Invalid.
+func ParseEventKind(s string) (RecordKind, error) {
+	if s == EventRollout {
+		return EventRollout, nil
+	}
+	k, err := ParseRecordKind(s)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Hint += ", " + EventRollout
+	}
+	return k, err
 }
 
 // ParseRecordKind returns s as a RecordKind, or an Invalid error.

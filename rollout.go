@@ -252,6 +252,41 @@ func (r *Rollout) Progress(now time.Time) int {
 	return int(100 * gone / all)
 }
 
+// EventRollout names events that tell of rollouts, beside the kinds of records.
+const EventRollout = "rollout"
+
+// A RolloutEvent tells of a step of a rollout.
+type RolloutEvent struct {
+	Step    string // RolloutBegan and the like
+	At      time.Time
+	AgentID AgentID
+	Agent   string // slug
+	Rollout Rollout
+}
+
+// The steps of a rollout.
+const (
+	RolloutBegan = "began" // the version is kept, and being warmed
+	RolloutStep  = "stage" // it came to a stage
+	RolloutEnded = "ended"
+)
+
+// RolloutEvent returns the last step of the agent's rollout, and false when there was none.
+func (a *Agent) RolloutEvent() (RolloutEvent, bool) {
+	if a.Rollout == nil {
+		return RolloutEvent{}, false
+	}
+	e := RolloutEvent{Step: RolloutBegan, At: a.Rollout.StartedAt, AgentID: a.ID, Agent: a.Slug, Rollout: *a.Rollout}
+	switch e.Rollout.State {
+	case RolloutPreparing:
+	case RolloutRunning:
+		e.Step, e.At = RolloutStep, e.Rollout.StageAt
+	case RolloutCompleted, RolloutRolledBack, RolloutAborted, RolloutFailed:
+		e.Step, e.At = RolloutEnded, e.Rollout.EndedAt
+	}
+	return e, true
+}
+
 // Takes reports whether a conversation of the agent belongs to the share of the new version.
 // It follows from the names alone: every node, today and tomorrow, comes to the same answer.
 // Another version has other conversations, so that it is not always the same ones that try

@@ -11,7 +11,7 @@ type Webhook struct {
 	ID            string           `json:"id"`
 	URL           string           `json:"url"`
 	Secrets       []string         `json:"secrets"` // requests are signed with each: more than one while they are changed
-	Events        []RecordKind     `json:"events,omitempty"`
+	Events        []RecordKind     `json:"events,omitempty"` // and EventRollout
 	Agents        []string         `json:"agents,omitempty"` // IDs or names
 	Conversations []ConversationID `json:"conversations,omitempty"`
 	Declared      bool             `json:"declared,omitempty"` // by the configuration
@@ -40,6 +40,13 @@ func (w *Webhook) Wants(r *Record, named func(id AgentID, ref string) bool) bool
 	return r.Kind == RecordMessage && json.Unmarshal(r.Body, &b) == nil && w.names(b.Message.SenderID, named)
 }
 
+// WantsRollout reports whether the webhook is told of a step of a rollout, which is in no
+// conversation.
+func (w *Webhook) WantsRollout(e *RolloutEvent, named func(id AgentID, ref string) bool) bool {
+	return w.Disabled == "" && (len(w.Events) == 0 || slices.Contains(w.Events, EventRollout)) && len(w.Conversations) == 0 &&
+		(len(w.Agents) == 0 || w.names(e.AgentID, named))
+}
+
 // names reports whether the webhook names an agent.
 func (w *Webhook) names(id AgentID, named func(id AgentID, ref string) bool) bool {
 	return id != "" && (slices.Contains(w.Agents, string(id)) || slices.ContainsFunc(w.Agents, func(ref string) bool { return named(id, ref) }))
@@ -63,6 +70,7 @@ type WebhookDelivery struct {
 	ConversationID ConversationID   `json:"conversation_id"` // with Seq: where the record is
 	Seq            int64            `json:"seq"`
 	N              int64            `json:"n"`
+	Body           json.RawMessage  `json:"body,omitempty"` // what is told, when it is in no record
 	State          WebhookState     `json:"state"`
 	CreatedAt      time.Time        `json:"created_at"`
 	Due            time.Time        `json:"due,omitzero"` // when it is tried next

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/caxton/caxton"
 )
@@ -9,6 +10,7 @@ import (
 // Names of events that are not kinds of records.
 const (
 	EventDelta    = "delta"    // a Delta: text of a model on its way
+	EventRollout  = "rollout"  // a RolloutEvent: a new version began to take over, came to a stage, or it ended
 	EventAccepted = "accepted" // a Receipt: the message that was sent with the stream
 	EventReply    = "reply"    // a Receipt: the message was answered, or handled without an answer
 	EventEnd      = "end"      // a StreamEnd: why the server ends the stream
@@ -45,6 +47,32 @@ type Delta struct {
 	Restart        bool   `json:"restart,omitempty" doc:"all earlier text of the step is void: another model answers"`
 }
 
+// A RolloutEvent is a step of a rollout. It is in no log: GET /api/v1/rollouts tells how all stand.
+type RolloutEvent struct {
+	Step        string    `json:"step" enum:"began,stage,ended"`
+	At          time.Time `json:"at"`
+	AgentID     string    `json:"agent_id"`
+	Agent       string    `json:"agent"`
+	Strategy    string    `json:"strategy"`
+	State       string    `json:"state" doc:"as of the rollout"`
+	FromVersion int       `json:"from_version"`
+	ToVersion   int       `json:"to_version"`
+	Stage       int       `json:"stage" doc:"from 1; 0 while the version is being warmed"`
+	Stages      int       `json:"stages" doc:"how many there are"`
+	Percent     int       `json:"percent" doc:"of the conversations that the new version has, or as a shadow sees"`
+	Reason      string    `json:"reason,omitempty" doc:"why it ended"`
+	Author      string    `json:"author,omitempty"`
+}
+
+// RolloutEventFrom returns a step of a rollout as it is told.
+func RolloutEventFrom(e *caxton.RolloutEvent) RolloutEvent {
+	ro := &e.Rollout
+	return RolloutEvent{
+		Step: e.Step, At: e.At.UTC(), AgentID: string(e.AgentID), Agent: e.Agent, Strategy: string(ro.Strategy), State: string(ro.State),
+		FromVersion: ro.From, ToVersion: ro.To, Stage: ro.Stage, Stages: len(ro.Stages), Percent: ro.Percent(), Reason: ro.Reason, Author: ro.Author,
+	}
+}
+
 // A StreamEnd tells why the server ends a stream. Every stream of records can be resumed.
 type StreamEnd struct {
 	Code    string `json:"code" example:"server_stopping"`
@@ -63,6 +91,9 @@ func (e *Event) Record() (EventRecord, error) { return decodeEvent[EventRecord](
 
 // Delta returns the piece of text that an event "delta" brings.
 func (e *Event) Delta() (Delta, error) { return decodeEvent[Delta](e) }
+
+// Rollout returns the step that an event "rollout" tells of.
+func (e *Event) Rollout() (RolloutEvent, error) { return decodeEvent[RolloutEvent](e) }
 
 // Receipt returns what an event "accepted" or "reply" tells.
 func (e *Event) Receipt() (Receipt, error) { return decodeEvent[Receipt](e) }

@@ -12,7 +12,7 @@ import (
 type NewWebhook struct {
 	URL           string   `json:"url" minLength:"1" maxLength:"2000" example:"https://example.com/hook"`
 	Secrets       []string `json:"secrets,omitempty" maxItems:"5" doc:"requests are signed with each; whsec_ and base64, or any text of 16 bytes and more; one is made when there is none"`
-	Events        []string `json:"events,omitempty" maxItems:"50" doc:"kinds of records; all when absent" example:"[\"settled\"]"`
+	Events        []string `json:"events,omitempty" maxItems:"50" doc:"kinds of records, or rollout; all when absent" example:"[\"settled\"]"`
 	Agents        []string `json:"agents,omitempty" maxItems:"100" doc:"only what these agents do or are sent"`
 	Conversations []string `json:"conversations,omitempty" maxItems:"100" doc:"only these"`
 }

@@ -16,7 +16,7 @@ func TestWebhookEvents(t *testing.T) {
 	}
 	_, table, _ := strings.Cut(string(text), "| event | when |")
 	table, _, _ = strings.Cut(table, "\n\n")
-	for _, k := range caxton.RecordKinds() {
+	for _, k := range append(caxton.RecordKinds(), caxton.EventRollout) {
 		if !strings.Contains(table, "`"+string(k)+"`") {
 			t.Errorf("webhooks.md does not tell of %s", k)
 		}

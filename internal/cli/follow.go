@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -43,11 +44,20 @@ func (f *followFlags) follow(ctx context.Context, env *Env, all bool, run func(e
 		if e.Name == api.EventDelta {
 			return w.delta(e)
 		}
-		r, err := e.Record()
-		if err != nil {
+		if err := w.end(); err != nil {
 			return err
 		}
-		if err := w.end(); err != nil {
+		if e.Name == api.EventRollout {
+			if err := env.printRolloutEvent(e); err != nil {
+				return err
+			}
+			if left--; left == 0 {
+				return enough{errors.New("enough")}
+			}
+			return nil
+		}
+		r, err := e.Record()
+		if err != nil {
 			return err
 		}
 		if err := env.PrintNext(event{e.Name, e.ID, r}, func(p *printer) {
@@ -69,6 +79,27 @@ func (f *followFlags) follow(ctx context.Context, env *Env, all bool, run func(e
 		return w.end()
 	}
 	return err
+}
+
+// printRolloutEvent prints a step of a rollout.
+func (e *Env) printRolloutEvent(ev api.Event) error {
+	ro, err := ev.Rollout()
+	if err != nil {
+		return err
+	}
+	return e.PrintNext(event{ev.Name, ev.ID, ro}, func(p *printer) {
+		what := fmt.Sprintf("%s %s, version %d to %d", ro.Strategy, ro.Step, ro.FromVersion, ro.ToVersion)
+		switch ro.Step {
+		case caxton.RolloutStep:
+			what += fmt.Sprintf(", stage %d of %d, %d%%", ro.Stage, ro.Stages, ro.Percent)
+		case caxton.RolloutEnded:
+			what += ": " + ro.State
+			if ro.Reason != "" {
+				what += " (" + ro.Reason + ")"
+			}
+		}
+		p.line("%s  %s  %-15s  %s", ro.At.Local().Format("15:04:05.000"), ro.Agent, ev.Name, what)
+	})
 }
 
 func newConversationsFollow(env *Env) *cobra.Command {
@@ -107,7 +138,7 @@ func newEventsFollow(env *Env) *cobra.Command {
 	f.register(c)
 	c.Flags().StringVar(&filter.Agent, "agent", "", "only what this `agent` does or is sent")
 	c.Flags().StringVar(&filter.Conversation, "conversation", "", "only this `conversation`")
-	c.Flags().StringSliceVar(&filter.Kinds, "kind", nil, "only records of these `kinds`, such as message,settled")
+	c.Flags().StringSliceVar(&filter.Kinds, "kind", nil, "only records of these `kinds`, such as message,settled; and rollout")
 	return c
 }
 

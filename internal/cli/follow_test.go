@@ -200,3 +200,33 @@ func TestNobodyIsAsked(t *testing.T) {
 		t.Errorf("remove without a terminal: exit code %d, %q; want 2 and a hint at --yes", code, stderr)
 	}
 }
+
+// TestFollowRollouts prints the steps of a rollout beside records.
+func TestFollowRollouts(t *testing.T) {
+	t.Parallel()
+	steps := []string{
+		`{"step":"began","at":"2026-01-02T03:04:05Z","agent_id":"a1","agent":"helper","strategy":"canary","state":"preparing","from_version":1,"to_version":2,"stage":0,"stages":3,"percent":0}`,
+		`{"step":"stage","at":"2026-01-02T03:04:05Z","agent_id":"a1","agent":"helper","strategy":"canary","state":"running","from_version":1,"to_version":2,"stage":1,"stages":3,"percent":5}`,
+		`{"step":"ended","at":"2026-01-02T03:04:05Z","agent_id":"a1","agent":"helper","strategy":"canary","state":"rolled_back","from_version":1,"to_version":2,"stage":1,"stages":3,"percent":0,"reason":"p99"}`,
+	}
+	events := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, s := range steps {
+			_, _ = io.WriteString(w, "id: 7.8\nevent: rollout\ndata: "+s+"\n\n")
+		}
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+	code, out, stderr := run(t.Context(), t, nil, "events", "follow", "--kind", "rollout", "--count", "3", "--server", server(t, events))
+	for _, want := range []string{
+		"helper  rollout          canary began, version 1 to 2\n", "canary stage, version 1 to 2, stage 1 of 3, 5%\n", "canary ended, version 1 to 2: rolled_back (p99)\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("exit code %d, output %q, %q; want %q", code, out, stderr, want)
+		}
+	}
+	code, out, _ = run(t.Context(), t, nil, "events", "follow", "--count", "1", "-o", "json", "--server", server(t, events))
+	if want := `{"event":"rollout","id":"7.8","data":{"step":"began"`; code != 0 || !strings.HasPrefix(out, want) {
+		t.Errorf("exit code %d, output %q, want %q", code, out, want)
+	}
+}

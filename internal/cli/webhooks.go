@@ -82,7 +82,7 @@ func newWebhooksCreate(env *Env) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringSliceVar(&n.Events, "event", nil, "only this `kind` of records, as settled; more than once for several (default: all)")
+	f.StringSliceVar(&n.Events, "event", nil, "only this `kind` of events, as settled or rollout; more than once for several (default: all)")
 	f.StringArrayVar(&n.Agents, "agent", nil, "only what this `agent` does or is sent; more than once for several")
 	f.StringArrayVar(&n.Conversations, "conversation", nil, "only this `conversation`; more than once for several")
 	f.StringArrayVar(&files, "secret-file", nil, "`file` that holds a secret of your own; twice while it is changed: each signs")

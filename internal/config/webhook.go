@@ -41,7 +41,7 @@ func (w *Webhook) Webhook(dir string) (caxton.Webhook, error) {
 		}
 	}
 	for _, e := range w.Events {
-		k, err := caxton.ParseRecordKind(e)
+		k, err := caxton.ParseEventKind(e)
 		if err != nil {
 			return out, err
 		}

@@ -14,10 +14,13 @@ import (
 	"github.com/caxton/caxton"
 )
 
-// An Event is a committed record, or a piece of a model's answer that is being written.
+// An Event is a committed record, a piece of a model's answer that is being written, or a step
+// of a rollout, which is in no conversation and in no log. All are shared by all listeners: not
+// to be changed.
 type Event struct {
-	Record *caxton.Record // shared by all listeners: not to be changed
-	Delta  *Delta
+	Record  *caxton.Record
+	Delta   *Delta
+	Rollout *caxton.RolloutEvent
 }
 
 // A Delta is a piece of text on its way. It is in no log: the answer, once complete, is.

@@ -36,7 +36,8 @@ func (s *Server) eventRoutes(a huma.API) {
 		"written; they are in no log: after a break the missing ones do not come again, the record model_called has the whole text. " +
 		"Its text replaces all deltas of the same message and step."
 	events := operation(http.MethodGet, "/events", "follow-events", "events", "Follow the whole server")
-	events.Description = how + " Without an ID the stream begins now."
+	events.Description = how + " Without an ID the stream begins now. Events named rollout tell that a new version of an agent began to take over, " +
+		"came to a stage, or that it ended; they are in no log: after a break the missing ones do not come again, GET /rollouts tells how all stand."
 	for _, op := range []*huma.Operation{&conv, &events} {
 		stream200(a, op)
 		s.streams[op.Method+" "+op.Path] = func(*http.Request) bool { return true }
@@ -115,7 +116,7 @@ func (s *Server) followConversation(ctx context.Context, in *conversationEventsI
 type eventsInput struct {
 	Resuming
 	Agent        string   `query:"agent" maxLength:"200" doc:"only what this agent does, or is sent"`
-	Kind         []string `query:"kind" maxItems:"50" doc:"only these kinds of records, separated by commas" example:"message,settled"`
+	Kind         []string `query:"kind" maxItems:"50" doc:"only these kinds of records, or rollout, separated by commas" example:"message,settled"`
 	Conversation string   `query:"conversation" maxLength:"128" doc:"only this conversation"`
 	Deltas       bool     `query:"deltas" doc:"also the text of models as it is written"`
 }
@@ -130,7 +131,7 @@ func (s *Server) followEvents(ctx context.Context, in *eventsInput) (*huma.Strea
 		t.agent = a.ID
 	}
 	for _, k := range in.Kind {
-		kind, err := caxton.ParseRecordKind(strings.TrimSpace(k))
+		kind, err := caxton.ParseEventKind(strings.TrimSpace(k))
 		if err != nil {
 			return nil, err
 		}
@@ -166,6 +167,7 @@ type tail interface {
 	pass(r *caxton.Record)                                        // moves the place behind r
 	wants(r *caxton.Record) bool
 	wantsDelta(d *event.Delta) bool
+	wantsRollout(e *caxton.RolloutEvent) bool
 }
 
 // An order is how a record lies to a place in the log.
@@ -211,9 +213,10 @@ func (t *conversationTail) next(r *caxton.Record) order {
 	return beyond
 }
 
-func (t *conversationTail) pass(r *caxton.Record)        { t.seq = r.Seq }
-func (t *conversationTail) wants(*caxton.Record) bool    { return true }
-func (t *conversationTail) wantsDelta(*event.Delta) bool { return true }
+func (t *conversationTail) pass(r *caxton.Record)                  { t.seq = r.Seq }
+func (t *conversationTail) wants(*caxton.Record) bool              { return true }
+func (t *conversationTail) wantsDelta(*event.Delta) bool           { return true }
+func (t *conversationTail) wantsRollout(*caxton.RolloutEvent) bool { return false }
 
 // A serverTail is a place in the log of the server, and what of it is wanted.
 type serverTail struct {
@@ -246,6 +249,10 @@ func (t *serverTail) wants(r *caxton.Record) bool {
 
 func (t *serverTail) wantsDelta(d *event.Delta) bool {
 	return (t.agent == "" || d.AgentID == t.agent) && (t.conv == "" || d.ConversationID == t.conv)
+}
+
+func (t *serverTail) wantsRollout(e *caxton.RolloutEvent) bool {
+	return (t.agent == "" || e.AgentID == t.agent) && t.conv == "" && (t.kinds == nil || t.kinds[caxton.EventRollout])
 }
 
 // tail returns an answer that follows t: with what the feed tells of a conversation, or of
@@ -324,6 +331,10 @@ func (f *follower) take(events []event.Event) (lost bool) {
 			return false // the next flush fails too
 		case e.Delta != nil:
 			f.delta(e.Delta)
+		case e.Rollout != nil:
+			if f.tail.wantsRollout(e.Rollout) {
+				f.st.event(api.EventRollout, f.tail.id(), api.RolloutEventFrom(e.Rollout))
+			}
 		case f.tail.next(e.Record) == following:
 			f.record(e.Record)
 		case f.tail.next(e.Record) == beyond:

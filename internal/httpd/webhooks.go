@@ -51,7 +51,7 @@ func (s *Server) createWebhook(ctx context.Context, in *struct{ Body api.NewWebh
 	b := &in.Body
 	w := caxton.Webhook{URL: b.URL, Secrets: b.Secrets}
 	for _, k := range b.Events {
-		kind, err := caxton.ParseRecordKind(k)
+		kind, err := caxton.ParseEventKind(k)
 		if err != nil {
 			return nil, err
 		}

@@ -174,6 +174,7 @@ type node struct {
 	dir      *agentdir.Dir
 	schedule *schedule.Scheduler
 	hooks    *webhook.Engine
+	steps    *event.Rollouts
 	shelf    *module.Store
 	modules  *modules
 	timers   *timers
@@ -264,6 +265,12 @@ func (n *node) build(ctx context.Context) (err error) {
 	if n.hooks, err = n.webhooks(feed); err != nil {
 		return n.abandon(err)
 	}
+	n.steps = event.NewRollouts(func(e caxton.RolloutEvent, news bool) {
+		if news {
+			feed.PublishRollout(&e)
+		}
+		n.hooks.Rollout(e)
+	})
 	n.http = httpd.New(httpd.Deps{
 		Router: n.router, Registry: n.registry, Deployer: n.deployer, AgentDir: n.dir, Supervisor: n.agents, Logs: logs{n.db, n.journal},
 		Tools: tools, MCP: n.mcp, Previewer: handlers, Conversations: n.router, Blobs: n.journal, Drafts: n.deployer,
@@ -460,6 +467,7 @@ func (n *node) stages(started time.Time, info *Info) []stage {
 			return nil
 		}},
 		{"rollouts", func(ctx context.Context) error {
+			n.registry.Observe(n.steps)
 			n.registry.Observe(n.deployer)
 			return n.deployer.Run(ctx)
 		}, nil},

@@ -2,10 +2,14 @@ package node_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -532,4 +536,90 @@ func versionIn(body []byte) int {
 		return 0
 	}
 	return n
+}
+
+// TestRolloutEvents holds that streams and webhooks are told of each step of a rollout.
+func TestRolloutEvents(t *testing.T) {
+	told := make(chan string, 20)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var p struct {
+			Type string
+			Data api.RolloutEvent
+		}
+		if err := json.NewDecoder(r.Body).Decode(&p); err == nil && p.Type == "rollout" {
+			told <- fmt.Sprint(p.Data.Step, " ", p.Data.Percent, " ", p.Data.State, " ", p.Data.Reason)
+		}
+	}))
+	defer receiver.Close()
+	dir := t.TempDir()
+	put(t, dir, map[string]string{
+		"script.yaml": versionsScript,
+		"caxton.yaml": "messaging:\n  webhook_allowed_hosts: [127.0.0.1]\n  webhooks:\n    - {url: " + receiver.URL + ", secret: a secret that is long enough, events: [rollout], agents: [teller]}\n",
+	})
+	c, _, stop := run(t, dir, "llm.provider", "scripted", "llm.file", filepath.Join(dir, "script.yaml"))
+	if _, err := c.Deploy(t.Context(), api.Deploy{Text: versioned("one")}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	streamed := make(chan string, 20)
+	var wg sync.WaitGroup
+	var heard [4]atomic.Bool
+	for i, f := range []api.EventFilter{{}, {Kinds: []string{"rollout", "settled"}, Agent: "teller"}, {Kinds: []string{"settled"}}, {Conversation: "c"}} {
+		wg.Go(func() {
+			_ = c.FollowEvents(ctx, f, func(e api.Event) error {
+				if e.Name == "rollout" {
+					ro, err := e.Rollout()
+					if err != nil {
+						return err
+					}
+					streamed <- fmt.Sprint(ro.Step, " ", ro.Percent, " ", ro.State, " ", ro.Reason)
+				}
+				heard[i].Store(true)
+				return nil
+			})
+		})
+	}
+	for deadline := time.Now().Add(20 * time.Second); !heard[0].Load() || !heard[1].Load() || !heard[2].Load() || !heard[3].Load(); {
+		if _, err := c.Send(t.Context(), api.Message{ConversationID: "c", Receiver: "teller", Text: "x"}, 10*time.Second); err != nil || time.Now().After(deadline) {
+			t.Fatal("the streams do not open", err)
+		}
+	}
+	if _, err := c.Deploy(t.Context(), api.Deploy{Text: versioned("two"), Rollout: api.RolloutPlan{Strategy: "canary", CanaryStages: "10:1h,50:1h"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Promote(t.Context(), "teller", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Abort(t.Context(), "teller", "seen enough"); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"began 0 preparing ", "ended 0 aborted seen enough", "stage 10 running ", "stage 50 running "}
+	collect := func(from chan string, n int) []string {
+		t.Helper()
+		var all []string
+		for range n {
+			select {
+			case s := <-from:
+				all = append(all, s)
+			case <-time.After(20 * time.Second):
+				t.Fatalf("only %q was told", all)
+			}
+		}
+		slices.Sort(all) // a webhook has several requests at once
+		return all
+	}
+	if got := collect(told, 4); !slices.Equal(got, want) {
+		t.Errorf("the webhook was told %q, want %q", got, want)
+	}
+	if got := slices.Compact(collect(streamed, 8)); !slices.Equal(got, want) {
+		t.Errorf("the streams told %q, want %q", got, want)
+	}
+	cancel()
+	wg.Wait()
+	if len(streamed) > 0 {
+		t.Errorf("a stream of something else told of %s", <-streamed)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
 }

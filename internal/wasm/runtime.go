@@ -37,7 +37,7 @@ type Config struct {
 	// Calls begins the tool calls of a turn, after what has to be approved first; nil when no
 	// module may call tools. With an error it may return the Calls that know whether that is a
 	// refusal. node makes it of prompt.Handlers.Calls.
-	Calls  func(ctx context.Context, turn caxton.Turn) (Calls, error)
+	Calls func(ctx context.Context, turn caxton.Turn) (Calls, error)
 	// Rehearse begins the calls of a turn that counts for nothing; past is what the turn that
 	// does left in the log. nil when no module may call tools. node makes it of
 	// prompt.Handlers.Rehearse.

@@ -22,6 +22,10 @@ func (e *Engine) collect(ctx context.Context) {
 	for {
 		if len(e.active()) > 0 {
 			e.follow(ctx)
+		} else {
+			e.mu.Lock()
+			e.rollouts = nil // nobody wants to know
+			e.mu.Unlock()
 		}
 		select {
 		case <-ctx.Done():
@@ -42,6 +46,10 @@ func (e *Engine) follow(ctx context.Context) {
 	retry.Stop()
 	defer retry.Stop()
 	for lost := true; len(e.active()) > 0; {
+		if err := e.queueRollouts(ctx); err != nil && ctx.Err() == nil {
+			e.cfg.Logger.ErrorContext(ctx, "webhook deliveries of rollouts not queued", "error", err)
+			retry.Reset(again)
+		}
 		for lost && ctx.Err() == nil {
 			rs, err := e.log.RecordsSince(ctx, n, page)
 			if err == nil {

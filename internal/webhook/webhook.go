@@ -82,6 +82,8 @@ type Engine struct {
 	mu    sync.Mutex // guards all below
 	hooks map[string]*hook
 	seen  int64 // position up to which the collector has looked at records
+
+	rollouts []caxton.RolloutEvent // steps that are to be queued
 }
 
 // A hook is a webhook at work.
