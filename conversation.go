@@ -328,9 +328,9 @@ type ModuleTurn struct {
 
 // A StateRead is what a turn found under a key of its state.
 type StateRead struct {
-	Key   string
-	Value []byte
-	Found bool
+	Key   string `json:"key"`
+	Value []byte `json:"value,omitempty"`
+	Found bool   `json:"found,omitempty"`
 }
 
 // A Delivery is a message on its way to one agent, or to the outside when the message's

@@ -10,7 +10,7 @@ import (
 type Webhook struct {
 	ID            string           `json:"id"`
 	URL           string           `json:"url"`
-	Secrets       []string         `json:"secrets"` // requests are signed with each: more than one while they are changed
+	Secrets       []string         `json:"secrets"`          // requests are signed with each: more than one while they are changed
 	Events        []RecordKind     `json:"events,omitempty"` // and EventRollout
 	Agents        []string         `json:"agents,omitempty"` // IDs or names
 	Conversations []ConversationID `json:"conversations,omitempty"`

@@ -313,6 +313,24 @@ func (m *modules) handler(ctx context.Context, v caxton.AgentVersion) (agent.Han
 	return a, nil
 }
 
+// A moduleReplayer replays turns of a version.
+type moduleReplayer struct{ *wasm.Agent }
+
+// Replay runs a turn again.
+func (r moduleReplayer) Replay(ctx context.Context, turn caxton.Turn, calls *prompt.Calls) ([]caxton.Message, caxton.ModuleTurn, error) {
+	return r.Agent.Replay(ctx, turn, calls)
+}
+
+// replayer returns what replays turns of a version.
+func (m *modules) replayer(ctx context.Context, v caxton.AgentVersion) (prompt.ModuleReplayer, error) {
+	h, err := m.handler(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	a, _ := h.(*wasm.Agent) // it makes no other
+	return moduleReplayer{a}, nil
+}
+
 // Run releases idle instances until ctx ends, and then closes what is left, in the time that
 // an instance has to end. The agents have ended before.
 func (m *modules) Run(ctx context.Context) error {

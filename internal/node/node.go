@@ -235,6 +235,9 @@ func (n *node) build(ctx context.Context) (err error) {
 	}
 	n.reg.MustRegister(n.catalog)
 	handlers := prompt.New(n.catalog, tools, n.journal, prompt.Config{
+		Module: func(ctx context.Context, v caxton.AgentVersion) (prompt.ModuleReplayer, error) {
+			return n.modules.replayer(ctx, v)
+		},
 		ModelTimeout: c.LLM.Timeout.Std(), MaxTokens: c.LLM.MaxTokens, Temperature: c.LLM.Temperature,
 		ApproveTools: c.Tools.Approval.Tools, Approval: c.Tools.Approval.Policy(), Budgets: c.Agents.Budget.Caps(), Prices: c.LLM.PriceTable(),
 		Feed: feed, Memory: recollection{n.memory}, Logger: n.log.Logger, Registerer: n.reg,

@@ -75,6 +75,9 @@ type Config struct {
 	Feed         Feed                    // nil for nobody
 	Memory       Memory                  // nil: no agent remembers
 
+	// Module returns what replays turns of a version that is a module; nil: they are not replayed.
+	Module func(ctx context.Context, v caxton.AgentVersion) (ModuleReplayer, error)
+
 	Logger     *slog.Logger          // discards
 	Registerer prometheus.Registerer // a registry of its own
 	Now        func() time.Time      // time.Now

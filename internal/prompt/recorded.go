@@ -34,6 +34,8 @@ type stretch struct {
 	end    caxton.RecordKind
 	last   caxton.SettledBody // when it ends with settled
 	cancel context.CancelFunc
+	state  string // a hash of what a module read of its state
+	unlike string // why a difference of a module says nothing, or ""
 
 	mu       sync.Mutex // guards all below
 	expected []logged
@@ -101,6 +103,9 @@ func (s *stretch) now() time.Time {
 		if e := &s.expected[i]; e.made == nil && !e.given() {
 			return e.rec.At
 		}
+	}
+	if m := s.last.Module; m != nil && !m.Clock.IsZero() {
+		return m.Clock
 	}
 	if n := len(s.expected); n > 0 {
 		return s.expected[n-1].rec.At

@@ -98,10 +98,6 @@ func (h *Handlers) replayMessage(ctx context.Context, versions Versions, r caxto
 		return v, nil //nolint:nilerr // it is told
 	}
 	v.Agent = agent.Slug
-	if agent.Type == caxton.WASMAgent {
-		v.Skipped = "the agent is a module"
-		return v, nil
-	}
 	version, err := versions.Version(ctx, r.AgentID, v.Version)
 	if caxton.KindOf(err) == caxton.NotFound {
 		v.Skipped = fmt.Sprintf("version %d of the agent is not kept any more", v.Version)
@@ -109,6 +105,11 @@ func (h *Handlers) replayMessage(ctx context.Context, versions Versions, r caxto
 	}
 	if err != nil {
 		return v, err
+	}
+	if version.Definition.IsModule() {
+		if v.Skipped = h.unreplayable(&version); v.Skipped != "" {
+			return v, nil
+		}
 	}
 	return h.replay(ctx, version, caxton.Turn{Message: caxton.Message(b.Message), Agent: agent, Version: version}, records, made)
 }
@@ -135,9 +136,23 @@ func (h *Handlers) replay(ctx context.Context, version caxton.AgentVersion, turn
 		v.Hash, v.ReplayHash = r.hashes()
 		return v, nil
 	}
-	for start, attempt := 0, 1; start < len(r.turn) && r.diff == nil; {
+	if version.Definition.IsModule() {
+		if r.module, err = h.cfg.Module(ctx, version); err != nil {
+			v.Skipped = "its module cannot be run: " + public(err)
+			v.Hash, v.ReplayHash = r.hashes()
+			return v, nil
+		}
+		defer r.closeModule(ctx)
+	}
+	for start, attempt := 0, 1; start < len(r.turn) && r.diff == nil && r.unlike == ""; {
 		start, attempt = r.attempt(ctx, start, attempt)
 		v.Attempts++
+	}
+	if r.unlike != "" {
+		r.forget()
+		v.Skipped, v.Attempts = r.unlike, 0
+		v.Hash, v.ReplayHash = r.hashes()
+		return v, nil
 	}
 	v.Difference = r.diff
 	for i := range r.turn {
@@ -162,6 +177,9 @@ type replayer struct {
 	kin     kinship
 	turn    []logged // records of the turn, in order
 	diff    *caxton.Difference
+
+	module ModuleReplayer // of a version that is one
+	unlike string         // why the module's turn cannot be compared, or ""
 }
 
 // A logged record is one of the turn, and what the replay made in its place.
@@ -275,6 +293,7 @@ func (r *replayer) keep(s *stretch) {
 		r.turn[s.start+i].missing = s.expected[i].made == nil && !s.expected[i].given()
 	}
 	r.diff = cmp.Or(r.diff, s.diff)
+	r.unlike = cmp.Or(r.unlike, s.unlike)
 }
 
 // ends returns where the attempt that begins at start may end, the likeliest first.
@@ -335,12 +354,15 @@ func (r *replayer) run(ctx context.Context, start, end, number int) *stretch {
 	turn.Message.ConversationID = r.kin.conversation(turn.Message.ConversationID, seq)
 	ctx, s.cancel = context.WithCancel(ctx)
 	defer s.cancel()
-	agent, err := s.agent(r.version)
 	var outputs []caxton.Message
-	if err == nil {
-		outputs, err = handle(ctx, agent, turn)
+	var err error
+	if r.module != nil {
+		outputs, err = s.module(ctx, turn)
+	} else {
+		outputs, err = s.prompt(ctx, turn)
 	}
 	s.finish(&turn.Message, outputs, err)
+	s.judge()
 	return s
 }
 
@@ -355,16 +377,20 @@ func handle(ctx context.Context, a *Agent, turn caxton.Turn) (outputs []caxton.M
 	return a.Handle(ctx, turn)
 }
 
-// agent returns a handler of the version over the stretch: its model, tools, log and clock
-// are what is recorded.
-func (s *stretch) agent(v caxton.AgentVersion) (*Agent, error) {
+// handlers returns handlers over the stretch: their model, tools, log and clock are what is
+// recorded.
+func (s *stretch) handlers() *Handlers {
 	cfg := s.r.h.cfg
 	cfg.Feed, cfg.Logger, cfg.Now, cfg.Memory = nil, slog.New(slog.DiscardHandler), s.now, recordedMemory{s}
-	h := &Handlers{models: recordedModels{s}, tools: s.r.h.tools, log: s, cfg: cfg, metrics: newMetrics(prometheus.NewRegistry())}
-	a, err := h.Handler(v)
+	return &Handlers{models: recordedModels{s}, tools: s.r.h.tools, log: s, cfg: cfg, metrics: newMetrics(prometheus.NewRegistry())}
+}
+
+// prompt runs the turn of a config agent.
+func (s *stretch) prompt(ctx context.Context, turn caxton.Turn) ([]caxton.Message, error) {
+	a, err := s.handlers().Handler(s.r.version)
 	if err != nil {
 		return nil, err
 	}
 	a.tools = recordedTools{a.tools, s}
-	return a, nil
+	return handle(ctx, a, turn)
 }

@@ -328,37 +328,60 @@ func broken(err error) bool {
 	return err != nil && !ok
 }
 
+// A keptTurn is what is kept with the changes of a turn: what it said, for a turn that is
+// repeated because the process died, and what it found in its state, for a replay.
+type keptTurn struct {
+	Outputs []caxton.LoggedMessage `json:"outputs"`
+	Reads   []caxton.StateRead     `json:"reads,omitempty"`
+}
+
 // committed returns what a turn said that has changed the state already.
 func (a *Agent) committed(ctx context.Context, m *caxton.Message) ([]caxton.Message, bool, error) {
 	if a.rt.cfg.State == nil || !a.grants.has(StateKeys) {
 		return nil, false, nil
 	}
-	data, ok, err := a.rt.cfg.State.Committed(ctx, a.id, m.ID)
+	c, ok, err := a.kept(ctx, m)
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	var logged []caxton.LoggedMessage
-	if err := json.Unmarshal(data, &logged); err != nil {
-		return nil, false, caxton.Errorf(caxton.Internal, "wasm_state", "what the module said is not readable").WithCause(err)
-	}
-	out := make([]caxton.Message, len(logged))
-	for i := range logged {
-		out[i] = caxton.Message(logged[i])
+	out := make([]caxton.Message, len(c.Outputs))
+	for i := range c.Outputs {
+		out[i] = caxton.Message(c.Outputs[i])
 	}
 	return out, true, nil
 }
 
-// commit stores what the turn changed of the state, together with what it said: a turn that
-// is repeated because the process died finds both.
+// kept returns what is kept of a turn that has changed the state.
+func (a *Agent) kept(ctx context.Context, m *caxton.Message) (c keptTurn, ok bool, err error) {
+	data, ok, err := a.rt.cfg.State.Committed(ctx, a.id, m.ID)
+	if err != nil || !ok {
+		return c, false, err
+	}
+	if len(data) > 0 && data[0] == '[' { // of an earlier version of the server
+		err = json.Unmarshal(data, &c.Outputs)
+	} else {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil {
+		return c, false, caxton.Errorf(caxton.Internal, "wasm_state", "what the module said is not readable").WithCause(err)
+	}
+	return c, true, nil
+}
+
+// commit stores what the turn changed of the state, together with what it said and saw: a turn
+// that is repeated because the process died finds both.
 func (a *Agent) commit(ctx context.Context, t *turn, out []caxton.Message) error {
 	if len(t.state) == 0 {
 		return nil
 	}
-	logged := make([]caxton.LoggedMessage, len(out))
+	c := keptTurn{Outputs: make([]caxton.LoggedMessage, len(out))}
 	for i := range out {
-		logged[i] = caxton.LoggedMessage(out[i])
+		c.Outputs[i] = caxton.LoggedMessage(out[i])
 	}
-	data, err := json.Marshal(logged)
+	if t.reads.size <= replayReads {
+		c.Reads = t.reads.all
+	}
+	data, err := json.Marshal(c)
 	if err != nil {
 		return caxton.Errorf(caxton.Internal, "wasm_state", "what the module said cannot be stored").WithCause(err)
 	}

@@ -33,12 +33,9 @@ func (a *Agent) Shadow(ctx context.Context, turn caxton.Turn, past []caxton.Reco
 		from = ro.From
 	}
 	t := a.newTurn(ctx, &turn.Message, nil, s)
-	t.rehearses, t.version, t.random = true, from, a.randomOf(&turn.Message, from)
+	t.rehearses, t.lenient, t.version, t.random = true, true, from, a.randomOf(&turn.Message, from)
 	if turn.Module != nil {
-		t.found = make(map[string]caxton.StateRead, len(turn.Module.Reads))
-		for _, r := range turn.Module.Reads {
-			t.found[r.Key] = r
-		}
+		t.finds(turn.Module.Reads)
 	}
 	if a.migrates() && from != a.number && a.rt.cfg.State != nil {
 		if t.state, err = a.overlay(ctx, t, from); err != nil {
@@ -61,6 +58,43 @@ func (a *Agent) Shadow(ctx context.Context, turn caxton.Turn, past []caxton.Reco
 	}
 	out.Outputs = outputs
 	return out, err
+}
+
+// Replay runs a turn again that was handled before, as far as what it saw can be had: calls
+// gives what its calls gave and the time, random numbers follow from the message, and its state
+// is as it found it, where that was kept with its changes, else as it is now. It runs in an
+// instance of its own and changes nothing. seen tells what it saw: when that is not what the
+// turn saw, it cannot be compared.
+func (a *Agent) Replay(ctx context.Context, turn caxton.Turn, calls Calls) (out []caxton.Message, seen caxton.ModuleTurn, err error) {
+	s, err := a.begun(ctx)
+	if err != nil {
+		return nil, seen, err
+	}
+	defer a.ended(ctx, s)
+	m := &turn.Message
+	t := a.newTurn(ctx, m, calls, s)
+	t.rehearses = true
+	if a.rt.cfg.State != nil && a.grants.has(StateKeys) {
+		c, _, err := a.kept(ctx, m)
+		if err != nil {
+			return nil, seen, err
+		}
+		t.finds(c.Reads)
+	}
+	out, err = a.answer(ctx, t)
+	t.tell(&seen)
+	if err != nil {
+		out, err = refused(m, calls, err)
+	}
+	return out, seen, err
+}
+
+// finds has the turn find these values in its state.
+func (t *turn) finds(reads []caxton.StateRead) {
+	t.found = make(map[string]caxton.StateRead, len(reads))
+	for _, r := range reads {
+		t.found[r.Key] = r
+	}
 }
 
 // overlay returns what the module changes when it brings the state that t finds over.

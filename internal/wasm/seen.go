@@ -11,13 +11,17 @@ import (
 // reads are what a turn found in its state.
 type reads struct {
 	sums map[string][sha256.Size]byte // by key: what it found there first
-	keep bool                         // the values too
+	keep bool                         // all the values, and not only the few that a replay may want
 	size int
 	all  []caxton.StateRead
 }
 
-// keptReads bounds the values of one turn that are kept for a shadow.
-const keptReads = 1 << 20
+// keptReads bounds the values of one turn that are kept for its shadow, and replayReads those
+// that are kept with its changes.
+const (
+	keptReads   = 1 << 20
+	replayReads = 4 << 10
+)
 
 // note notes what is found under a key.
 func (r *reads) note(key string, value []byte, found bool) {
@@ -32,7 +36,7 @@ func (r *reads) note(key string, value []byte, found bool) {
 		state = 1
 	}
 	r.sums[key] = sha256.Sum256(append([]byte{state}, value...))
-	if r.size += len(key) + len(value); r.keep && r.size <= keptReads {
+	if r.size += len(key) + len(value); r.size <= replayReads || r.keep && r.size <= keptReads {
 		r.all = append(r.all, caxton.StateRead{Key: key, Value: value, Found: found})
 	}
 }
