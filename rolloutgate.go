@@ -143,7 +143,7 @@ type VersionCounts struct {
 	InFlight int
 	P50, P99 time.Duration // of the newest turns; 0 before the first
 
-	AllHandled int64 // since the rollout began, or since the server started
+	AllHandled int64 // since the rollout began
 	AllFailed  int64
 }
 
@@ -195,6 +195,23 @@ func (g *RolloutGate) Breached(from, to *VersionCounts, least int) string {
 		why += fmt.Sprintf(", of version %d it is %.3g%s", from.Version, was, unit)
 	}
 	return why
+}
+
+// A RolloutTally is how the versions of a rollout have fared so far, as it is kept over a restart.
+type RolloutTally struct {
+	To       int               `json:"to"`
+	Stage    int               `json:"stage"`
+	Versions []VersionCounts   `json:"versions,omitempty"`
+	Recent   [][]time.Duration `json:"recent,omitempty"` // of each version, the times of its newest turns
+	Shadow   ShadowCounts      `json:"shadow,omitzero"`  // without those that differed
+}
+
+// Turns returns how many turns were counted.
+func (t *RolloutTally) Turns() (n int64) {
+	for i := range t.Versions {
+		n += t.Versions[i].AllHandled + t.Versions[i].AllFailed
+	}
+	return n
 }
 
 // ShadowCounts tell how the answers of a shadow compare with those that were given.

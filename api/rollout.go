@@ -101,8 +101,8 @@ type RolloutStage struct {
 	Duration string `json:"duration,omitempty" example:"5m0s"`
 }
 
-// RolloutCounts are how one version fares. The counts begin with the rollout, or with the
-// start of the server when that is later.
+// RolloutCounts are how one version fares since the rollout began. A server that dies may lose the
+// last seconds.
 type RolloutCounts struct {
 	Version      int     `json:"version"`
 	Messages     int64   `json:"messages"`

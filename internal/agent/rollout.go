@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -97,6 +98,74 @@ func (s *Supervisor) Counts(id caxton.AgentID) (from, to caxton.VersionCounts) {
 		from, to = r.tallies.counts(ro.From), r.tallies.counts(ro.To)
 	}
 	return from, to
+}
+
+// Tally returns how the versions of the agent's rollout fare here, to be kept.
+func (s *Supervisor) Tally(id caxton.AgentID) caxton.RolloutTally {
+	r, err := s.runner(id)
+	if err != nil {
+		return caxton.RolloutTally{}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := caxton.RolloutTally{To: r.tallies.to, Stage: r.tallies.stage, Shadow: r.tallies.shadow}
+	t.Shadow.Different = nil
+	for _, n := range slices.Sorted(maps.Keys(r.tallies.versions)) {
+		c := r.tallies.versions[n].VersionCounts
+		c.Version = n
+		t.Versions = append(t.Versions, c)
+		t.Recent = append(t.Recent, r.tallies.versions[n].recent.values())
+	}
+	return t
+}
+
+// Restore adds what was counted of the agent's rollout before the server was started to what
+// was counted since.
+func (s *Supervisor) Restore(id caxton.AgentID, t caxton.RolloutTally) {
+	r, err := s.runner(id)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ro := r.agent.Rollout; ro.Open() && ro.To == t.To && r.tallies.to == t.To {
+		r.tallies.restore(ro, &t)
+	}
+}
+
+// restore adds what was counted before.
+func (t *tallies) restore(ro *caxton.Rollout, old *caxton.RolloutTally) {
+	for i := range old.Versions {
+		o := &old.Versions[i]
+		v := t.of(ro, o.Version)
+		if v == nil {
+			continue
+		}
+		if v.AllHandled+v.AllFailed == 0 {
+			v.Streak = o.Streak
+		}
+		v.AllHandled += o.AllHandled
+		v.AllFailed += o.AllFailed
+		if old.Stage != t.stage {
+			continue
+		}
+		v.Handled += o.Handled
+		v.Failed += o.Failed
+		if i < len(old.Recent) {
+			since := v.recent.values()
+			v.recent = ring{}
+			for _, d := range slices.Concat(old.Recent[i], since) {
+				v.recent.add(d)
+			}
+		}
+	}
+	n, o := &t.shadow, &old.Shadow
+	n.Compared += o.Compared
+	n.Same += o.Same
+	n.Answers += o.Answers
+	n.Calls += o.Calls
+	n.Failed += o.Failed
+	n.Dropped += o.Dropped
 }
 
 // tallies count how the versions of a rollout fare. The runner's mutex guards them.

@@ -62,6 +62,42 @@ func TestSupervisorCountsVersions(t *testing.T) {
 	})
 }
 
+// What was counted before a restart counts, the stage's only in that stage.
+func TestSupervisorRestoresCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, agent.Config{MaxAttempts: 1}, echo)
+		defer h.stop()
+		h.deploy(1, with(canary(2, 1, caxton.RolloutRunning)))
+		h.answer(h.send("x"))
+		synctest.Wait()
+		kept := h.sup.Tally("a1")
+		if kept.To != 2 || kept.Stage != 1 || kept.Turns() != 1 || len(kept.Recent) != 1 || len(kept.Recent[0]) != 1 {
+			t.Fatalf("Tally = %+v", kept)
+		}
+		kept.Recent[0] = []time.Duration{time.Hour}
+		kept.Shadow.Compared = 3
+		kept.Versions = append(kept.Versions, caxton.VersionCounts{Version: 7, AllHandled: 100}) // no version of the rollout
+		h.sup.Restore("a1", kept)
+		if _, to := h.sup.Counts("a1"); to.Handled != 2 || to.AllHandled != 2 || to.P99 != time.Hour || to.InFlight != 0 {
+			t.Errorf("restored: %+v", to)
+		}
+		if n := h.sup.Shadow("a1"); n.Compared != 3 {
+			t.Errorf("restored: %+v", n)
+		}
+		kept.Stage = 9
+		h.sup.Restore("a1", kept)
+		if _, to := h.sup.Counts("a1"); to.Handled != 2 || to.AllHandled != 3 {
+			t.Errorf("restored from another stage: %+v", to)
+		}
+		kept.To = 9
+		h.sup.Restore("a1", kept)
+		h.sup.Restore("nobody", kept)
+		if _, to := h.sup.Counts("a1"); to.AllHandled != 3 {
+			t.Errorf("restored from another rollout: %+v", to)
+		}
+	})
+}
+
 // A message that was accepted for a version goes to the one before when that was withdrawn
 // meanwhile, also when it was tried already.
 func TestWithdrawnVersionsHandleNothing(t *testing.T) {

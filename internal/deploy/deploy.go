@@ -60,6 +60,7 @@ type Config struct {
 	CheckModel   func(s caxton.LLMSettings) error // whether its model can be had; nil means yes
 	Modules      Modules                          // nil: no WASM agents
 	Tracer       *telemetry.Tracer                // records nothing
+	Tallies      Tallies                          // nil: rollouts count anew after a restart
 	Logger       *slog.Logger                     // discards
 	Registerer   prometheus.Registerer            // a registry of its own
 	Now          func() time.Time                 // time.Now

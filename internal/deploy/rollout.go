@@ -29,6 +29,8 @@ type Fleet interface {
 	CanShadow(ctx context.Context, v caxton.AgentVersion) error
 	Counts(id caxton.AgentID) (from, to caxton.VersionCounts)
 	Shadow(id caxton.AgentID) caxton.ShadowCounts
+	Tally(id caxton.AgentID) caxton.RolloutTally
+	Restore(id caxton.AgentID, t caxton.RolloutTally)
 }
 
 // breakdowns is how many turns in a row a new version may break down in before it is
@@ -43,11 +45,13 @@ type rollouts struct {
 	open      map[caxton.AgentID]bool
 	preparing map[caxton.AgentID]bool // by a deployment that is under way here
 	waits     map[caxton.AgentID]string
+	tallied   map[caxton.AgentID]tallied
 }
 
 func newRollouts() rollouts {
 	return rollouts{
 		wake: make(chan struct{}, 1), open: map[caxton.AgentID]bool{}, preparing: map[caxton.AgentID]bool{}, waits: map[caxton.AgentID]string{},
+		tallied: map[caxton.AgentID]tallied{},
 	}
 }
 
@@ -60,6 +64,7 @@ func (d *Deployer) AgentChanged(a caxton.Agent) {
 	} else {
 		delete(r.open, a.ID)
 		delete(r.waits, a.ID)
+		delete(r.tallied, a.ID)
 	}
 	r.mu.Unlock()
 	r.ring()
@@ -120,6 +125,7 @@ func (d *Deployer) begin(ctx context.Context, v caxton.AgentVersion, old caxton.
 	d.cfg.Logger.InfoContext(ctx, "rollout began", "agent", a.Slug, "agent_id", a.ID, "strategy", ro.Strategy, "from", a.Rollout.From, "to", a.Rollout.To,
 		"stages", caxton.RolloutStagesText(ro.Stages), "gates", caxton.RolloutGatesText(ro.Gates), "author", ro.Author)
 	d.metrics.rollouts.WithLabelValues(string(ro.Strategy), "begun").Inc()
+	d.setTallied(a.ID, tallied{to: a.Rollout.To, at: d.cfg.Now()})
 	return d.prepare(ctx, a, false)
 }
 
@@ -367,6 +373,9 @@ func (d *Deployer) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			for _, id := range d.openIDs() {
+				d.keep(context.WithoutCancel(ctx), id, true)
+			}
 			return nil
 		case <-d.rollouts.wake:
 		case <-t.C:
@@ -411,7 +420,9 @@ func (d *Deployer) see(ctx context.Context, id caxton.AgentID, warmed map[caxton
 			d.warm(ctx, &a)
 			warmed[id] = ro.To
 		}
+		d.restore(ctx, &a)
 		err = d.judge(ctx, a)
+		d.keep(ctx, id, false)
 	}
 	if err != nil && caxton.KindOf(err) != caxton.Conflict && ctx.Err() == nil { // a conflict: somebody else was faster
 		d.cfg.Logger.WarnContext(ctx, "rollout not brought forward", "agent", a.Slug, "agent_id", a.ID, "error", err)

@@ -52,6 +52,83 @@ func (f *fleet) Counts(caxton.AgentID) (from, to caxton.VersionCounts) {
 
 func (f *fleet) Shadow(caxton.AgentID) caxton.ShadowCounts { return caxton.ShadowCounts{} }
 
+func (f *fleet) Tally(caxton.AgentID) caxton.RolloutTally {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	to := f.to
+	to.AllHandled = f.to.Handled
+	return caxton.RolloutTally{To: 2, Stage: 1, Versions: []caxton.VersionCounts{to}}
+}
+
+func (f *fleet) Restore(_ caxton.AgentID, t caxton.RolloutTally) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.did = append(f.did, fmt.Sprintf("restore %d of version %d", t.Turns(), t.To))
+}
+
+// kept is what is kept of rollouts.
+type kept struct {
+	mu    sync.Mutex
+	tally *caxton.RolloutTally
+	saves int
+	fault error
+}
+
+func (k *kept) RolloutTally(context.Context, caxton.AgentID) (t caxton.RolloutTally, ok bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tally == nil || k.fault != nil {
+		return t, false, k.fault
+	}
+	return *k.tally, true, nil
+}
+
+func (k *kept) SaveRolloutTally(_ context.Context, _ caxton.AgentID, t caxton.RolloutTally) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.saves++
+	if k.fault == nil {
+		k.tally = &t
+	}
+	return k.fault
+}
+
+// Counts are kept now and then while there are new ones, and at the end; after a restart the
+// rollout goes on with them, once.
+func TestCountsAreKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := grow(t, &caxton.RolloutPlan{Strategy: caxton.RolloutCanary, NoGates: true})
+		f.run(time.Second)
+		if f.kept.saves != 0 {
+			t.Errorf("saved %d times without anything new", f.kept.saves)
+		}
+		f.runner.counts(well(0), well(7))
+		f.run(12 * time.Second)
+		if f.kept.saves != 1 || f.kept.tally.Turns() != 7 {
+			t.Errorf("saved %d times: %+v, want once", f.kept.saves, f.kept.tally)
+		}
+		f.runner.counts(well(0), well(9))
+		f.run(time.Second) // the server stops before it is due
+		if f.kept.saves != 2 || f.kept.tally.Turns() != 9 {
+			t.Errorf("saved %d times: %+v, want at the end too", f.kept.saves, f.kept.tally)
+		}
+		f.runner.did = nil
+		f.start()
+		for range 2 {
+			f.run(time.Second)
+		}
+		if !slices.Contains(f.runner.did, "restore 9 of version 2") || len(slices.DeleteFunc(f.runner.did, func(s string) bool { return !strings.HasPrefix(s, "restore") })) != 1 {
+			t.Errorf("did %v, want it restored once", f.runner.did)
+		}
+		f.kept.fault = errors.New("the disk is full")
+		f.start()
+		f.runner.counts(well(0), well(30))
+		f.run(8 * time.Second)
+		f.want("it goes on without", caxton.RolloutRunning, 1, 5, 1)
+	})
+}
+
 func (f *fleet) counts(from, to caxton.VersionCounts) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,13 +200,14 @@ type field struct {
 	runner *runner
 	reg2   *prometheus.Registry
 	id     caxton.AgentID
+	kept   *kept
 }
 
 // grow returns a field with one agent of two deployments, the second as the plan says. Call
 // it in a bubble.
 func grow(t *testing.T, plan *caxton.RolloutPlan) *field {
 	t.Helper()
-	f := &field{t: t, store: &memory{agents: map[caxton.AgentID]caxton.Agent{}, versions: map[caxton.AgentID][]caxton.AgentVersion{}}, runner: &runner{}}
+	f := &field{t: t, store: &memory{agents: map[caxton.AgentID]caxton.Agent{}, versions: map[caxton.AgentID][]caxton.AgentVersion{}}, runner: &runner{}, kept: &kept{}}
 	f.start()
 	d, err := f.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "a")})
 	if err != nil {
@@ -160,7 +238,7 @@ func (f *field) start() {
 		f.t.Fatal(err)
 	}
 	f.reg2 = prometheus.NewRegistry()
-	f.Deployer = deploy.New(f.reg, f.runner, tools, deploy.Config{Registerer: f.reg2})
+	f.Deployer = deploy.New(f.reg, f.runner, tools, deploy.Config{Registerer: f.reg2, Tallies: f.kept})
 	f.reg.Observe(f.Deployer)
 }
 

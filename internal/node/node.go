@@ -258,7 +258,7 @@ func (n *node) build(ctx context.Context) (err error) {
 		Tracer: n.tracer,
 	})
 	n.deployer = deploy.New(n.registry, n.agents, tools, deploy.Config{
-		StartTimeout: c.Agents.StartupTimeout.Std(), Pending: n.router.Pending, CheckModel: checkModel(n.catalog), Modules: n.modules,
+		StartTimeout: c.Agents.StartupTimeout.Std(), Pending: n.router.Pending, CheckModel: checkModel(n.catalog), Modules: n.modules, Tallies: n.db,
 		Logger: n.log.Logger, Registerer: n.reg, Tracer: n.tracer,
 	})
 	n.dir = agentdir.New(n.layout.Agents, n.deployer, n.registry, agentdir.Config{

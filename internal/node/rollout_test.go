@@ -623,3 +623,39 @@ func TestRolloutEvents(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGatesGoOnOverARestart holds that what a gate has counted is there after a restart.
+func TestGatesGoOnOverARestart(t *testing.T) {
+	dir, c, stop := rolling(t)
+	_, err := c.Deploy(t.Context(), api.Deploy{Text: versioned("rotten"), Rollout: api.RolloutPlan{
+		Strategy: "canary", CanaryStages: "100:1h", RollbackOn: "error_rate>10%", MinMessages: new(10),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fail := func(c *api.Client, n int) {
+		t.Helper()
+		for i := range n {
+			if r, err := c.Send(t.Context(), api.Message{Receiver: "teller", Text: "x"}, 20*time.Second); err != nil || r.Reply == nil || r.Reply.Performative != "failure" {
+				t.Fatalf("message %d: %+v, %v", i, r, err)
+			}
+		}
+	}
+	fail(c, 6)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	c, _, stop = run(t, dir, "llm.provider", "scripted", "llm.file", filepath.Join(dir, "script.yaml"))
+	ro := awaitRollout(t, c, func(ro api.Rollout) bool { return ro.Versions[1].Errors >= 6 })
+	if v := ro.Versions[1]; ro.State != "running" || v.Errors != 6 || v.StageErrors != 6 || v.LatencyP99 == 0 {
+		t.Errorf("after the restart: %s, %+v", ro.State, v)
+	}
+	fail(c, 4)
+	ro = awaitRollout(t, c, func(ro api.Rollout) bool { return ro.State != "running" })
+	if ro.State != "rolled_back" || !strings.Contains(ro.Reason, "over 10 messages") {
+		t.Errorf("the rollout ended as %s: %s", ro.State, ro.Reason)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}

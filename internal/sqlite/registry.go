@@ -137,6 +137,32 @@ func execSQL(c *sqlite3.Conn, query string, args ...any) (err error) {
 	return exec(st, args...)
 }
 
+// RolloutTally returns how the versions of an agent's rollout have fared, and false when nothing
+// is kept of that.
+func (db *DB) RolloutTally(ctx context.Context, id caxton.AgentID) (t caxton.RolloutTally, ok bool, err error) {
+	var body []byte
+	err = db.read.QueryRowContext(ctx, `SELECT body FROM rollout_tallies WHERE agent=?`, string(id)).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return t, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(body, &t)
+	}
+	return t, err == nil, storageError("read the counts of a rollout", err)
+}
+
+// SaveRolloutTally keeps how the versions of an agent's rollout have fared, in place of what was
+// kept. It does nothing when there is no such agent any more.
+func (db *DB) SaveRolloutTally(ctx context.Context, id caxton.AgentID, t caxton.RolloutTally) error {
+	body, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	return db.write(ctx, func(c *sqlite3.Conn) error {
+		return execSQL(c, `INSERT OR REPLACE INTO rollout_tallies (agent, body) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM agents WHERE id=?1)`, string(id), body)
+	})
+}
+
 func flag(b bool) int64 {
 	if b {
 		return 1

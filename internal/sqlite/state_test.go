@@ -252,3 +252,47 @@ func TestTimers(t *testing.T) {
 		}
 	}
 }
+
+func TestRolloutTally(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "caxton.db")
+	db, stop := open(t, path, sqlite.Normal)
+	saveModule(t, db, "a-1", "h1")
+	get := func() (caxton.RolloutTally, bool) {
+		t.Helper()
+		got, ok, err := db.RolloutTally(t.Context(), "a-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got, ok
+	}
+	if got, ok := get(); ok {
+		t.Errorf("RolloutTally of nothing = %+v", got)
+	}
+	var want caxton.RolloutTally
+	for stage := range 2 {
+		want = caxton.RolloutTally{
+			To: 2, Stage: stage, Versions: []caxton.VersionCounts{{Version: 1, Handled: 3, AllHandled: 5}, {Version: 2, Failed: 1, AllFailed: 2, Streak: 1}},
+			Recent: [][]time.Duration{{time.Second}, {1, 2}}, Shadow: caxton.ShadowCounts{Compared: 4},
+		}
+		for _, id := range []caxton.AgentID{"a-1", "a-9"} {
+			if err := db.SaveRolloutTally(t.Context(), id, want); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stop()
+	db, _ = open(t, path, sqlite.Normal)
+	got, ok := get()
+	if diff := cmp.Diff(want, got); diff != "" || !ok {
+		t.Errorf("RolloutTally (-want +got):\n%s", diff)
+	}
+	if _, ok, err := db.RolloutTally(t.Context(), "a-9"); ok || err != nil {
+		t.Errorf("of an agent that is not there: %t, %v", ok, err)
+	}
+	if err := db.DeleteAgent(t.Context(), "a-1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := get(); ok {
+		t.Errorf("of an agent that is gone: %+v", got)
+	}
+}
