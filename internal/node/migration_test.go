@@ -157,6 +157,29 @@ func TestStateOfVersions(t *testing.T) {
 	}
 }
 
+// TestShadowWithoutMigration: a version without migrate_state that was a shadow goes on with the
+// state of the version it follows, and not with the one that was there at first.
+func TestShadowWithoutMigration(t *testing.T) {
+	one, two := guestModule(t, "tally1"), guestModule(t, "tally2")
+	c, _, stop := run(t, t.TempDir())
+	for _, d := range []api.Deploy{{Module: one}, {Module: two}, {Module: variant(one, 1, 0), Rollout: api.RolloutPlan{Strategy: "shadow"}}} {
+		d.Text = tallyText("tally", "")
+		if _, err := c.Deploy(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		_ = counted(t, c, "tally", "", "w")
+	}
+	if _, err := c.Promote(t.Context(), "tally", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := counted(t, c, "tally", "", "w"); got != "1" {
+		t.Errorf("the promoted version counts %s, want 1: that is what it finds in the state of version 2", got)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCrashMigration kills a server with kill -9 while it brings state over. Afterwards the
 // state is that of the version in force, whole, and was brought over once.
 func TestCrashMigration(t *testing.T) {

@@ -171,11 +171,13 @@ func changeState(c *sqlite3.Conn, agent caxton.AgentID, line int64, changes []St
 }
 
 // ShareState has a version go on with what another keeps: what one of them changes, the other
-// sees. With unlessKept it does nothing for a version that is there already, and has its own.
+// sees. With unlessKept it does nothing for a version that was given a line before, or is an
+// older one and so has the first: it goes on with what it had.
 func (db *DB) ShareState(ctx context.Context, agent caxton.AgentID, from, to int, unlessKept bool) error {
 	return db.write(ctx, func(c *sqlite3.Conn) error {
 		if unlessKept {
-			_, kept, err := number(c, `SELECT 1 FROM agent_versions WHERE agent=?1 AND number=?2`, string(agent), int64(to))
+			_, kept, err := number(c, `SELECT 1 FROM agent_versions WHERE agent=?1 AND number=?2
+				AND (?2<?3 OR EXISTS (SELECT 1 FROM agent_state_lines WHERE agent=?1 AND version=?2))`, string(agent), int64(to), int64(from))
 			if err != nil || kept {
 				return err
 			}
