@@ -10,6 +10,7 @@
 //
 // A rollout brings a version in step by step. Run, started by internal/node, looks at those
 // that are open: it brings them forward by the clock, and rolls them back when a gate says so.
-// All it needs to know is in the registry, but for the counts, which the Runner has. Ending a
+// All it needs to know is in the registry, but for the counts, which the Runner has, and which
+// are kept now and then for the next start. Ending a
 // rollout waits for no other change.
 package deploy

@@ -1,10 +1,11 @@
-// Package event spreads what happens to whoever listens: records as they are committed, and
-// the text of models as it is written. It owns the fan-out and its bounds; it refuses to
-// keep anything: who missed something reads the journal.
+// Package event spreads what happens to whoever listens: records as they are committed, the
+// text of models as it is written, and the steps of rollouts. It owns the fan-out and its
+// bounds; it refuses to keep anything: who missed something reads the journal.
 //
 // A journal publishes the records of each commit, one commit after the other; internal/prompt
-// publishes deltas. Publish never waits: a listener that does not keep up loses events, and
-// is told so. internal/httpd listens, one Subscription for each stream.
+// publishes deltas, and internal/node the steps of rollouts that Rollouts tells it of. Publish
+// never waits: a listener that does not keep up loses events, and is told so. internal/httpd
+// listens, one Subscription for each stream.
 package event
 
 import (

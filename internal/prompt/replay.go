@@ -20,8 +20,8 @@ type Versions interface {
 	Version(ctx context.Context, id caxton.AgentID, number int) (caxton.AgentVersion, error)
 }
 
-// ReplayConversation replays every turn of a conversation that a config agent of versions
-// took; records is its log from the first record on.
+// ReplayConversation replays every turn of a conversation that an agent of versions took;
+// records is its log from the first record on.
 func (h *Handlers) ReplayConversation(ctx context.Context, versions Versions, records []caxton.Record) (caxton.Replay, error) {
 	out := caxton.Replay{Records: len(records), Turns: []caxton.Verification{}}
 	if len(records) == 0 {

@@ -12,6 +12,10 @@
 // thrown away with its instance. What a guest may import besides the message is granted by
 // name (Grant); an import that nothing grants is refused before the module is compiled.
 //
+// A turn that counts for nothing runs in an instance of its own, and nothing of it lasts: Shadow
+// answers along with another version, Replay does a turn of the log again. MigrateState brings
+// the state of one version over to another.
+//
 // A guest runs in the goroutine of its turn. What it executes is counted in instructions; the
 // count runs out at intervals, and then a hook looks at the budget, the deadline and whether
 // the turn was called off. So an endless loop ends, and does not hold up the garbage
