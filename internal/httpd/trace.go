@@ -14,18 +14,25 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// trace begins the span of a request, and tells the caller the ID of its trace. What is asked
-// again and again to see whether the server is well has none.
+// trace begins the span of a request, and tells the caller the ID of its trace.
 func (s *Server) trace(ctx context.Context, w http.ResponseWriter, r *http.Request) (context.Context, telemetry.Span) {
 	if !s.cfg.Tracer.On() {
 		return telemetry.Extract(ctx, r.Header), telemetry.Span{} // whoever is told of it further on may record it
 	}
-	if p := r.URL.Path; p == "/" || strings.HasSuffix(p, "/health") || strings.HasSuffix(p, "/health/memory") || strings.HasSuffix(p, "/ready") {
+	if untraced(r) {
 		return ctx, telemetry.Span{}
 	}
 	ctx, span := s.cfg.Tracer.Serve(ctx, r.Header)
 	w.Header().Set("X-Trace-Id", telemetry.TraceID(ctx))
 	return ctx, span
+}
+
+// untraced reports whether a request has no span: one of those that ask again and again whether
+// the server is well, or what was traced, and would push out of memory what they ask for.
+func untraced(r *http.Request) bool {
+	p := r.URL.Path
+	return r.Method == http.MethodGet && (p == "/" || strings.HasSuffix(p, "/health") || strings.HasSuffix(p, "/health/memory") || strings.HasSuffix(p, "/ready") ||
+		strings.HasPrefix(p, "/api/v1/traces") || strings.HasSuffix(p, "/trace"))
 }
 
 // describe tells the span of a request how it went.

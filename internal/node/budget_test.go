@@ -21,7 +21,7 @@ import (
 // budget.
 func TestBudgetOfSubAgents(t *testing.T) {
 	const workers, wanted, limit = 200, 8, 1000
-	kills := 8
+	kills := 4
 	switch {
 	case os.Getenv("CAXTON_SOAK") != "":
 		kills = 60

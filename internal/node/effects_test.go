@@ -181,7 +181,7 @@ func (v *victim) settle(t *testing.T) {
 // payment is made twice, and each payment of which the server cannot know is listed. Then a
 // person resolves those, and in the end each message has been paid for exactly once.
 func TestCrashEffects(t *testing.T) {
-	kills := 100
+	kills := 40
 	switch {
 	case os.Getenv("CAXTON_SOAK") != "":
 		kills = 1000

@@ -30,7 +30,7 @@ const storingScript = `rules:
 // over the API and by agents' turns. Everything that was acknowledged is remembered, every
 // turn once with its fact once, and the database agrees with its indexes.
 func TestCrashMemory(t *testing.T) {
-	kills := 25
+	kills := 12
 	switch {
 	case os.Getenv("CAXTON_SOAK") != "":
 		kills = 200

@@ -65,7 +65,7 @@ func shelved(t *testing.T, dir string) map[string]bool {
 // again and again. After each, every version's module is there and whole, every agent answers,
 // and what was acknowledged is in force; in the end nothing but what versions refer to is kept.
 func TestCrashDeploy(t *testing.T) {
-	kills := 20
+	kills := 10
 	switch {
 	case os.Getenv("CAXTON_SOAK") != "":
 		kills = 200

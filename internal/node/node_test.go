@@ -359,7 +359,7 @@ func (v *victim) kill(tb testing.TB) {
 // TestCrash kills a server with kill -9 at random points of traffic, again and again. In the
 // end every acknowledged message is settled exactly once, and nothing acknowledged is missing.
 func TestCrash(t *testing.T) {
-	kills := 40
+	kills := 20
 	switch {
 	case os.Getenv("CAXTON_SOAK") != "":
 		kills = 400

@@ -375,7 +375,7 @@ func TestShadowCompares(t *testing.T) {
 // promoted and rolled back. Whatever was acknowledged is answered once; the rollout is found
 // as it was left; and while it is open, a conversation has one version, whatever happens.
 func TestCrashRollout(t *testing.T) {
-	kills := 25
+	kills := 10
 	switch {
 	case os.Getenv("CAXTON_SOAK") != "":
 		kills = 200
