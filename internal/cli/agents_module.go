@@ -163,18 +163,33 @@ func printModule(p *printer, m *api.Module) {
 		p.row("Directory:", d.Guest+" is "+d.Host+" ("+how+")")
 	}
 	if len(m.Imports) > 0 {
-		names := make([]string, len(m.Imports))
-		for i, x := range m.Imports {
-			if names[i] = x.Module + "." + x.Name; x.Grant != "" {
-				names[i] += " (" + x.Grant + ")"
-			}
-		}
-		p.row("Imports:", strings.Join(names, ", "))
+		p.row("Imports:", imports(m.Imports))
 	}
 	if u := m.Use; u != nil {
 		p.row("Used:", fmt.Sprintf("%d turns, %d failed, %d traps, fuel %d, %.1f ms, memory up to %s, %d host calls",
 			u.Turns, u.Errors, u.Traps, u.Fuel, u.Millis, size(u.MemoryHighWater), u.HostCalls))
 	}
+}
+
+// imports prints functions by their modules: "caxton: respond, log (log); env: abort".
+func imports(all []api.ModuleImport) string {
+	var b strings.Builder
+	of := ""
+	for i, x := range all {
+		switch {
+		case i == 0 || x.Module != of:
+			if of = x.Module; i > 0 {
+				b.WriteString("; ")
+			}
+			b.WriteString(of + ": ")
+		default:
+			b.WriteString(", ")
+		}
+		if b.WriteString(x.Name); x.Grant != "" {
+			b.WriteString(" (" + x.Grant + ")")
+		}
+	}
+	return b.String()
 }
 
 // printExecutions prints the newest turns of a module.

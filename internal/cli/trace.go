@@ -132,7 +132,11 @@ func facts(attrs map[string]any) string {
 		switch k {
 		case "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "http.response.status_code", "caxton.turn.attempt", "caxton.turn.outcome",
 			"caxton.wasm.fuel", "caxton.wasm.memory_bytes", "caxton.wasm.cold", "caxton.memory.hits", "gen_ai.provider.name":
-			out = append(out, fmt.Sprintf("%s=%v", k[strings.LastIndexByte(k, '.')+1:], v))
+			text := fmt.Sprint(v)
+			if n, ok := v.(float64); ok { // every number of JSON is one
+				text = strconv.FormatFloat(n, 'f', -1, 64)
+			}
+			out = append(out, k[strings.LastIndexByte(k, '.')+1:]+"="+text)
 		}
 	}
 	sort.Strings(out)
