@@ -151,6 +151,20 @@ func decodeDelivery(body []byte) (caxton.Delivery, error) {
 	return b.Delivery(), nil
 }
 
+// decodeMessage returns the message of a stored delivery. It does not read how the receiver was
+// chosen, which of a message to many is most of it, and comes behind the message.
+func decodeMessage(body []byte) (caxton.Message, error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	var b caxton.MessageBody
+	if _, err := dec.Token(); err == nil {
+		if key, err := dec.Token(); err == nil && key == "message" && dec.Decode(&b.Message) == nil {
+			return b.Delivery().Message, nil
+		}
+	}
+	d, err := decodeDelivery(body)
+	return d.Message, err
+}
+
 // Accept stores a message and makes it pending for its receiver, once per ID. When the ID
 // is already known nothing changes, and the delivery accepted then is returned with
 // duplicate true. fresh says that the ID was just made and cannot be known. A message to an

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,23 +55,22 @@ func (db *DB) Turn(ctx context.Context, conv caxton.ConversationID, id caxton.Me
 // History returns the messages of a conversation that came before the message given, oldest
 // first, at most the last limit of them. An unknown message counts as the end of the log.
 func (db *DB) History(ctx context.Context, conv caxton.ConversationID, before caxton.MessageID, limit int) ([]caxton.Message, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT body FROM (
-			SELECT seq, body FROM records
-			WHERE conv=?1 AND kind='message'
-			  AND seq < coalesce((SELECT m.seq FROM records m WHERE m.msg=?2 AND m.kind='message' AND m.conv=?1), 9223372036854775807)
-			ORDER BY seq DESC LIMIT ?3)
-		ORDER BY seq`, string(conv), string(before), limit)
+	rows, err := db.read.QueryContext(ctx, `SELECT body FROM records
+		WHERE conv=?1 AND kind='message'
+		  AND seq < coalesce((SELECT m.seq FROM records m WHERE m.msg=?2 AND m.kind='message' AND m.conv=?1), 9223372036854775807)
+		ORDER BY seq DESC LIMIT ?3`, string(conv), string(before), limit)
 	if err != nil {
 		return nil, storageError("read history", err)
 	}
-	return collect(rows, func(rows *sql.Rows) (caxton.Message, error) {
-		var body []byte
+	ms, err := collect(rows, func(rows *sql.Rows) (caxton.Message, error) {
+		var body sql.RawBytes
 		if err := rows.Scan(&body); err != nil {
 			return caxton.Message{}, err
 		}
-		d, err := decodeDelivery(body)
-		return d.Message, err
+		return decodeMessage(body)
 	})
+	slices.Reverse(ms) // not in SQLite, which would sort the texts of all
+	return ms, err
 }
 
 // Messages returns all messages of a conversation, oldest first, at most the last 10,000.
