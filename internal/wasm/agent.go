@@ -32,7 +32,7 @@ type Agent struct {
 
 	mu     sync.Mutex // guards all below
 	idle   []*instance
-	busy   int // turns at work
+	busy   int // turns at work, and instances that are made or ended
 	closed bool
 	done   bool // what the agent holds was given back
 }
@@ -175,15 +175,32 @@ func (a *Agent) Handle(ctx context.Context, turn caxton.Turn) ([]caxton.Message,
 	return a.handle(ctx, &turn, s)
 }
 
-// begun keeps the agent open and takes a slot of those that run, until ended.
-func (a *Agent) begun(ctx context.Context) (*slot, error) {
+// hold keeps what the agent has, until let.
+func (a *Agent) hold() error {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.closed {
-		a.mu.Unlock()
-		return nil, caxton.Errorf(caxton.Unavailable, "wasm_closed", "the agent's version has ended").WithHint("send it again")
+		return caxton.Errorf(caxton.Unavailable, "wasm_closed", "the agent's version has ended").WithHint("send it again")
 	}
 	a.busy++
+	return nil
+}
+
+// let is the end of one hold. That of the last closes a closed agent.
+func (a *Agent) let(ctx context.Context) {
+	a.mu.Lock()
+	a.busy--
 	a.mu.Unlock()
+	if err := a.finish(context.WithoutCancel(ctx)); err != nil {
+		a.logger.WarnContext(ctx, "module not closed well", "error", err)
+	}
+}
+
+// begun holds the agent and takes a slot of those that run, until ended.
+func (a *Agent) begun(ctx context.Context) (*slot, error) {
+	if err := a.hold(); err != nil {
+		return nil, err
+	}
 	s := &slot{all: a.rt.slots}
 	if !s.take(ctx) {
 		a.ended(ctx, s)
@@ -196,12 +213,7 @@ func (a *Agent) begun(ctx context.Context) (*slot, error) {
 // ended gives back what begun took.
 func (a *Agent) ended(ctx context.Context, s *slot) {
 	s.give()
-	a.mu.Lock()
-	a.busy--
-	a.mu.Unlock()
-	if err := a.finish(context.WithoutCancel(ctx)); err != nil {
-		a.logger.WarnContext(ctx, "module not closed well", "error", err)
-	}
+	a.let(ctx)
 }
 
 // handle does a turn that has its slot.

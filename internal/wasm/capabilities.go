@@ -14,6 +14,10 @@ func (a *Agent) Capabilities(ctx context.Context) ([]caxton.Capability, error) {
 	if a.module.entry.contract != Reactor || !a.module.shape.has("get_capabilities") {
 		return nil, nil
 	}
+	if err := a.hold(); err != nil {
+		return nil, err
+	}
+	defer a.let(ctx)
 	t := a.newTurn(ctx, nil, nil, nil)
 	in, err := a.begin(ctx, t)
 	if err != nil {

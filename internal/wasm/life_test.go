@@ -429,6 +429,53 @@ func TestEndsAtOnce(t *testing.T) {
 	}
 }
 
+// TestCloseWhileEnding holds that a module stays until the last of its instances has taken
+// leave, whoever ends it, and that a closed agent makes no more of them.
+func TestCloseWhileEnding(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(rt *wasm.Runtime, a *wasm.Agent) error{
+		"sweep": func(rt *wasm.Runtime, _ *wasm.Agent) error { rt.Sweep(t.Context()); return nil },
+		"close": func(_ *wasm.Runtime, a *wasm.Agent) error { return a.Close(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := &barrier{Handler: slog.DiscardHandler, wanted: 2, all: make(chan struct{})}
+			rt := wasm.New(wasm.Config{Logger: slog.New(log)})
+			a, err := rt.Agent(t.Context(), version(), guest(t, "counter"), wasm.Options{Limits: wasm.Limits{Idle: 1, Shutdown: 20 * time.Second}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := a.Warm(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if err := end(rt, a); err != nil {
+					t.Error(err)
+				}
+			})
+			await(t, "the end of the instance", func() bool { log.mu.Lock(); defer log.mu.Unlock(); return log.came == 1 })
+			if err := a.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if n := rt.Modules(); n != 1 {
+				t.Errorf("%d modules while an instance takes leave, want 1", n)
+			}
+			if err := a.Warm(t.Context()); codeOf(err) != "wasm_closed" {
+				t.Errorf("Warm after Close: %v, want wasm_closed", err)
+			}
+			close(log.all)
+			wg.Wait()
+			if n := rt.Modules(); n != 0 {
+				t.Errorf("%d modules afterwards, want 0", n)
+			}
+			if err := rt.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestEndIsBounded holds that instances which do not come to an end take no longer together
 // than one of them may, where they cannot run at the same time either.
 func TestEndIsBounded(t *testing.T) {

@@ -68,7 +68,8 @@ func (a *Agent) put(ctx context.Context, in *instance) {
 	}
 }
 
-// over takes the instances away that are idle since before the time.
+// over takes the instances away that are idle since before the time. Each holds the agent until
+// it has ended, and so do those of shut.
 func (a *Agent) over(before time.Time) []*instance {
 	a.mu.Lock()
 	n := 0 // the oldest come first
@@ -77,6 +78,7 @@ func (a *Agent) over(before time.Time) []*instance {
 	}
 	old := a.idle[:n:n]
 	a.idle = append([]*instance(nil), a.idle[n:]...)
+	a.busy += n
 	a.mu.Unlock()
 	return old
 }
@@ -88,6 +90,7 @@ func (a *Agent) shut() []*instance {
 	a.closed = true
 	idle := a.idle
 	a.idle = nil
+	a.busy += len(idle)
 	return idle
 }
 
@@ -98,7 +101,7 @@ func (r *Runtime) end(ctx context.Context, ins []*instance) {
 		r.ready.drop(in.size)
 		wg.Go(func() {
 			s := slot{all: r.slots}
-			defer s.give()
+			defer in.a.ended(ctx, &s)
 			in.end(ctx, &s)
 		})
 	}
@@ -118,6 +121,10 @@ func (a *Agent) Warm(ctx context.Context) error {
 	if a.module.entry.contract == Command {
 		return nil
 	}
+	if err := a.hold(); err != nil {
+		return err
+	}
+	defer a.let(ctx)
 	t := a.newTurn(ctx, nil, nil, nil)
 	in, err := a.begin(ctx, t)
 	t.log.flush()
