@@ -171,7 +171,7 @@ func plugFuncs() []hostFunc {
 		"log_trace": slog.LevelDebug, "log_debug": slog.LevelDebug, "log_info": slog.LevelInfo, "log_warn": slog.LevelWarn, "log_error": slog.LevelError,
 	} {
 		fs = append(fs, hostFunc{name: name, params: types(i64), run: func(c *hostCall) int64 {
-			c.t.log.line(level, string(c.block(c.args[0])))
+			c.t.log.line(level, c.block(c.args[0]))
 			return 0
 		}})
 	}

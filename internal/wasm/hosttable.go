@@ -103,7 +103,7 @@ func stateFuncs() []hostFunc {
 func plainFuncs() []hostFunc {
 	line := func(level slog.Level, at int) func(c *hostCall) int64 {
 		return func(c *hostCall) int64 {
-			c.t.log.line(level, string(c.view(at)))
+			c.t.log.line(level, c.view(at))
 			return 0
 		}
 	}

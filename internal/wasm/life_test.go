@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -533,6 +534,58 @@ func TestLogIsBounded(t *testing.T) {
 	x := b.last()
 	if x.LogBytes > 10_000 || x.LogBytes+x.LogDropped < 900_000 || x.LogLines+x.LogLost != 976 {
 		t.Errorf("%d bytes were logged in %d lines, and %d in %d dropped; want 976 lines", x.LogBytes, x.LogLines, x.LogDropped, x.LogLost)
+	}
+}
+
+// A hoard is a log that keeps what it is given.
+type hoard struct {
+	slog.Handler
+	kept *[]slog.Record
+}
+
+func (h hoard) Enabled(context.Context, slog.Level) bool { return true }
+func (h hoard) WithAttrs([]slog.Attr) slog.Handler       { return h }
+
+func (h hoard) Handle(_ context.Context, r slog.Record) error {
+	*h.kept = append(*h.kept, r.Clone())
+	return nil
+}
+
+// TestLongLinesAreNotKept holds that of a line which is too long nothing is kept but what is
+// logged, by whoever keeps the log.
+func TestLongLinesAreNotKept(t *testing.T) { //nolint:paralleltest // it measures the heap
+	var kept []slog.Record
+	rt := wasm.New(wasm.Config{Logger: slog.New(hoard{slog.DiscardHandler, &kept})})
+	a, err := rt.Agent(t.Context(), version(), guest(t, "longlines"), wasm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Handle(t.Context(), message("m1", "hi")); err != nil {
+		t.Fatal(err)
+	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	if m.HeapAlloc > 32<<20 {
+		t.Errorf("%d bytes are in use with %d records", m.HeapAlloc, len(kept))
+	}
+	lines := 0
+	for i := range kept {
+		kept[i].Attrs(func(a slog.Attr) bool {
+			if a.Key == "text" {
+				lines++
+				if n := len(a.Value.String()); n != 4<<10 {
+					t.Errorf("a line has %d bytes", n)
+				}
+			}
+			return true
+		})
+	}
+	if lines != 10 {
+		t.Errorf("%d lines were logged, want 10", lines)
+	}
+	if err := rt.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

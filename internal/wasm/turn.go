@@ -244,7 +244,7 @@ func (l *guestLog) Write(p []byte) (int, error) {
 // flush logs a line that has no end.
 func (l *guestLog) flush() {
 	if len(l.part) > 0 {
-		l.line(l.level, string(l.part))
+		l.line(l.level, l.part)
 		l.part = l.part[:0]
 	}
 }
@@ -257,13 +257,10 @@ func (l *guestLog) end(ctx context.Context) {
 	}
 }
 
-// line logs one line.
-func (l *guestLog) line(level slog.Level, text string) {
-	if len(text) > maxLine {
-		l.dropped += len(text) - maxLine
-		text = text[:maxLine]
-	}
-	text = strings.ToValidUTF8(strings.TrimRight(text, "\r\n"), "\uFFFD")
+// line logs one line, of which it copies only what is logged: the log is kept for long.
+func (l *guestLog) line(level slog.Level, data []byte) {
+	l.dropped += max(0, len(data)-maxLine)
+	text := strings.ToValidUTF8(strings.TrimRight(string(data[:min(len(data), maxLine)]), "\r\n"), "\uFFFD")
 	if l.last = append(l.last, text); len(l.last) > 5 {
 		l.last = l.last[1:]
 	}
