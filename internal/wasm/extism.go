@@ -266,7 +266,8 @@ func extismHTTP(c *hostCall) int64 {
 	}
 	var body []byte
 	if r.BlobHash != "" {
-		if body, _, err = c.t.calls.Blob(c.ctx, r.BlobHash); err != nil {
+		c.t.apart(c.ctx, func() { body, _, err = c.t.calls.Blob(c.ctx, r.BlobHash) })
+		if err != nil {
 			halt(err)
 		}
 	}

@@ -172,7 +172,8 @@ func (c *hostCall) value(key string) ([]byte, int64) {
 	v, ok := known.Value, known.Found
 	if !noted {
 		var err error
-		if v, ok, err = t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.version, key); err != nil {
+		t.apart(c.ctx, func() { v, ok, err = t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.version, key) })
+		if err != nil {
 			halt(err)
 		}
 	}
@@ -196,7 +197,9 @@ func (c *hostCall) setTimer(micros uint64) int64 {
 	if t.rehearses {
 		return int64(id)
 	}
-	if err := t.a.rt.cfg.Timers.SetTimer(c.ctx, t.a.id, id, after); err != nil {
+	var err error
+	t.apart(c.ctx, func() { err = t.a.rt.cfg.Timers.SetTimer(c.ctx, t.a.id, id, after) })
+	if err != nil {
 		return c.failWith(err)
 	}
 	return int64(id)
@@ -209,7 +212,9 @@ func (c *hostCall) cancelTimer(id int32) int64 {
 	if c.t.rehearses {
 		return 0
 	}
-	if err := c.t.a.rt.cfg.Timers.CancelTimer(c.ctx, c.t.a.id, id); err != nil {
+	var err error
+	c.t.apart(c.ctx, func() { err = c.t.a.rt.cfg.Timers.CancelTimer(c.ctx, c.t.a.id, id) })
+	if err != nil {
 		return c.failWith(err)
 	}
 	return 0

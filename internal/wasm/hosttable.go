@@ -182,6 +182,7 @@ func (t *turn) sleep(d time.Duration) {
 	if d <= 0 {
 		return
 	}
+	queued := t.lane
 	t.unqueue()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -192,6 +193,9 @@ func (t *turn) sleep(d time.Duration) {
 	}
 	if !t.slot.take(t.ctx) || t.ctx.Err() != nil {
 		halt(errDeadline(t.ctx, &t.limits))
+	}
+	if queued {
+		t.queue(t.ctx)
 	}
 }
 

@@ -214,6 +214,22 @@ func TestLongTurns(t *testing.T) {
 	}
 }
 
+// TestLoadingLeavesALane holds that a guest which has worked for longer lets others do so while it
+// waits for its state.
+func TestLoadingLeavesALane(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{MaxLong: 1})
+	other := b.agent(t, guest(t, "worker"), wasm.Options{}, "calculator")
+	b.state.loading = func() {
+		if out, err := other.Handle(t.Context(), message("m2", "hi")); err != nil || len(out) != 1 {
+			t.Errorf("Handle while another loads = %+v, %v", out, err)
+		}
+	}
+	if got := say(t, b.agent(t, guest(t, "loader"), wasm.Options{}), "m1", "hi"); got != `"done"` {
+		t.Errorf("the answer is %s", got)
+	}
+}
+
 // TestSleepingLeavesRoom holds that a module which sleeps does not keep others from running.
 func TestSleepingLeavesRoom(t *testing.T) {
 	t.Parallel()

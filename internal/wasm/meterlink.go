@@ -115,6 +115,17 @@ func (t *turn) unqueue() {
 	}
 }
 
+// apart has a guest wait for something else. Others may work for longer meanwhile; it queues
+// again before it goes on, so that waiting for nothing much is no way around the queue.
+func (t *turn) apart(ctx context.Context, wait func()) {
+	queued := t.lane
+	t.unqueue()
+	wait()
+	if queued {
+		t.queue(ctx)
+	}
+}
+
 // gauge returns the global in which an instance counts.
 func gauge(mod api.Module) api.MutableGlobal {
 	g, ok := mod.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)

@@ -126,7 +126,10 @@ func (c *hostCall) next(after string, buffer int) int64 {
 		}
 	}
 	for at := after; ; {
-		key, ok, err := t.a.rt.cfg.State.Next(c.ctx, t.a.id, t.version, at)
+		var key string
+		var ok bool
+		var err error
+		t.apart(c.ctx, func() { key, ok, err = t.a.rt.cfg.State.Next(c.ctx, t.a.id, t.version, at) })
 		if err != nil {
 			halt(err)
 		}

@@ -181,17 +181,21 @@ func (t *turn) call(ctx context.Context, tool string, args json.RawMessage) (cax
 	if t.toolCalls++; t.toolCalls > t.limits.ToolCalls {
 		return caxton.ToolReturnedBody{}, &stop{errToolCalls(&t.limits)}
 	}
-	t.unqueue()
 	t.told = time.Time{} // that of the call is in the log
+	queued := t.lane
+	t.unqueue()
 	t.slot.give()
 	r, err := t.calls.Call(ctx, tool, args)
-	if t.slot.take(ctx) {
-		return r, err
+	if !t.slot.take(ctx) {
+		if err == nil {
+			err = errDeadline(ctx, &t.limits)
+		}
+		return r, &stop{err} // the guest has no slot to go on in
 	}
-	if err == nil {
-		err = errDeadline(ctx, &t.limits)
+	if queued && err == nil {
+		t.queue(ctx)
 	}
-	return r, &stop{err} // the guest has no slot to go on in
+	return r, err
 }
 
 // changes returns what was written, in the order of the keys.

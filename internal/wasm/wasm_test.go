@@ -211,6 +211,7 @@ type fakeState struct {
 	commits int
 	full    error       // of Fork
 	listed  func()      // called when a key is asked for
+	loading func()      // called when a value is asked for
 	lines   map[int]int // of versions; the others have line 0
 }
 
@@ -223,6 +224,9 @@ func (s *fakeState) name(a caxton.AgentID, version int, key string) string {
 }
 
 func (s *fakeState) Load(_ context.Context, a caxton.AgentID, version int, key string) ([]byte, bool, error) {
+	if s.loading != nil {
+		s.loading()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.values[s.name(a, version, key)]
