@@ -168,6 +168,14 @@ func (s *store) keep(key string, m *meter.Module) error {
 	return nil
 }
 
+// forget removes an entry, which only the flight of its key may do. What it cannot remove goes
+// when the cache is trimmed.
+func (s *store) forget(key string) {
+	if s.dir != "" {
+		_ = os.RemoveAll(filepath.Join(s.dir, key))
+	}
+}
+
 // seal writes the list of checksums.
 func seal(dir string) error {
 	list, _, err := listing(dir)
@@ -238,8 +246,8 @@ type kept struct {
 // trash begins the name of an entry that is being removed.
 const trash = ".trash-"
 
-// entries returns what is in the cache, the least useful first: what is half removed, what is
-// of another generation, and what was not used for longest.
+// entries returns what is in the cache, the least useful first: what is half removed or was never
+// completed, what is of another generation, and what was not used for longest.
 func (s *store) entries() (all []kept, total int64, err error) {
 	dirs, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -277,7 +285,7 @@ func (s *store) entries() (all []kept, total int64, err error) {
 
 func rank(k *kept) int {
 	switch {
-	case strings.HasPrefix(k.name, trash):
+	case strings.HasPrefix(k.name, trash), k.used.IsZero():
 		return 0
 	case k.foreign:
 		return 1

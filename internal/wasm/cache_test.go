@@ -1,6 +1,7 @@
 package wasm_test
 
 import (
+	"bytes"
 	"context"
 	"io/fs"
 	"maps"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/wasm"
+	"github.com/tetratelabs/wazero"
 )
 
 // entries returns the files of the cache by path.
@@ -186,6 +188,38 @@ func TestCacheTrimmed(t *testing.T) {
 	trim(1)
 	if n := len(entries(t, dir)); n != 0 {
 		t.Errorf("%d files are left after a start with no room", n)
+	}
+}
+
+// TestCacheKeepsNoFailures holds that nothing is left of a module that cannot be compiled, and that
+// what was not completed goes at the next start.
+func TestCacheKeepsNoFailures(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := newBench(t, wasm.Config{CacheDir: dir})
+	call := []byte{0x41, 8, 0x41, 1, 0x10, 0} // with two operands; then with one, which only the compiler minds
+	bad := bytes.Replace(guest(t, "lingerer"), call, []byte{0x41, 8, 1, 1, 0x10, 0}, 1)
+	if _, err := b.rt.Agent(t.Context(), version(), bad, wasm.Options{}); codeOf(err) != "wasm_invalid" {
+		t.Errorf("Agent: %v, want wasm_invalid", err)
+	}
+	b.rt.Compile(func(compiler) (wazero.CompiledModule, error) { panic("a fault of the compiler") })
+	if _, err := b.rt.Agent(t.Context(), version(), guest(t, "echo"), wasm.Options{}); codeOf(err) != "wasm_compiler" {
+		t.Errorf("Agent: %v, want wasm_compiler", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v are left, %v", left, err)
+	}
+	half := filepath.Join(dir, wasm.CacheKey(guest(t, "echo"), wasm.Limits{}), "wazero")
+	if err := os.MkdirAll(half, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.rt.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v are left after a start, %v", left, err)
 	}
 }
 

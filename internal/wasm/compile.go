@@ -162,13 +162,17 @@ func (r *Runtime) land(key string, f *flight, m *module, err error) (taken bool)
 	return taken
 }
 
-// guarded is build; a panic in it fails the module, not the server.
+// guarded is build; a panic in it fails the module, not the server. The cache keeps nothing of a
+// module that failed.
 func (r *Runtime) guarded(ctx context.Context, key string, metered func() (*meter.Module, error)) (m *module, fresh bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.cfg.Logger.ErrorContext(ctx, "compiling a module panicked", "key", key, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			m, fresh = nil, false
 			err = caxton.Errorf(caxton.Internal, "wasm_compiler", "the compiler broke down over the module").WithHint("the server's log has the stack")
+		}
+		if err != nil {
+			r.store.forget(key)
 		}
 	}()
 	return r.build(ctx, key, metered)
