@@ -58,6 +58,9 @@ func ParseOutput(data []byte, most int) error {
 
 // Grow returns the memory of a guest of at most most bytes as it grows, and what gives it back.
 func Grow(most uint64) (grow func(size uint64) []byte, release func()) {
-	l := new(linear)
+	l := &linear{reserve: reserve}
 	return l.Allocate(0, most).Reallocate, l.release
 }
+
+// Reserve has the memory of guests reserved by f.
+func (r *Runtime) Reserve(f func(n uint64) []byte) { r.reserve = f }

@@ -30,7 +30,7 @@ type instance struct {
 
 // instantiate makes an instance for the turn, which pays for it.
 func (a *Agent) instantiate(ctx context.Context, t *turn) (in *instance, err error) {
-	in = &instance{a: a, turn: t, funcs: map[string]api.Function{}}
+	in = &instance{a: a, turn: t, funcs: map[string]api.Function{}, mem: linear{reserve: a.rt.reserve}}
 	t.ctx = ctx
 	in.stdin.Reset(nil)
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithArgs(a.slug).
@@ -48,7 +48,7 @@ func (a *Agent) instantiate(ctx context.Context, t *turn) (in *instance, err err
 	if err := t.charge(a.module.initial); err != nil {
 		return nil, err
 	}
-	in.mod, err = a.module.rt.InstantiateModule(experimental.WithMemoryAllocator(in.context(ctx), &in.mem), a.module.compiled, cfg)
+	in.mod, err = in.made(ctx, cfg)
 	t.unqueue()
 	if err != nil {
 		in.mem.release()
@@ -60,6 +60,19 @@ func (a *Agent) instantiate(ctx context.Context, t *turn) (in *instance, err err
 		return nil, errFuel(&t.limits)
 	}
 	return in, nil
+}
+
+// made makes the module of an instance. wazero panics when there is not even the memory that it has
+// from the start.
+func (in *instance) made(ctx context.Context, cfg wazero.ModuleConfig) (mod api.Module, err error) {
+	defer func() {
+		if in.mem.lacking {
+			_ = recover()
+			mod, err = nil, &stop{caxton.Errorf(caxton.Unavailable, "wasm_no_memory", "the server has no memory for the module, which has %v from the start", in.a.module.least).
+				WithHint("try again later; the system may limit the memory or the number of its areas that the server may have")}
+		}
+	}()
+	return in.a.module.rt.InstantiateModule(experimental.WithMemoryAllocator(in.context(ctx), &in.mem), in.a.module.compiled, cfg)
 }
 
 // context returns the context in which guest code of the instance runs.

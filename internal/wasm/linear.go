@@ -7,20 +7,30 @@ import "github.com/tetratelabs/wazero/experimental"
 // then, no garbage is left behind, and what a guest had goes back to the system when its
 // instance ends.
 type linear struct {
-	reserved []byte // of the system; nil: the heap is used
-	usable   uint64 // of it, the bytes that may be read and written
+	reserve  func(n uint64) []byte // asks the system for it
+	reserved []byte                // of the system; nil: the heap is used
+	usable   uint64                // of it, the bytes that may be read and written
 	heap     []byte
+	begun    bool // there was enough to begin with
+	lacking  bool // there was not: wazero panics
 }
 
 // Allocate is called once for an instance, if it has a memory.
 func (l *linear) Allocate(_, most uint64) experimental.LinearMemory {
-	l.reserved = reserve(most)
+	l.reserved = l.reserve(most)
 	return l
 }
 
 // Reallocate returns the memory with a new size, which is never less than the last, or nil
 // when it cannot be had. What is new holds zeros.
 func (l *linear) Reallocate(size uint64) []byte {
+	b := l.resized(size)
+	l.lacking = l.lacking || b == nil && !l.begun && size > 0
+	l.begun = true
+	return b
+}
+
+func (l *linear) resized(size uint64) []byte {
 	if l.reserved == nil {
 		if n := size - uint64(len(l.heap)); n > 0 {
 			l.heap = append(l.heap, make([]byte, n)...)

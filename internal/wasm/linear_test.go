@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/internal/wasm"
 )
 
@@ -41,5 +42,29 @@ func TestLinear(t *testing.T) {
 				t.Error("there is more memory than was reserved")
 			}
 		})
+	}
+}
+
+// TestNoMemory holds that a module for which the system has no memory is told so, and may try
+// again.
+func TestNoMemory(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, wasm.Config{})
+	a := b.agent(t, guest(t, "echo"), wasm.Options{})
+	none := true
+	b.rt.Reserve(func(n uint64) []byte {
+		if none {
+			return make([]byte, n+1)[1:] // it begins at no page, and cannot be made usable
+		}
+		return nil // the heap is used
+	})
+	for range 2 {
+		if _, err := a.Handle(t.Context(), message("m1", "hi")); codeOf(err) != "wasm_no_memory" || caxton.KindOf(err) != caxton.Unavailable {
+			t.Errorf("Handle: %v, want wasm_no_memory", err)
+		}
+	}
+	none = false
+	if got := say(t, a, "m2", "hi"); got != `"hi"` {
+		t.Errorf("the answer is %s", got)
 	}
 }

@@ -68,6 +68,8 @@ type Runtime struct {
 	compilers chan struct{} // capacity Compilers: one token for each module that is being compiled
 	trimming  sync.Mutex    // held while the cache on disk is made smaller
 
+	// reserve finds addresses for the memory of a guest: the system's, except in tests.
+	reserve func(n uint64) []byte
 	// machine makes machine code: wazero's, except in tests.
 	machine func(ctx context.Context, rt wazero.Runtime, code []byte) (wazero.CompiledModule, error)
 
@@ -104,7 +106,7 @@ func New(cfg Config) *Runtime {
 	}
 	return &Runtime{
 		cfg: cfg, store: store{cfg.CacheDir, generation()}, table: hostTable(), wasi: wasiTypes(), slots: make(chan struct{}, cfg.MaxConcurrent), lanes: make(chan struct{}, cfg.MaxLong), born: cfg.Now(),
-		compilers: make(chan struct{}, cfg.Compilers), machine: machineCode,
+		compilers: make(chan struct{}, cfg.Compilers), reserve: reserve, machine: machineCode,
 		modules: map[string]*module{}, flights: map[string]*flight{}, ground: make(chan struct{}), agents: map[*Agent]bool{}, gates: gates{all: map[caxton.AgentID]*sync.RWMutex{}},
 	}
 }
