@@ -43,14 +43,15 @@ type rollouts struct {
 
 	mu        sync.Mutex // guards all below
 	open      map[caxton.AgentID]bool
-	preparing map[caxton.AgentID]bool // by a deployment that is under way here
+	turns     map[caxton.AgentID]chan struct{} // capacity 1 each: held by who ends the rollout
+	preparing map[caxton.AgentID]bool          // by a deployment that is under way here
 	waits     map[caxton.AgentID]string
 	tallied   map[caxton.AgentID]tallied
 }
 
 func newRollouts() rollouts {
 	return rollouts{
-		wake: make(chan struct{}, 1), open: map[caxton.AgentID]bool{}, preparing: map[caxton.AgentID]bool{}, waits: map[caxton.AgentID]string{},
+		wake: make(chan struct{}, 1), open: map[caxton.AgentID]bool{}, turns: map[caxton.AgentID]chan struct{}{}, preparing: map[caxton.AgentID]bool{}, waits: map[caxton.AgentID]string{},
 		tallied: map[caxton.AgentID]tallied{},
 	}
 }
@@ -79,7 +80,12 @@ func (r *rollouts) ring() {
 }
 
 // AgentRemoved tells that an agent is gone, and its rollout with it.
-func (d *Deployer) AgentRemoved(id caxton.AgentID) { d.AgentChanged(caxton.Agent{ID: id}) }
+func (d *Deployer) AgentRemoved(id caxton.AgentID) {
+	d.AgentChanged(caxton.Agent{ID: id})
+	d.rollouts.mu.Lock()
+	defer d.rollouts.mu.Unlock()
+	delete(d.rollouts.turns, id)
+}
 
 // plan returns the rollout that a request asks for, nil for none.
 func plan(req *caxton.DeployRequest) (*caxton.Rollout, error) {
@@ -208,14 +214,40 @@ func said(err error) string {
 	return "the version did not start; the server's log says why"
 }
 
+// turn waits until nobody else ends the agent's rollout of the version to, and returns the agent
+// as it is then; Conflict when that rollout has ended meanwhile. Else state would be brought over, or back, to a version
+// that another one has put in force meanwhile, and what it has kept since would be lost. Call
+// the function it returns when that is done.
+func (d *Deployer) turn(ctx context.Context, id caxton.AgentID, to int) (a caxton.Agent, done func(), err error) {
+	r := &d.rollouts
+	r.mu.Lock()
+	busy := r.turns[id]
+	if busy == nil {
+		busy = make(chan struct{}, 1)
+		r.turns[id] = busy
+	}
+	r.mu.Unlock()
+	select {
+	case busy <- struct{}{}:
+	case <-ctx.Done():
+		return a, nil, caxton.Errorf(caxton.Timeout, "deploy_timeout", "another change of the rollout took too long").
+			WithHint("try again").WithCause(ctx.Err())
+	}
+	if a, err = d.openRollout(id); err == nil && a.Rollout.To != to {
+		err = errNoRollout(&a)
+	}
+	if err != nil {
+		<-busy
+		return a, nil, err
+	}
+	return a, func() { <-busy }, nil
+}
+
 // withdraw ends an open rollout as the state says and waits until the version before takes
 // messages again. It waits for no other change of agents.
 func (d *Deployer) withdraw(ctx context.Context, a caxton.Agent, state caxton.RolloutState, reason string) (caxton.Agent, error) {
 	ro := a.Rollout
-	if ro.Strategy == caxton.RolloutBlueGreen && ro.Stage > 0 {
-		d.bringBack(ctx, &a, ro.To, ro.From)
-	}
-	a, err := d.end(ctx, a, state, reason)
+	a, err := d.withdrawn(ctx, a.ID, ro.To, state, reason)
 	if err != nil {
 		return a, err
 	}
@@ -227,6 +259,19 @@ func (d *Deployer) withdraw(ctx context.Context, a caxton.Agent, state caxton.Ro
 		}
 	}
 	return a, nil
+}
+
+// withdrawn brings back what the version to has kept, and ends its rollout.
+func (d *Deployer) withdrawn(ctx context.Context, id caxton.AgentID, to int, state caxton.RolloutState, reason string) (caxton.Agent, error) {
+	a, done, err := d.turn(ctx, id, to)
+	if err != nil {
+		return a, err
+	}
+	defer done()
+	if ro := a.Rollout; ro.Strategy == caxton.RolloutBlueGreen && ro.Stage > 0 {
+		d.bringBack(ctx, &a, ro.To, ro.From)
+	}
+	return d.end(ctx, a, state, reason)
 }
 
 // bring brings the state that a version has kept over to another that is kept.
@@ -250,10 +295,14 @@ func (d *Deployer) bringBack(ctx context.Context, a *caxton.Agent, from, to int)
 func (d *Deployer) openRollout(id caxton.AgentID) (caxton.Agent, error) {
 	a, err := d.registry.Agent(id)
 	if err == nil && !a.Rollout.Open() {
-		err = caxton.Errorf(caxton.Conflict, "no_rollout", "no version of %s is being rolled out", a.Slug).
-			WithHint("caxton agents versions %s lists its versions", a.Slug)
+		err = errNoRollout(&a)
 	}
 	return a, err
+}
+
+func errNoRollout(a *caxton.Agent) error {
+	return caxton.Errorf(caxton.Conflict, "no_rollout", "no version of %s is being rolled out", a.Slug).
+		WithHint("caxton agents versions %s lists its versions", a.Slug)
 }
 
 // Promote completes an open rollout, or with next brings it to its next stage.
@@ -269,12 +318,7 @@ func (d *Deployer) Promote(ctx context.Context, id caxton.AgentID, next bool) (c
 	if next {
 		a, err = d.stage(ctx, a, a.Rollout.Stage+1)
 	} else {
-		if a.Rollout.Strategy == caxton.RolloutShadow { // nothing was brought over for it so far
-			if err := d.bring(ctx, id, a.Rollout.From, a.Rollout.To); err != nil {
-				return caxton.RolloutStatus{}, err
-			}
-		}
-		a, err = d.end(ctx, a, caxton.RolloutCompleted, "promoted")
+		a, err = d.promoted(ctx, id, a.Rollout.To)
 	}
 	if err == nil && !a.Rollout.Open() {
 		wait, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
@@ -285,6 +329,21 @@ func (d *Deployer) Promote(ctx context.Context, id caxton.AgentID, next bool) (c
 		return caxton.RolloutStatus{}, err
 	}
 	return d.rolloutStatus(a), nil
+}
+
+// promoted completes the rollout of the version to.
+func (d *Deployer) promoted(ctx context.Context, id caxton.AgentID, to int) (caxton.Agent, error) {
+	a, done, err := d.turn(ctx, id, to)
+	if err != nil {
+		return a, err
+	}
+	defer done()
+	if a.Rollout.Strategy == caxton.RolloutShadow { // nothing was brought over for it so far
+		if err := d.bring(ctx, id, a.Rollout.From, to); err != nil {
+			return a, err
+		}
+	}
+	return d.end(ctx, a, caxton.RolloutCompleted, "promoted")
 }
 
 // Abort calls an open rollout off: its version is withdrawn, as in a rollback.

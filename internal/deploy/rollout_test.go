@@ -26,6 +26,7 @@ type fleet struct {
 	fault    error    // of warming
 	stuck    error    // of migrating
 	shadow   error
+	slow     time.Duration // of migrating
 }
 
 func (f *fleet) Warm(_ context.Context, _ caxton.AgentID, version int) error {
@@ -37,9 +38,11 @@ func (f *fleet) Warm(_ context.Context, _ caxton.AgentID, version int) error {
 
 func (f *fleet) Migrate(_ context.Context, v caxton.AgentVersion, from int) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.did = append(f.did, fmt.Sprintf("migrate %d to %d", from, v.Number))
-	return f.stuck
+	slow, stuck := f.slow, f.stuck
+	f.mu.Unlock()
+	time.Sleep(slow)
+	return stuck
 }
 
 func (f *fleet) CanShadow(context.Context, caxton.AgentVersion) error { return f.shadow }
@@ -500,6 +503,51 @@ func rolledBack(f *field) error {
 
 func promoted(f *field) error {
 	_, err := f.Promote(f.t.Context(), f.id, false)
+	return err
+}
+
+// State is brought over once however many end a rollout at the same time: who came late would
+// write over what the version in force has kept since.
+func TestRolloutEndsOnce(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		strategy caxton.RolloutStrategy
+		end      func(f *field) error
+		moved    string
+		state    caxton.RolloutState
+		active   int
+	}{
+		{caxton.RolloutBlueGreen, aborted, "migrate 2 to 1", caxton.RolloutAborted, 1},
+		{caxton.RolloutShadow, promoted, "migrate 1 to 2", caxton.RolloutCompleted, 2},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.strategy), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := grow(t, &caxton.RolloutPlan{Strategy: tt.strategy})
+				f.runner.slow = time.Second
+				var late error
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					time.Sleep(time.Second / 2)
+					late = tt.end(f)
+				})
+				if err := tt.end(f); err != nil {
+					t.Error(err)
+				}
+				f.want("ended", tt.state, 1, 0, tt.active)
+				wg.Wait()
+				failure(t, "who came late", late, caxton.Conflict, "no version of one is being rolled out")
+				if n := len(slices.DeleteFunc(f.runner.did, func(s string) bool { return s != tt.moved })); n != 1 {
+					t.Errorf("%s %d times", tt.moved, n)
+				}
+			})
+		})
+	}
+}
+
+func aborted(f *field) error {
+	_, err := f.Abort(f.t.Context(), f.id, "")
 	return err
 }
 
