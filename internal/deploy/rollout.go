@@ -156,7 +156,10 @@ func (d *Deployer) prepare(ctx context.Context, a caxton.Agent, later bool) (cax
 		err = d.bring(ctx, a.ID, ro.From, ro.To)
 	}
 	if err == nil {
-		a, err = d.stage(ctx, a, 1)
+		var staged caxton.Agent
+		if staged, err = d.stage(ctx, a, 1); err == nil { // else a is still what is to be ended
+			a = staged
+		}
 	}
 	if err == nil && ro.Switches() {
 		err = d.runner.Ready(wait, a.ID, ro.To)

@@ -525,7 +525,7 @@ func TestRolloutEndsOnce(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f := grow(t, &caxton.RolloutPlan{Strategy: tt.strategy})
-				f.runner.slow = time.Second
+				f.runner.slowed(time.Second)
 				var late error
 				var wg sync.WaitGroup
 				wg.Go(func() {
@@ -544,6 +544,37 @@ func TestRolloutEndsOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A rollout that is called off while its version gets ready is over, and nothing else happens.
+func TestRolloutCalledOffWhileItIsPrepared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := grow(t, &caxton.RolloutPlan{Strategy: caxton.RolloutCanary})
+		if err := aborted(f); err != nil {
+			t.Fatal(err)
+		}
+		f.runner.slowed(time.Second)
+		var off error
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(3 * time.Second / 2)
+			off = aborted(f)
+		})
+		_, err := f.Deploy(t.Context(), caxton.DeployRequest{Text: text("One", "c"), Rollout: &caxton.RolloutPlan{Strategy: caxton.RolloutRolling}})
+		wg.Wait()
+		failure(t, "deployed", err, caxton.Conflict, "version 3 of one is not being rolled out")
+		if off != nil {
+			t.Error(off)
+		}
+		f.want("called off", caxton.RolloutAborted, 0, 0, 1)
+	})
+}
+
+func (f *fleet) slowed(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.slow = d
 }
 
 func aborted(f *field) error {
