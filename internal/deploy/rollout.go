@@ -44,14 +44,14 @@ type rollouts struct {
 	mu        sync.Mutex // guards all below
 	open      map[caxton.AgentID]bool
 	turns     map[caxton.AgentID]chan struct{} // capacity 1 each: held by who ends the rollout
-	preparing map[caxton.AgentID]bool          // by a deployment that is under way here
+	preparing map[caxton.AgentID]int           // how many prepare it now: a deployment, and what takes up one that was cut off
 	waits     map[caxton.AgentID]string
 	tallied   map[caxton.AgentID]tallied
 }
 
 func newRollouts() rollouts {
 	return rollouts{
-		wake: make(chan struct{}, 1), open: map[caxton.AgentID]bool{}, turns: map[caxton.AgentID]chan struct{}{}, preparing: map[caxton.AgentID]bool{}, waits: map[caxton.AgentID]string{},
+		wake: make(chan struct{}, 1), open: map[caxton.AgentID]bool{}, turns: map[caxton.AgentID]chan struct{}{}, preparing: map[caxton.AgentID]int{}, waits: map[caxton.AgentID]string{},
 		tallied: map[caxton.AgentID]tallied{},
 	}
 }
@@ -137,12 +137,12 @@ func (d *Deployer) begin(ctx context.Context, v caxton.AgentVersion, old caxton.
 
 func (d *Deployer) prepares(id caxton.AgentID, on bool) {
 	d.rollouts.mu.Lock()
+	defer d.rollouts.mu.Unlock()
 	if on {
-		d.rollouts.preparing[id] = true
-	} else {
+		d.rollouts.preparing[id]++
+	} else if d.rollouts.preparing[id]--; d.rollouts.preparing[id] == 0 {
 		delete(d.rollouts.preparing, id)
 	}
-	d.rollouts.mu.Unlock()
 }
 
 // prepare warms the new version and brings its rollout to the first stage, or ends it. With
@@ -459,7 +459,7 @@ func (d *Deployer) openIDs() []caxton.AgentID {
 	defer d.rollouts.mu.Unlock()
 	var ids []caxton.AgentID
 	for id := range d.rollouts.open {
-		if !d.rollouts.preparing[id] {
+		if d.rollouts.preparing[id] == 0 {
 			ids = append(ids, id)
 		}
 	}

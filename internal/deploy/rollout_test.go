@@ -577,6 +577,53 @@ func (f *fleet) slowed(d time.Duration) {
 	f.slow = d
 }
 
+// A rollout that takes the place of one whose preparation was taken up after a restart is
+// prepared once: the second time would end it as failed.
+func TestRolloutIsPreparedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := grow(t, &caxton.RolloutPlan{Strategy: caxton.RolloutCanary})
+		if err := aborted(f); err != nil {
+			t.Fatal(err)
+		}
+		a, err := f.reg.Agent(f.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ro, err := (&caxton.RolloutPlan{Strategy: caxton.RolloutRolling}).Rollout()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.reg.BeginRollout(t.Context(), caxton.AgentVersion{AgentID: f.id, Hash: "c", Definition: a.Definition, CreatedAt: time.Now()}, ro); err != nil {
+			t.Fatal(err)
+		}
+		f.start()
+		f.runner.slowed(2 * time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		wg.Go(func() { _ = f.Run(ctx) })
+		synctest.Wait() // it brings state over to version 3, for 2 s
+		if err := aborted(f); err != nil {
+			t.Fatal(err)
+		}
+		f.runner.slowed(time.Second)
+		wg.Go(func() {
+			time.Sleep(time.Second / 2)
+			f.runner.slowed(3 * time.Second) // the second time, until the Deployer has looked again
+		})
+		if _, err := f.Deploy(ctx, caxton.DeployRequest{Text: text("One", "d"), Rollout: &caxton.RolloutPlan{Strategy: caxton.RolloutRolling}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		f.want("prepared", caxton.RolloutRunning, 1, 100, 4)
+		if n := len(slices.DeleteFunc(slices.Clone(f.runner.did), func(s string) bool { return s != "migrate 1 to 4" })); n != 2 {
+			t.Errorf("brought over %d times, want twice", n)
+		}
+	})
+}
+
 func aborted(f *field) error {
 	_, err := f.Abort(f.t.Context(), f.id, "")
 	return err
