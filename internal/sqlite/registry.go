@@ -43,7 +43,8 @@ type rollouts struct {
 	Withdrawn []int           `json:"withdrawn,omitempty"`
 }
 
-// SaveAgent stores an agent and, when v is not nil, its new version, in one transaction.
+// SaveAgent stores an agent and, when v is not nil, its new version, in one transaction. A version
+// that was given no state goes on with that of the version that is in force so far.
 func (db *DB) SaveAgent(ctx context.Context, a caxton.Agent, v *caxton.AgentVersion) error {
 	var def []byte
 	if v != nil {
@@ -61,6 +62,11 @@ func (db *DB) SaveAgent(ctx context.Context, a caxton.Agent, v *caxton.AgentVers
 		ro = string(b)
 	}
 	return db.write(ctx, func(c *sqlite3.Conn) error {
+		if v != nil {
+			if err := keepLine(c, a.ID, v.Number); err != nil {
+				return err
+			}
+		}
 		err := execSQL(c, `INSERT INTO agents (id, name, stem, type, version, versions, min_version, suspended, source, created_at, updated_at, rollout)
 			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 			ON CONFLICT (id) DO UPDATE SET name=excluded.name, stem=excluded.stem, type=excluded.type, version=excluded.version,

@@ -251,6 +251,13 @@ func takeLine(c *sqlite3.Conn, agent caxton.AgentID, version int, line int64) er
 	return nil
 }
 
+// keepLine gives a version that has no line that of the version in force, unless it is the first.
+func keepLine(c *sqlite3.Conn, agent caxton.AgentID, version int) error {
+	return execSQL(c, `INSERT OR IGNORE INTO agent_state_lines (agent, version, line)
+		SELECT l.agent, ?2, l.line FROM agents a JOIN agent_state_lines l ON l.agent=a.id AND l.version=a.version WHERE a.id=?1`,
+		string(agent), int64(version))
+}
+
 // number returns the number that a query finds, and whether it finds one.
 func number(c *sqlite3.Conn, query string, args ...any) (n int64, found bool, err error) {
 	st, _, err := c.Prepare(query)

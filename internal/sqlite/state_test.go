@@ -296,3 +296,49 @@ func TestRolloutTally(t *testing.T) {
 		t.Errorf("of an agent that is gone: %+v", got)
 	}
 }
+
+// A version that nobody brought state over to goes on with what the version in force keeps: one
+// of the same text that a newer program reads otherwise, or one that is no module.
+func TestStateOfAVersionThatIsSaved(t *testing.T) {
+	db, _ := open(t, filepath.Join(t.TempDir(), "caxton.db"), sqlite.Normal)
+	a := caxton.Agent{ID: "a-1", Name: "a"}
+	save := func(number int) {
+		t.Helper()
+		a.Versions = number
+		now := a
+		if a.Rollout == nil {
+			now.Version = number
+		}
+		if err := db.SaveAgent(t.Context(), now, &caxton.AgentVersion{AgentID: a.ID, Number: number}); err != nil {
+			t.Fatal(err)
+		}
+		a = now
+	}
+	value := func(version int, want string) {
+		t.Helper()
+		if v, _, err := db.AgentState(t.Context(), a.ID, version, "k"); string(v) != want || err != nil {
+			t.Errorf("version %d keeps %q, %v, want %q", version, v, err, want)
+		}
+	}
+	most := sqlite.StateLimits{Size: 100, Keys: 10}
+	fork := func(from, to int, v string) {
+		t.Helper()
+		if err := db.ForkState(t.Context(), a.ID, from, to, []sqlite.StateChange{{Key: "k", Value: []byte(v)}}, most); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(1)
+	fork(1, 2, "two")
+	save(2)
+	value(1, "")
+	value(2, "two")
+	save(3)
+	value(3, "two")
+	fork(3, 4, "four")
+	a.Rollout = &caxton.Rollout{From: 3, To: 4}
+	save(4) // is rolled out, and withdrawn
+	a.Rollout = nil
+	save(5)
+	value(5, "two")
+	value(4, "four")
+}
