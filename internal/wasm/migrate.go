@@ -41,7 +41,7 @@ func (a *Agent) MigrateState(ctx context.Context, from, to int) error {
 	gate.Lock()
 	defer gate.Unlock()
 	start := a.rt.cfg.Now()
-	t := a.newTurn(ctx, nil, nil, s)
+	t := a.newTurn(ctx, nil, nil, nil) // s is kept also while the module sleeps: those who wait to commit may have all others
 	a.migrating(t, from)
 	if err := a.migrate(ctx, t, from, to); err != nil {
 		return err

@@ -175,6 +175,22 @@ func TestMigrationsThatFail(t *testing.T) {
 			t.Errorf("answer %s, states %q and %q", got, b.state.all(1), b.state.all(2))
 		}
 	})
+	t.Run("who waits to commit has the only slot", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, wasm.Config{MaxConcurrent: 1})
+		o := wasm.Options{Limits: wasm.Limits{Time: time.Second}}
+		one := b.tally(t, "dozer", 1, "", o)
+		answered := make(chan string, 1)
+		b.state.listed = sync.OnceFunc(func() {
+			go func() { answered <- say(t, one, "m1", "a") }() // its end is waited for below
+		})
+		if err := b.tally(t, "dozer", 2, "", o).MigrateState(t.Context(), 1, 2); err != nil {
+			t.Error(err)
+		}
+		if got := <-answered; got != "1" || b.state.all(1) != "k=1" || b.state.all(2) != "k=2" {
+			t.Errorf("answer %s, states %q and %q", got, b.state.all(1), b.state.all(2))
+		}
+	})
 	t.Run("a closed version", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t, wasm.Config{})

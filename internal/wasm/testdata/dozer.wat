@@ -1,0 +1,17 @@
+(module ;; stores and answers "1"; its migration looks at the keys, sleeps for 50 ms, and stores "2"
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (import "caxton" "next_key" (func $next (param i32 i32 i32 i32) (result i32)))
+  (import "caxton" "store_data" (func $store (param i32 i32 i32 i32) (result i32)))
+  (import "caxton" "respond" (func $say (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 8) "k12")
+  (func (export "alloc") (param i32) (result i32) i32.const 1024)
+  (func (export "handle_message") (param i32 i32) (result i32)
+    (drop (call $store (i32.const 8) (i32.const 1) (i32.const 9) (i32.const 1)))
+    (call $say (i32.const 9) (i32.const 1)))
+  (func (export "migrate_state") (param i32 i32) (result i32)
+    (drop (call $next (i32.const 0) (i32.const 0) (i32.const 256) (i32.const 64)))
+    (i32.store (i32.const 80) (i32.const 1)) ;; of the monotonic clock
+    (i64.store (i32.const 88) (i64.const 50000000))
+    (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 192)))
+    (call $store (i32.const 8) (i32.const 1) (i32.const 10) (i32.const 1))))
