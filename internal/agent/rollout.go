@@ -19,8 +19,8 @@ type Warmer interface {
 
 // A Migrator is a Handler that keeps state of its own. *wasm.Agent is one. MigrateState brings
 // what the version from has kept over to the version to, whose handler it is called on, before
-// that one takes messages: when it is deployed, and once more just before its first message, so
-// that it misses little. When an older version comes back, and was not at work all the time, it
+// that one takes messages: when it is deployed, and when that is not at once, once more just
+// before its first message, so that it misses little. When an older version comes back, and was not at work all the time, it
 // is called the other way round. A crash may have it called again for the same versions, so it
 // must not do harm twice. It may not change what the version from goes on with: conversations
 // may stay there.
