@@ -53,12 +53,21 @@ func Current(ctx context.Context) Span {
 	return Span{s}
 }
 
+// maxName is how many bytes of a span's name are of its object, which a caller may have made up.
+const maxName = 128
+
 func spanName(verb, object string) string {
 	if object == "" {
 		return verb
 	}
-	return verb + " " + object
+	if len(object) > maxName {
+		object = object[:maxName] // what is left of a character goes with what is no text
+	}
+	return verb + " " + text(object)
 }
+
+// text returns s without what is no text: a collector cannot be sent that, nor any span with it.
+func text(s string) string { return strings.ToValidUTF8(s, "") }
 
 // Recorded reports whether the span is recorded: if not, what it would be told need not be made.
 func (s Span) Recorded() bool { return s.s != nil }
@@ -74,7 +83,7 @@ func (s Span) Rename(verb, object string) {
 type Attr = attribute.KeyValue
 
 // Str returns an attribute, which is left out if it is empty.
-func Str(key, value string) Attr { return attribute.String(key, value) }
+func Str(key, value string) Attr { return attribute.String(key, text(value)) }
 
 // Int returns an attribute.
 func Int[N ~int | ~int64](key string, value N) Attr { return attribute.Int64(key, int64(value)) }
@@ -102,7 +111,7 @@ func (s Span) Set(attrs ...Attr) {
 // Str adds an attribute, unless it is empty.
 func (s Span) Str(key, value string) {
 	if s.s != nil && value != "" {
-		s.s.SetAttributes(attribute.String(key, value))
+		s.s.SetAttributes(Str(key, value))
 	}
 }
 
@@ -116,7 +125,11 @@ func (s Span) Int(key string, value int64) {
 // Strs adds an attribute of several values.
 func (s Span) Strs(key string, values ...string) {
 	if s.s != nil {
-		s.s.SetAttributes(attribute.StringSlice(key, values))
+		all := make([]string, len(values))
+		for i, v := range values {
+			all[i] = text(v)
+		}
+		s.s.SetAttributes(attribute.StringSlice(key, all))
 	}
 }
 
@@ -143,6 +156,7 @@ func (s Span) Fail(err error) {
 // FailCode marks the span as failed.
 func (s Span) FailCode(code string) {
 	if s.s != nil {
+		code = text(code[:min(len(code), maxName)])
 		s.s.SetAttributes(attribute.String("error.type", code))
 		s.s.SetStatus(codes.Error, code)
 	}
@@ -229,12 +243,21 @@ func hexBytes(into []byte, text string) bool {
 	return err == nil
 }
 
+// maxState is how long a tracestate may be. W3C asks for no more; what is longer would be kept
+// with every span of its trace.
+const maxState = 512
+
 // Extract returns ctx with the trace context that the headers of a request have.
 func Extract(ctx context.Context, h http.Header) context.Context {
-	if h.Get("Traceparent") == "" {
+	parent, state := h.Get("Traceparent"), h.Get("Tracestate")
+	if parent == "" {
 		return ctx
 	}
-	return propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(h))
+	c := propagation.MapCarrier{"traceparent": parent}
+	if len(state) <= maxState {
+		c["tracestate"] = state
+	}
+	return propagation.TraceContext{}.Extract(ctx, c)
 }
 
 // Inject adds the trace context that ctx carries to the headers of a request to somebody

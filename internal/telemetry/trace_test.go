@@ -674,3 +674,43 @@ func TestInject(t *testing.T) {
 		t.Errorf("headers = %v, want none outside of a trace", none)
 	}
 }
+
+// TestTracerBoundsText: what others say, such as the name of a receiver that is not there, makes
+// no span large, and none that the collector cannot be sent, which would take those with it that
+// are sent at the same time.
+func TestTracerBoundsText(t *testing.T) {
+	c := newCollector(t, nil)
+	c.Start()
+	defer c.Close()
+	reg := prometheus.NewPedanticRegistry()
+	tracer, _, stop := run(t, telemetry.TraceConfig{Ratio: 1, Endpoint: c.URL, Registerer: reg})
+	long := strings.Repeat("é", 1<<20)
+	for _, text := range []string{long, "a\xff\xfeb"} {
+		ctx, s := tracer.Start(t.Context(), telemetry.Internal, "x", text, "")
+		_, within := telemetry.Start(ctx, telemetry.Internal, "y", text)
+		within.End(nil)
+		s.Rename("z", text)
+		s.Str("a", text)
+		s.Set(telemetry.Str("b", text))
+		s.Strs("c", text)
+		s.FailCode(text)
+		s.End(nil)
+	}
+	_, s := tracer.Serve(t.Context(), http.Header{
+		"Traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+		"Tracestate":  {"a=" + strings.Repeat("x", 250) + ",b=" + strings.Repeat("x", 250) + ",c=" + strings.Repeat("x", 250)},
+	})
+	s.End(nil)
+	stop()
+	if got := metric(t, reg, "caxton_traces_exported_total", ""); got != 5 || len(c.spans) != 5 {
+		t.Errorf("%v spans were sent, and %d came, want 5", got, len(c.spans))
+	}
+	for _, s := range c.spans {
+		if n := proto.Size(s); n > 2500 {
+			t.Errorf("the span %.20q has %d bytes", s.GetName(), n)
+		}
+		if len(s.GetTraceState()) > 512 {
+			t.Errorf("the span %.20q has a tracestate of %d bytes", s.GetName(), len(s.GetTraceState()))
+		}
+	}
+}
