@@ -155,7 +155,11 @@ func describe(span telemetry.Span, m *caxton.Message, rc *caxton.Receipt) {
 	if !span.Recorded() {
 		return
 	}
-	span.Rename("send", cmp.Or(rc.Agent, m.Receiver, m.Capability.String()))
+	to := cmp.Or(rc.Agent, m.Capability.String())
+	if to == "" && len(m.Receiver) <= 100 && caxton.Slug(m.Receiver) == m.Receiver {
+		to = m.Receiver // an agent that is not there, or takes no more; any other text may be what was said
+	}
+	span.Rename("send", to)
 	span.Set(
 		telemetry.Str("messaging.system", "caxton"),
 		telemetry.Str("messaging.operation.type", "send"),
