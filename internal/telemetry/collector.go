@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// maxResponse is how much of a collector's answer is read.
+// maxResponse is how much of a collector's answer is read, of its headers and of its body.
 const maxResponse = 64 << 10
 
 // maxRetry bounds the tries of one batch together.
@@ -30,7 +30,7 @@ const maxRetry = time.Minute
 // A collector takes spans by OTLP, over HTTP or gRPC. It is the client of an
 // otlptrace.Exporter, which puts spans into OTLP's form, and belongs to one goroutine.
 type collector struct {
-	url      string // without a password
+	url      string // without what may be a secret
 	target   string
 	grpc     bool
 	cfg      *TraceConfig
@@ -50,10 +50,13 @@ func newCollector(cfg *TraceConfig) (c *collector, note string, err error) {
 		return nil, "", caxton.Errorf(caxton.Invalid, "otlp_protocol_invalid", "spans cannot be sent by %.40q", cfg.Protocol).
 			WithHint("use grpc or http/protobuf in OTEL_EXPORTER_OTLP_PROTOCOL, or leave it out")
 	}
+	if err := checkHeaders(cfg.Headers); err != nil {
+		return nil, "", err
+	}
 	c = &collector{cfg: cfg}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: cfg.Timeout}).DialContext, TLSHandshakeTimeout: cfg.Timeout,
-		MaxIdleConns: 2, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
+		MaxIdleConns: 2, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxResponse,
 	}
 	switch {
 	case cfg.Protocol == "" && (strings.TrimSuffix(u.Path, "/") == "/api/traces" || u.Port() == "14268"):
@@ -68,9 +71,24 @@ func newCollector(cfg *TraceConfig) (c *collector, note string, err error) {
 	case u.Path == "" || u.Path == "/":
 		u.Path = "/v1/traces"
 	}
-	c.url, c.target = u.Redacted(), u.String()
+	c.url, c.target = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), u.String()
 	c.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, note, nil
+}
+
+// checkHeaders refuses headers that HTTP cannot send. What they say may be a secret.
+func checkHeaders(h http.Header) error {
+	for name, values := range h {
+		ok := name != "" && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_.!#$%&'*+^`|~") == ""
+		for _, v := range values {
+			ok = ok && !strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+		}
+		if !ok {
+			return caxton.Errorf(caxton.Invalid, "otlp_headers_invalid", "the header %.40q for the collector cannot be sent", name).
+				WithHint("write OTEL_EXPORTER_OTLP_HEADERS like authorization=Bearer%%20KEY,x-tenant=blue")
+		}
+	}
+	return nil
 }
 
 // during calls export, and returns how many of its spans the collector did not take. stop ends
@@ -181,7 +199,7 @@ func (c *collector) answered(res *http.Response, body []byte) error {
 		c.rejected = rejected(body)
 		return nil
 	}
-	r := &refusal{what: fmt.Sprintf("the collector answered %s", res.Status)}
+	r := &refusal{what: "the collector answered " + statusOf(res)}
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		r.again = true
@@ -192,11 +210,16 @@ func (c *collector) answered(res *http.Response, body []byte) error {
 	return r
 }
 
+// statusOf returns the status of an answer in our words, not in the collector's.
+func statusOf(res *http.Response) string {
+	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
+}
+
 // answeredGRPC reads the answer over gRPC: a frame, then the status in the trailer, or in the
 // header when there is no frame.
 func (c *collector) answeredGRPC(res *http.Response, body []byte) error {
 	if res.StatusCode != http.StatusOK {
-		return &refusal{what: fmt.Sprintf("the collector answered %s to OTLP over gRPC", res.Status), again: res.StatusCode >= 500}
+		return &refusal{what: "the collector answered " + statusOf(res) + " to OTLP over gRPC", again: res.StatusCode >= 500}
 	}
 	status := res.Trailer.Get("Grpc-Status")
 	if status == "" {

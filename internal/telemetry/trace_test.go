@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -711,6 +713,97 @@ func TestTracerBoundsText(t *testing.T) {
 		}
 		if len(s.GetTraceState()) > 512 {
 			t.Errorf("the span %.20q has a tracestate of %d bytes", s.GetName(), len(s.GetTraceState()))
+		}
+	}
+}
+
+// TestCollectorTalksTooMuch: what a collector answers is read and logged up to a size, whatever
+// it is; and no key of its address gets into the log.
+func TestCollectorTalksTooMuch(t *testing.T) {
+	raw := func(answer string) func(net.Conn) {
+		return func(c net.Conn) { io.WriteString(c, answer) }
+	}
+	endless := func(start, more string) func(net.Conn) {
+		return func(c net.Conn) {
+			io.WriteString(c, start)
+			chunk := strings.Repeat(more, 1<<20/len(more))
+			for range 200 {
+				if _, err := io.WriteString(c, chunk); err != nil {
+					return
+				}
+			}
+		}
+	}
+	tests := []struct {
+		name   string
+		answer func(net.Conn)
+	}{
+		{"a long status", raw("HTTP/1.1 400 " + strings.Repeat("x", 60_000) + "\r\nContent-Length: 0\r\n\r\n")},
+		{"headers without end", endless("HTTP/1.1 400 no\r\n", "X-A: "+strings.Repeat("y", 1000)+"\r\n")},
+		{"a body without end", endless("HTTP/1.1 400 no\r\nContent-Length: 1099511627776\r\n\r\n", "zzzz")},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			sent := make(chan int64, 1)
+			go func() {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				l.Close() // the next try finds nobody
+				if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+					t.Error(err)
+				}
+				if err := c.(*net.TCPConn).SetWriteBuffer(64 << 10); err != nil {
+					t.Error(err)
+				}
+				counted := &countingConn{Conn: c}
+				tt.answer(counted)
+				sent <- counted.n
+			}()
+			var out bytes.Buffer
+			tracer, _, stop := run(t, telemetry.TraceConfig{
+				Ratio: 1, Endpoint: "http://me:word@" + l.Addr().String() + "/v1/traces?key=sesame", Delay: time.Millisecond,
+				Logger: slog.New(slog.NewTextHandler(&out, nil)),
+			})
+			_, s := tracer.Start(t.Context(), telemetry.Internal, "x", "", "")
+			s.End(nil)
+			if n := <-sent; n > 8<<20 {
+				t.Errorf("%d bytes of the answer were taken", n)
+			}
+			stop()
+			if log := out.String(); !strings.Contains(log, "spans were lost") || len(log) > 1000 || strings.Contains(log, "sesame") || strings.Contains(log, "word") {
+				t.Errorf("the log has %d bytes: %.1000s", len(log), log)
+			}
+		})
+	}
+}
+
+// A countingConn counts what is written to it.
+type countingConn struct {
+	net.Conn
+	n int64
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// TestCollectorHeaders: a header that cannot be sent is told at the start.
+func TestCollectorHeaders(t *testing.T) {
+	for name, value := range map[string]string{"a b": "x", "authorization": "Bearer k\r\nX-Other: 1", "": "x"} {
+		_, _, err := telemetry.NewTracer(telemetry.TraceConfig{Endpoint: "http://localhost:4318", Headers: http.Header{name: {value}}})
+		if caxton.KindOf(err) != caxton.Invalid || strings.Contains(err.Error(), "Bearer") {
+			t.Errorf("NewTracer with the header %q: %v, want Invalid, without its value", name, err)
 		}
 	}
 }
