@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/caxton/caxton"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -126,6 +127,7 @@ func (h *Handlers) Replay(ctx context.Context, version caxton.AgentVersion, turn
 }
 
 func (h *Handlers) replay(ctx context.Context, version caxton.AgentVersion, turn caxton.Turn, records []caxton.Record, made map[int64][]byte) (caxton.Verification, error) {
+	ctx = telemetry.Untold(ctx) // no model is asked and no tool runs
 	v := caxton.Verification{MessageID: turn.Message.ID, AgentID: turn.Message.ReceiverID, Agent: turn.Agent.Slug, Version: version.Number}
 	r, err := h.newReplayer(version, turn, records)
 	if err != nil {

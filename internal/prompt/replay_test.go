@@ -15,6 +15,7 @@ import (
 	"github.com/caxton/caxton/internal/llm"
 	"github.com/caxton/caxton/internal/memjournal"
 	"github.com/caxton/caxton/internal/prompt"
+	"github.com/caxton/caxton/internal/telemetry"
 	"github.com/caxton/caxton/internal/tool"
 )
 
@@ -364,6 +365,33 @@ func show(rs []caxton.Record) string {
 		fmt.Fprintf(&b, "%d %s %s %s\n", r.Seq, r.Kind, r.MessageID, r.Body)
 	}
 	return b.String()
+}
+
+// TestReplayIsNotTraced: a replay asks no model and runs no tool, so the trace of the request for
+// it tells of none.
+func TestReplayIsNotTraced(t *testing.T) {
+	tracer, _, err := telemetry.NewTracer(telemetry.TraceConfig{Ratio: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	turns := 0
+	for seed := range uint64(20) {
+		th := newTheatre(t, seed)
+		th.play()
+		ctx, span := tracer.Start(t.Context(), telemetry.Serving, "replay", "", "")
+		rep, err := th.handlers().ReplayConversation(ctx, th, th.records())
+		span.End(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns += len(rep.Turns)
+		if spans, err := tracer.Trace(telemetry.TraceID(ctx)); err != nil || len(spans) != 1 {
+			t.Fatalf("seed %d: the trace of a replay has %d spans (%v), want that of the request alone: %+v", seed, len(spans), err, spans)
+		}
+	}
+	if turns == 0 {
+		t.Error("no turn was replayed")
+	}
 }
 
 // TestReplayOfAnyConversation plays a thousand conversations with tools, failures, crashes

@@ -191,6 +191,15 @@ func Carry(ctx, from context.Context) context.Context {
 	return ctx
 }
 
+// Untold returns ctx with its trace, but no span of it: what Start is asked for from there on is
+// not recorded. It is for work that is only acted out.
+func Untold(ctx context.Context) context.Context {
+	if !trace.SpanFromContext(ctx).IsRecording() {
+		return ctx
+	}
+	return trace.ContextWithSpanContext(ctx, trace.SpanContextFromContext(ctx))
+}
+
 // TraceID returns the ID of the trace that ctx belongs to, or "".
 func TraceID(ctx context.Context) string {
 	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
