@@ -31,6 +31,9 @@ func (s *Server) trace(ctx context.Context, w http.ResponseWriter, r *http.Reque
 // the server is well, or what was traced, and would push out of memory what they ask for.
 func untraced(r *http.Request) bool {
 	p := r.URL.Path
+	if rest, ok := strings.CutPrefix(p, "/api/"); ok && !strings.HasPrefix(rest, "v1/") {
+		p = "/api/v1/" + rest // as alias will have it
+	}
 	return r.Method == http.MethodGet && (p == "/" || strings.HasSuffix(p, "/health") || strings.HasSuffix(p, "/health/memory") || strings.HasSuffix(p, "/ready") ||
 		strings.HasPrefix(p, "/api/v1/traces") || strings.HasSuffix(p, "/trace"))
 }
