@@ -223,6 +223,7 @@ func (r *runner) finish(ctx context.Context, a *caxton.Agent, l *caxton.Lease, o
 	}
 	if serr := r.s.source.Settle(ctx, s); serr != nil {
 		r.s.cfg.Logger.ErrorContext(ctx, "message not settled", "agent", a.Slug, "message_id", l.Message.ID, "error", serr)
+		telemetry.Current(ctx).Str(outcomeKey, "abandoned")
 		r.s.source.Abandon(*l) // the journal could not be written: handed out again after the restart
 	}
 }
@@ -251,6 +252,7 @@ func (r *runner) putBack(ctx context.Context, log *slog.Logger, l *caxton.Lease,
 	}
 	if perr != nil {
 		log.ErrorContext(ctx, "lease not given back", "error", perr)
+		telemetry.Current(ctx).Str(outcomeKey, "abandoned")
 		r.s.source.Abandon(*l)
 	}
 	return true
