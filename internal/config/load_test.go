@@ -441,3 +441,20 @@ llm:
 		t.Errorf("Names differ (-want +got):\n%s", diff)
 	}
 }
+
+// TestPasswordsOfURLs: a password in an address is shown to nobody, and is there for who uses it.
+func TestPasswordsOfURLs(t *testing.T) {
+	const address = "http://me:hunter2@collector:4318"
+	l := mustLoad(t, "caxton.yaml", "observability: {otlp_endpoint: '"+address+"'}\nmemory: {embedding_config: {base_url: '"+address+"'}}\n"+
+		"tools: {mcp_servers: {files: {url: '"+address+"'}}}\n", config.Options{Dir: t.TempDir()})
+	if l.Config.Observability.OTLPEndpoint != address {
+		t.Errorf("otlp_endpoint = %s", l.Config.Observability.OTLPEndpoint)
+	}
+	shown := string(l.YAML())
+	for _, s := range l.Effective() {
+		shown += s.Key + "=" + s.Value + "\n"
+	}
+	if strings.Contains(shown, "hunter2") || strings.Count(shown, "http://me:xxxxx@collector:4318") != 6 {
+		t.Errorf("what is shown:\n%s", shown)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -60,6 +61,9 @@ func (l *loader) settings(c *Config) (all []Setting, inert []string) {
 		if e.secret && s.Value != "" {
 			s.Value = mask
 		}
+		if e.form == "url" {
+			s.Value = withoutPassword(s.Value)
+		}
 		all = append(all, s)
 		if e.inert && given && o.layer > layerDefault {
 			inert = append(inert, path)
@@ -112,6 +116,15 @@ func text(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
+// withoutPassword returns a URL with the password in it masked.
+func withoutPassword(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.User == nil {
+		return s
+	}
+	return u.Redacted()
+}
+
 // plain returns a value in the types of encoding/json, named by the keys of the schema.
 // Secrets inside of it are masked.
 func plain(v reflect.Value) any {
@@ -140,6 +153,8 @@ func plain(v reflect.Value) any {
 			case !ok || v.Field(i).IsZero():
 			case tag.Get("secret") == "true":
 				m[key] = mask
+			case tag.Get("form") == "url":
+				m[key] = withoutPassword(v.Field(i).String())
 			default:
 				m[key] = plain(v.Field(i))
 			}
@@ -168,6 +183,9 @@ func (l *Loaded) Tree() map[string]any {
 		value := plain(v)
 		if e.secret {
 			value = mask
+		}
+		if u, ok := value.(string); ok && e.form == "url" {
+			value = withoutPassword(u)
 		}
 		at := m
 		keys := tree.Split(path)
