@@ -51,6 +51,9 @@ func (a *Agent) own(ctx context.Context, t *turn) (*instance, error) {
 // put takes an instance back after a turn that ended well.
 func (a *Agent) put(ctx context.Context, in *instance) {
 	s := in.turn.slot
+	if in.turn.used > chunk { // it may have gone deep: the engine keeps the stack of each export as large as it was
+		clear(in.funcs)
+	}
 	in.turn, in.since, in.size = nil, a.rt.cfg.Now(), 0
 	if a.module.memory {
 		in.size = int64(in.mod.Memory().Size())
