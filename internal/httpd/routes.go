@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caxton/caxton"
@@ -70,14 +71,20 @@ func also[T any](a huma.API, op *huma.Operation, status, description string) {
 	op.Responses[status] = &huma.Response{Description: description, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 }
 
-// routes registers everything there is.
-func (s *Server) routes(a huma.API, mux *http.ServeMux) {
+// ourErrors has huma answer faults of requests as we do. It keeps the makers of its errors in
+// variables of its own, and two servers may begin in one process.
+var ourErrors = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
 		return humaError("", status, msg, errs...)
 	}
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
 		return humaError(requestID(ctx.Context()), status, msg, errs...)
 	}
+})
+
+// routes registers everything there is.
+func (s *Server) routes(a huma.API, mux *http.ServeMux) {
+	ourErrors()
 	s.agentRoutes(a)
 	s.messageRoutes(a)
 	s.ticketRoutes(a)

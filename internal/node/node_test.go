@@ -59,6 +59,7 @@ func load(dir string, flags ...string) (*config.Loaded, error) {
 	set := map[string]string{
 		"server.port": "0", "server.data_dir": filepath.Join(dir, "data"), "server.agents_dir": filepath.Join(dir, "agents"),
 		"observability.metrics_address": "127.0.0.1:0", "llm.provider": "builtin", "logging.level": "warn",
+		"agents.startup_timeout": "2m", // the race detector makes the compiler of modules slow
 	}
 	if d := os.Getenv("CAXTON_TEST_DURABILITY"); d != "" {
 		set["messaging.durability"] = d
