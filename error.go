@@ -73,6 +73,15 @@ func Errorf(kind Kind, code, format string, args ...any) *Error {
 	return &Error{Kind: kind, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
+// Reason returns the message of the *Error in err, for people who did not cause it; otherwise
+// when there is none, or it is Internal and so not for them.
+func Reason(err error, otherwise string) string {
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind != Internal {
+		return e.Message
+	}
+	return otherwise
+}
+
 // WithHint returns a copy of e that carries hint.
 func (e *Error) WithHint(format string, args ...any) *Error {
 	c := *e

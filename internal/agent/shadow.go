@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -78,7 +79,7 @@ func (r *runner) shadow(ctx context.Context, c *shadowed) {
 	defer cancel()
 	start := time.Now()
 	turn, past, err := r.shadowTurn(ctx, &a, c)
-	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled { //nolint:errorlint // it is what a context returns
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return // the server stops
 	}
 	d := compare(c, &turn, past, err)

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/caxton/caxton"
 	"github.com/caxton/caxton/api"
 	"github.com/caxton/caxton/internal/agentfile"
+	"github.com/caxton/caxton/internal/module"
 	"github.com/spf13/cobra"
 )
 
@@ -82,20 +82,10 @@ func (w *wasmFlags) read(env *Env, cmd *cobra.Command, file string, d *api.Deplo
 		}
 	}
 	d.Text, d.Format = data, agentfile.Format(file, data)
-	module := agentfile.ModuleFile(file, data, d.Format)
-	if module == "" {
-		return nil
+	if named := agentfile.ModuleFile(file, data, d.Format); named != "" {
+		d.Module, err = module.Beside(env.path(file), named)
 	}
-	root, err := os.OpenRoot(filepath.Dir(env.path(file))) // no link leads out of it
-	if err != nil {
-		return caxton.Errorf(caxton.NotFound, "file_unreadable", "cannot read the directory of %s", file).WithCause(err)
-	}
-	defer func() { _ = root.Close() }()
-	if d.Module, err = root.ReadFile(filepath.FromSlash(module)); err != nil {
-		return caxton.Errorf(caxton.NotFound, "module_file_not_found", "%s names the module %s, which cannot be read", file, module).
-			WithHint("put it beside the file").WithCause(err)
-	}
-	return nil
+	return err
 }
 
 // definition returns the definition that the flags stand for.

@@ -111,7 +111,7 @@ func TestDeployModuleRefused(t *testing.T) {
 				req.Module = []byte(tt.module)
 			}
 			_, err := y.Deploy(t.Context(), req)
-			e, ok := err.(*caxton.Error) //nolint:errorlint // as it is
+			e, ok := err.(*caxton.Error) //nolint:errorlint // the deployer returns it as it is
 			if !ok || e.Kind != caxton.Invalid {
 				t.Fatalf("Deploy: %v, want Invalid", err)
 			}

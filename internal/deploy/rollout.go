@@ -3,6 +3,7 @@ package deploy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -211,7 +212,7 @@ func (d *Deployer) ended(ctx context.Context, a caxton.Agent) {
 
 // said returns what of an error may be kept as a reason.
 func said(err error) string {
-	if e, ok := err.(*caxton.Error); ok { //nolint:errorlint // it is ours, or nothing to show
+	if e, ok := errors.AsType[*caxton.Error](err); ok {
 		return e.Message
 	}
 	return "the version did not start; the server's log says why"
@@ -394,10 +395,7 @@ func (d *Deployer) Rollout(id caxton.AgentID) (caxton.RolloutStatus, error) {
 func (d *Deployer) Rollouts(open bool) []caxton.RolloutStatus {
 	var agents []caxton.Agent
 	if open {
-		d.rollouts.mu.Lock()
-		ids := slices.Collect(maps.Keys(d.rollouts.open))
-		d.rollouts.mu.Unlock()
-		for _, id := range ids {
+		for _, id := range d.rollouts.ids() {
 			if a, err := d.registry.Agent(id); err == nil { // else it was removed just now
 				agents = append(agents, a)
 			}
@@ -435,18 +433,22 @@ func (d *Deployer) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			for _, id := range d.openIDs() {
+			for _, id := range d.rollouts.ids() {
 				d.keep(context.WithoutCancel(ctx), id, true)
 			}
 			return nil
 		case <-d.rollouts.wake:
 		case <-t.C:
 		}
-		ids := d.openIDs()
-		for _, id := range ids {
+		seen := 0
+		for _, id := range d.rollouts.ids() {
+			if !d.rollouts.prepared(id) { // whoever prepares it rings when that is done
+				continue
+			}
 			d.see(ctx, id, warmed)
+			seen++
 		}
-		if len(ids) > 0 {
+		if seen > 0 {
 			t.Reset(d.cfg.RolloutInterval)
 		} else {
 			clear(warmed)
@@ -454,16 +456,18 @@ func (d *Deployer) Run(ctx context.Context) error {
 	}
 }
 
-func (d *Deployer) openIDs() []caxton.AgentID {
-	d.rollouts.mu.Lock()
-	defer d.rollouts.mu.Unlock()
-	var ids []caxton.AgentID
-	for id := range d.rollouts.open {
-		if d.rollouts.preparing[id] == 0 {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+// ids returns the agents whose rollout is open.
+func (r *rollouts) ids() []caxton.AgentID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Keys(r.open))
+}
+
+// prepared reports whether nobody prepares the agent's rollout now.
+func (r *rollouts) prepared(id caxton.AgentID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.preparing[id] == 0
 }
 
 // see looks at one open rollout and does what is due.
@@ -586,13 +590,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	c.d.rollouts.mu.Lock()
-	var ids []caxton.AgentID
-	for id := range c.d.rollouts.open {
-		ids = append(ids, id)
-	}
-	c.d.rollouts.mu.Unlock()
-	for _, id := range ids {
+	for _, id := range c.d.rollouts.ids() {
 		a, err := c.d.registry.Agent(id)
 		if err != nil || !a.Rollout.Open() {
 			continue

@@ -73,7 +73,7 @@ func also[T any](a huma.API, op *huma.Operation, status, description string) {
 
 // ourErrors has huma answer faults of requests as we do. It keeps the makers of its errors in
 // variables of its own, and two servers may begin in one process.
-var ourErrors = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
+var ourErrors = sync.OnceFunc(func() { //nolint:gochecknoglobals // what it sets is global, in huma
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
 		return humaError("", status, msg, errs...)
 	}

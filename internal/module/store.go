@@ -185,3 +185,18 @@ func (s *Store) remove(name string) (gone bool, err error) {
 	}
 	return true, nil
 }
+
+// Beside reads the module that the agent file at path names. Nothing leads out of the file's
+// directory, no path and no link. Errors: NotFound.
+func Beside(path, file string) ([]byte, error) {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err == nil {
+		defer func() { _ = root.Close() }()
+		var data []byte
+		if data, err = root.ReadFile(filepath.FromSlash(file)); err == nil {
+			return data, nil
+		}
+	}
+	return nil, caxton.Errorf(caxton.NotFound, "module_file_not_found", "%s names the module %s, which cannot be read", filepath.Base(path), file).
+		WithHint("put it beside the file").WithCause(err)
+}

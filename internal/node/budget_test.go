@@ -3,7 +3,6 @@ package node_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,16 +20,7 @@ import (
 // budget.
 func TestBudgetOfSubAgents(t *testing.T) {
 	const workers, wanted, limit = 200, 8, 1000
-	kills := 4
-	switch {
-	case os.Getenv("CAXTON_SOAK") != "":
-		kills = 60
-	case testing.Short():
-		kills = 2
-	}
-	seed := uint64(time.Now().UnixNano())
-	rnd := rand.New(rand.NewPCG(seed, 3))
-	t.Logf("seed %d, %d kills", seed, kills)
+	kills, rnd := crashes(t, 4, 60, 2)
 	dir, shop := t.TempDir(), newCashier(t)
 	var calls strings.Builder
 	for i := range wanted {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -181,16 +180,7 @@ func (v *victim) settle(t *testing.T) {
 // payment is made twice, and each payment of which the server cannot know is listed. Then a
 // person resolves those, and in the end each message has been paid for exactly once.
 func TestCrashEffects(t *testing.T) {
-	kills := 40
-	switch {
-	case os.Getenv("CAXTON_SOAK") != "":
-		kills = 1000
-	case testing.Short():
-		kills = 5
-	}
-	seed := uint64(time.Now().UnixNano())
-	rnd := rand.New(rand.NewPCG(seed, 2))
-	t.Logf("seed %d, %d kills", seed, kills)
+	kills, rnd := crashes(t, 40, 1000, 5)
 	dir, bank := t.TempDir(), newCashier(t)
 	effectAgents(t, dir, bank.URL)
 	t.Setenv("CAXTON_TEST_QUIET", "1")

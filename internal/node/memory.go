@@ -164,10 +164,7 @@ func standsIn(ctx context.Context, db *memdb.DB, identity string) bool {
 
 // reason says for people why a model is not there. The log has the cause.
 func reason(err error) string {
-	if e, ok := errors.AsType[*caxton.Error](err); ok && e.Kind != caxton.Internal {
-		return e.Message
-	}
-	return "it cannot be opened; the log has the cause"
+	return caxton.Reason(err, "it cannot be opened; the log has the cause")
 }
 
 // embedder returns what the engine embeds with: nil for nothing.

@@ -3,8 +3,6 @@ package node_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -30,16 +28,7 @@ const storingScript = `rules:
 // over the API and by agents' turns. Everything that was acknowledged is remembered, every
 // turn once with its fact once, and the database agrees with its indexes.
 func TestCrashMemory(t *testing.T) {
-	kills := 12
-	switch {
-	case os.Getenv("CAXTON_SOAK") != "":
-		kills = 200
-	case testing.Short():
-		kills = 4
-	}
-	seed := uint64(time.Now().UnixNano())
-	rnd := rand.New(rand.NewPCG(seed, 4))
-	t.Logf("seed %d, %d kills", seed, kills)
+	kills, rnd := crashes(t, 12, 200, 4)
 	dir := t.TempDir()
 	put(t, dir, map[string]string{"script.yaml": storingScript, "agents/scribe.md": rememberer("Scribe"), "agents/clerk.md": rememberer("Clerk", "scope: workspace")})
 	t.Setenv("CAXTON_TEST_QUIET", "1")

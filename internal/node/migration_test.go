@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -184,17 +182,8 @@ func TestShadowWithoutMigration(t *testing.T) {
 // TestCrashMigration kills a server with kill -9 while it brings state over. Afterwards the
 // state is that of the version in force, whole, and was brought over once.
 func TestCrashMigration(t *testing.T) {
-	kills := 6
-	switch {
-	case os.Getenv("CAXTON_SOAK") != "":
-		kills = 150
-	case testing.Short():
-		kills = 3
-	}
 	const words = 15
-	seed := uint64(time.Now().UnixNano())
-	rnd := rand.New(rand.NewPCG(seed, 9))
-	t.Logf("seed %d, %d kills", seed, kills)
+	kills, rnd := crashes(t, 6, 150, 3)
 	dir := t.TempDir()
 	t.Setenv("CAXTON_TEST_QUIET", "1")
 	one, two := guestModule(t, "tally1"), guestModule(t, "tally2")

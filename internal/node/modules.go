@@ -184,16 +184,12 @@ func (m *modules) capabilities(ctx context.Context, data []byte, def *caxton.Def
 
 // options returns what a definition asks for, and what it may not ask for.
 func (m *modules) options(def *caxton.Definition) (wasm.Options, []caxton.Issue) {
-	o := wasm.Options{Limits: wasm.LimitsOf(def)}
+	o := wasm.Options{Limits: wasm.LimitsOf(def), Grants: grantsOf(def)}
 	var issues []caxton.Issue
-	all := wasm.AllGrants()
 	for _, name := range def.Module.Grants {
-		g := wasm.Grant(name)
-		if !slices.Contains(all, g) {
+		if all := wasm.AllGrants(); !slices.Contains(all, wasm.Grant(name)) {
 			issues = append(issues, caxton.Issue{Key: "module.grants", Message: fmt.Sprintf("there is no grant %.80q", name), Hint: fmt.Sprintf("use some of %v", all)})
-			continue
 		}
-		o.Grants = append(o.Grants, g)
 	}
 	for _, d := range def.Module.Dirs {
 		host, err := filepath.EvalSymlinks(d.Host)
@@ -210,6 +206,18 @@ func (m *modules) options(def *caxton.Definition) (wasm.Options, []caxton.Issue)
 		}
 	}
 	return o, issues
+}
+
+// grantsOf returns the grants that a definition asks for and that there are; nil for those
+// that follow from its tools.
+func grantsOf(def *caxton.Definition) []wasm.Grant {
+	var gs []wasm.Grant
+	for _, name := range def.Module.Grants {
+		if g := wasm.Grant(name); slices.Contains(wasm.AllGrants(), g) {
+			gs = append(gs, g)
+		}
+	}
+	return gs
 }
 
 // below reports whether a path is a directory or lies in it. Both are clean.
@@ -229,8 +237,7 @@ func imports(is []wasm.Import) []caxton.ModuleImport {
 
 // Imports returns what the module of a definition wants of the server, when it is compiled.
 func (m *modules) Imports(def *caxton.Definition) []caxton.ModuleImport {
-	o, _ := m.options(def)
-	return imports(m.runtime.Imports(def.Module.SHA256, def, o))
+	return imports(m.runtime.Imports(def.Module.SHA256, def, wasm.Options{Limits: wasm.LimitsOf(def), Grants: grantsOf(def)}))
 }
 
 // effective returns the limits that an agent runs under.
@@ -283,21 +290,21 @@ func (m *modules) Bounds(def *caxton.Definition) (caxton.ResourceLimits, []strin
 }
 
 // grants returns the names of what a module may do besides answering.
-func (m *modules) grants(def *caxton.Definition) []string {
-	o, _ := m.options(def)
-	if o.Grants == nil {
-		o.Grants = wasm.GrantsOf(def)
+func (*modules) grants(def *caxton.Definition) []string {
+	gs := grantsOf(def)
+	if gs == nil {
+		gs = wasm.GrantsOf(def)
 	}
-	names := make([]string, 0, len(o.Grants))
-	for _, g := range o.Grants {
+	names := make([]string, 0, len(gs))
+	for _, g := range gs {
 		names = append(names, string(g))
 	}
 	slices.Sort(names)
 	return names
 }
 
-// handler makes the handler of a version.
-func (m *modules) handler(ctx context.Context, v caxton.AgentVersion) (agent.Handler, error) {
+// agent makes the agent of a version.
+func (m *modules) agent(ctx context.Context, v caxton.AgentVersion) (*wasm.Agent, error) {
 	data, err := m.Get(ctx, v.Definition.Module.SHA256)
 	if err != nil {
 		return nil, err
@@ -306,7 +313,12 @@ func (m *modules) handler(ctx context.Context, v caxton.AgentVersion) (agent.Han
 	if len(issues) > 0 { // the configuration allowed it when the version was deployed
 		return nil, caxton.Errorf(caxton.Invalid, "wasm_refused", "the module cannot run here: %s", issues[0].Message).WithHint("%s", issues[0].Hint)
 	}
-	a, err := m.runtime.Agent(ctx, v, data, o)
+	return m.runtime.Agent(ctx, v, data, o)
+}
+
+// handler makes the handler of a version.
+func (m *modules) handler(ctx context.Context, v caxton.AgentVersion) (agent.Handler, error) {
+	a, err := m.agent(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -323,11 +335,10 @@ func (r moduleReplayer) Replay(ctx context.Context, turn caxton.Turn, calls *pro
 
 // replayer returns what replays turns of a version.
 func (m *modules) replayer(ctx context.Context, v caxton.AgentVersion) (prompt.ModuleReplayer, error) {
-	h, err := m.handler(ctx, v)
+	a, err := m.agent(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	a, _ := h.(*wasm.Agent) // it makes no other
 	return moduleReplayer{a}, nil
 }
 

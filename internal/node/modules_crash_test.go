@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,16 +64,7 @@ func shelved(t *testing.T, dir string) map[string]bool {
 // again and again. After each, every version's module is there and whole, every agent answers,
 // and what was acknowledged is in force; in the end nothing but what versions refer to is kept.
 func TestCrashDeploy(t *testing.T) {
-	kills := 10
-	switch {
-	case os.Getenv("CAXTON_SOAK") != "":
-		kills = 200
-	case testing.Short():
-		kills = 4
-	}
-	seed := uint64(time.Now().UnixNano())
-	rnd := rand.New(rand.NewPCG(seed, 2))
-	t.Logf("seed %d, %d kills", seed, kills)
+	kills, rnd := crashes(t, 10, 200, 4)
 	dir := t.TempDir()
 	echo := guestModule(t, "echo")
 	var deployed, inForce atomic.Int64

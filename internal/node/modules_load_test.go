@@ -82,11 +82,8 @@ func deployAll(tb testing.TB, v *victim, kind string, n int, module func(i int) 
 // lets them fall idle, wakes them all, and starts the server anew. It tells what that takes.
 func TestSoakModules(t *testing.T) {
 	small, same, large := 20, 30, 2
-	switch {
-	case os.Getenv("CAXTON_SOAK") != "":
+	if os.Getenv("CAXTON_SOAK") != "" {
 		small, same, large = 1_000, 10_000, 100
-	case testing.Short():
-		t.Skip("builds a Go guest")
 	}
 	t.Setenv("CAXTON_TEST_FLAGS", "agents.max_agents=0,wasm.max_agents=100000,agents.idle_timeout=1s")
 	dir := t.TempDir()

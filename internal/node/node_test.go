@@ -357,19 +357,26 @@ func (v *victim) kill(tb testing.TB) {
 	v.client.Close()
 }
 
+// crashes returns how often a test kills its server, in a soak and in a short run too, and what
+// it draws the moments from.
+func crashes(tb testing.TB, usual, soak, short int) (kills int, rnd *rand.Rand) {
+	tb.Helper()
+	kills = usual
+	switch {
+	case os.Getenv("CAXTON_SOAK") != "":
+		kills = soak
+	case testing.Short():
+		kills = short
+	}
+	seed := uint64(time.Now().UnixNano())
+	tb.Logf("seed %d, %d kills", seed, kills)
+	return kills, rand.New(rand.NewPCG(seed, 1))
+}
+
 // TestCrash kills a server with kill -9 at random points of traffic, again and again. In the
 // end every acknowledged message is settled exactly once, and nothing acknowledged is missing.
 func TestCrash(t *testing.T) {
-	kills := 20
-	switch {
-	case os.Getenv("CAXTON_SOAK") != "":
-		kills = 400
-	case testing.Short():
-		kills = 5
-	}
-	seed := uint64(time.Now().UnixNano())
-	rnd := rand.New(rand.NewPCG(seed, 1))
-	t.Logf("seed %d, %d kills", seed, kills)
+	kills, rnd := crashes(t, 20, 400, 5)
 	dir := t.TempDir()
 	write(t, dir, 1)
 	var mu sync.Mutex

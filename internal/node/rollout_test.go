@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -375,16 +373,7 @@ func TestShadowCompares(t *testing.T) {
 // promoted and rolled back. Whatever was acknowledged is answered once; the rollout is found
 // as it was left; and while it is open, a conversation has one version, whatever happens.
 func TestCrashRollout(t *testing.T) {
-	kills := 10
-	switch {
-	case os.Getenv("CAXTON_SOAK") != "":
-		kills = 200
-	case testing.Short():
-		kills = 4
-	}
-	seed := uint64(time.Now().UnixNano())
-	rnd := rand.New(rand.NewPCG(seed, 5))
-	t.Logf("seed %d, %d kills", seed, kills)
+	kills, rnd := crashes(t, 10, 200, 4)
 	dir := t.TempDir()
 	put(t, dir, map[string]string{"script.yaml": versionsScript})
 	t.Setenv("CAXTON_TEST_QUIET", "1")

@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"maps"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/caxton/caxton"
@@ -129,14 +127,5 @@ func readModule(path string, text []byte) ([]byte, error) {
 	if file == "" {
 		return nil, nil
 	}
-	root, err := os.OpenRoot(filepath.Dir(path)) // no link leads out of it
-	if err == nil {
-		defer func() { _ = root.Close() }()
-		var data []byte
-		if data, err = root.ReadFile(filepath.FromSlash(file)); err == nil {
-			return data, nil
-		}
-	}
-	return nil, caxton.Errorf(caxton.NotFound, "module_file_not_found", "%s names the module %s, which cannot be read", path, file).
-		WithHint("put it beside the file").WithCause(err)
+	return module.Beside(path, file)
 }

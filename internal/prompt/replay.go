@@ -140,7 +140,7 @@ func (h *Handlers) replay(ctx context.Context, version caxton.AgentVersion, turn
 	}
 	if version.Definition.IsModule() {
 		if r.module, err = h.cfg.Module(ctx, version); err != nil {
-			v.Skipped = "its module cannot be run: " + public(err)
+			v.Skipped = "its module cannot be run: " + caxton.Reason(err, "the server's log may say why")
 			v.Hash, v.ReplayHash = r.hashes()
 			return v, nil
 		}

@@ -2,7 +2,6 @@ package prompt
 
 import (
 	"context"
-	"errors"
 
 	"github.com/caxton/caxton"
 )
@@ -25,14 +24,6 @@ func (h *Handlers) unreplayable(v *caxton.AgentVersion) string {
 		return "the agent is a module that sees directories, and what was in them is not in the log"
 	}
 	return ""
-}
-
-// public returns what of an error may be shown.
-func public(err error) string {
-	if e, ok := errors.AsType[*caxton.Error](err); ok && e.Kind != caxton.Internal {
-		return e.Message
-	}
-	return "the server's log may say why"
 }
 
 func (r *replayer) closeModule(ctx context.Context) {

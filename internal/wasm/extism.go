@@ -266,7 +266,10 @@ func extismHTTP(c *hostCall) int64 {
 	}
 	var body []byte
 	if r.BlobHash != "" {
-		c.t.apart(c.ctx, func() { body, _, err = c.t.calls.Blob(c.ctx, r.BlobHash) })
+		err := c.t.apart(c.ctx, func() (err error) {
+			body, _, err = c.t.calls.Blob(c.ctx, r.BlobHash)
+			return err
+		})
 		if err != nil {
 			halt(err)
 		}

@@ -171,8 +171,10 @@ func (c *hostCall) value(key string) ([]byte, int64) {
 	known, noted := t.found[key]
 	v, ok := known.Value, known.Found
 	if !noted {
-		var err error
-		t.apart(c.ctx, func() { v, ok, err = t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.version, key) })
+		err := t.apart(c.ctx, func() (err error) {
+			v, ok, err = t.a.rt.cfg.State.Load(c.ctx, t.a.id, t.version, key)
+			return err
+		})
 		if err != nil {
 			halt(err)
 		}
@@ -197,9 +199,7 @@ func (c *hostCall) setTimer(micros uint64) int64 {
 	if t.rehearses {
 		return int64(id)
 	}
-	var err error
-	t.apart(c.ctx, func() { err = t.a.rt.cfg.Timers.SetTimer(c.ctx, t.a.id, id, after) })
-	if err != nil {
+	if err := t.apart(c.ctx, func() error { return t.a.rt.cfg.Timers.SetTimer(c.ctx, t.a.id, id, after) }); err != nil {
 		return c.failWith(err)
 	}
 	return int64(id)
@@ -212,9 +212,7 @@ func (c *hostCall) cancelTimer(id int32) int64 {
 	if c.t.rehearses {
 		return 0
 	}
-	var err error
-	c.t.apart(c.ctx, func() { err = c.t.a.rt.cfg.Timers.CancelTimer(c.ctx, c.t.a.id, id) })
-	if err != nil {
+	if err := c.t.apart(c.ctx, func() error { return c.t.a.rt.cfg.Timers.CancelTimer(c.ctx, c.t.a.id, id) }); err != nil {
 		return c.failWith(err)
 	}
 	return 0

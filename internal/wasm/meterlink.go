@@ -117,13 +117,14 @@ func (t *turn) unqueue() {
 
 // apart has a guest wait for something else. Others may work for longer meanwhile; it queues
 // again before it goes on, so that waiting for nothing much is no way around the queue.
-func (t *turn) apart(ctx context.Context, wait func()) {
+func (t *turn) apart(ctx context.Context, wait func() error) error {
 	queued := t.lane
 	t.unqueue()
-	wait()
+	err := wait()
 	if queued {
 		t.queue(ctx)
 	}
+	return err
 }
 
 // gauge returns the global in which an instance counts.

@@ -128,8 +128,10 @@ func (c *hostCall) next(after string, buffer int) int64 {
 	for at := after; ; {
 		var key string
 		var ok bool
-		var err error
-		t.apart(c.ctx, func() { key, ok, err = t.a.rt.cfg.State.Next(c.ctx, t.a.id, t.version, at) })
+		err := t.apart(c.ctx, func() (err error) {
+			key, ok, err = t.a.rt.cfg.State.Next(c.ctx, t.a.id, t.version, at)
+			return err
+		})
 		if err != nil {
 			halt(err)
 		}

@@ -35,7 +35,7 @@ func (a *Agent) acquire(ctx context.Context, t *turn) (*instance, error) {
 	return in, nil
 }
 
-// own returns a new instance for the turn, which nobody else gets.
+// own returns a new instance for the turn.
 func (a *Agent) own(ctx context.Context, t *turn) (*instance, error) {
 	s := a.newTurn(ctx, nil, nil, t.slot)
 	s.rehearses = t.rehearses
@@ -128,9 +128,7 @@ func (a *Agent) Warm(ctx context.Context) error {
 		return err
 	}
 	defer a.let(ctx)
-	t := a.newTurn(ctx, nil, nil, nil)
-	in, err := a.begin(ctx, t)
-	t.log.flush()
+	in, err := a.own(ctx, a.newTurn(ctx, nil, nil, nil))
 	if err != nil {
 		return err
 	}
